@@ -1,0 +1,70 @@
+// The engine: a model made ready on a device, and the one call that advances states.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "anser/model.h"
+#include "anser/state.h"
+
+namespace anser {
+
+enum class Device { cpu, cuda };
+
+struct EngineOptions {
+  Device device = Device::cpu;
+  int threads = 0;  // 0: one per core that this process may use
+  // Rows (tokens of all sequences together) that are computed at once; longer prompts are cut into
+  // pieces of this size, which changes no result. More rows read the weights less often and take
+  // more memory: about 4 (14 D + 2 F + ranks) bytes a row.
+  int max_rows = 256;
+};
+
+enum class LogitsFor { none, last, all };
+
+// One sequence's part of a forward call.
+struct Sequence {
+  State* state;                   // read, and advanced by tokens.size()
+  std::span<const Token> tokens;  // may be of any length; empty is an error
+  LogitsFor wanted = LogitsFor::last;
+  // For LogitsFor::all: [tokens.size()][vocab], the caller's. For none and last: unused. With `last`
+  // and `all`, the last row also goes to state->logits(); with `none` state->logits() is emptied.
+  float* logits = nullptr;
+};
+
+// One engine does one call at a time: calls from several threads must be serialised by the caller.
+// Several engines may share a Model and run at the same time.
+class Engine {
+ public:
+  // Makes the weights ready: the CPU keeps the mapped bytes and repacks only what its kernels cannot
+  // read in place. Throws Error when the device is not available.
+  static std::unique_ptr<Engine> create(const Model& model, const EngineOptions& options = {});
+  virtual ~Engine() = default;
+
+  // Prefill, decode and scoring are this one call: feeds every sequence its tokens. The sequences
+  // must have different states. What a sequence computes does not depend on the others, nor on how
+  // its tokens are cut into calls: bit for bit on the CPU.
+  //
+  // Throws Error, before any state has changed, when a token is outside the vocabulary, a state
+  // belongs to another model or a sequence is empty; and when a result is not finite, naming the
+  // weight that is to blame where one is.
+  virtual void forward(std::span<const Sequence> batch) = 0;
+
+  void forward(State& state, std::span<const Token> tokens) {
+    const Sequence one{&state, tokens, LogitsFor::last, nullptr};
+    forward(std::span(&one, 1));
+  }
+
+  virtual const Model& model() const = 0;
+  virtual int threads() const = 0;
+  // "avx512", "cuda:0 NVIDIA H200": what does the work.
+  virtual std::string backend() const = 0;
+  // Bytes that a step of `rows` sequences, one token each, must read and write at the least: all
+  // weights once, states read and written.
+  virtual size_t step_bytes(int rows) const = 0;
+};
+
+}  // namespace anser

@@ -1,0 +1,42 @@
+// Generation: prompt in, text out, piece by piece.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "anser/engine.h"
+#include "anser/sampling.h"
+#include "anser/state.h"
+
+namespace anser {
+
+struct GenerateOptions {
+  int max_tokens = 256;
+  SamplingOptions sampling;
+  // Generation ends before the first of these; no part of a stop string is ever given out.
+  std::vector<std::string> stop;
+  // Tokens that end generation and are not given out.
+  std::vector<Token> stop_tokens = {kEndOfText};
+};
+
+enum class StopReason { length, stop_token, stop_text, cancelled };
+const char* stop_reason_name(StopReason reason);
+
+struct Generated {
+  std::string text;           // all that was given out
+  std::vector<Token> tokens;  // all that were fed to the state
+  StopReason reason;
+};
+
+// Called with complete UTF-8 characters only, as soon as they are certain. Return false to cancel.
+using OnText = std::function<bool(std::string_view piece)>;
+
+// Continues `state`, which must have logits (a prompt has been fed), and feeds it every token that
+// it generates, except a stop token. Bytes that are not UTF-8 come out as U+FFFD.
+// After a stop string the state has read the tokens that spelled it.
+Generated generate(Engine& engine, State& state, const GenerateOptions& options,
+                   const OnText& on_text = {});
+
+}  // namespace anser

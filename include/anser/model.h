@@ -1,0 +1,88 @@
+// A model: weights in the type their file has, sizes, tokenizer. Opened once, shared by everything.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "anser/state.h"
+#include "anser/tokenizer.h"
+
+namespace anser {
+
+struct Weights;  // src/model/weights.h
+
+// Sizes of an RWKV-7, read from the shapes of the tensors, never computed from a formula.
+struct Hyperparameters {
+  int vocab;      // V: rows of the embedding and of the head
+  int width;      // D
+  int layers;     // L
+  int heads;      // H
+  int head_size;  // N, with H * N = D
+  int ffn;        // F: rows of the channel mix; usually 4 D
+  int rank_w;     // widths of the low-rank pairs: decay,
+  int rank_a;     //   in-context rate,
+  int rank_v;     //   value residual (0 when there is one layer only),
+  int rank_g;     //   gate
+  float norm_eps = 1e-5f;         // layer norms
+  float group_norm_eps = 64e-5f;  // the per-head norm of the time mix
+
+  bool operator==(const Hyperparameters&) const = default;
+};
+
+struct OpenOptions {
+  // A vocabulary file in World grammar, instead of what is found with the model.
+  std::string vocabulary;
+};
+
+// Immutable after open(); cheap to copy (copies share one mapping); safe to use from any thread.
+class Model {
+ public:
+  // Opens a file or folder: BlinkDL .pth, .safetensors (raw or web-rwkv), a Hugging Face folder, or
+  // GGUF; recognised by content. The file is mapped, not read: weights are fetched when an Engine
+  // first needs them, and the file must not change while a Model of it exists.
+  //
+  // Throws Error for anything that is not a usable RWKV-7, naming what is wrong and where.
+  static Model open(const std::string& path, const OpenOptions& options = {});
+
+  // The small model that is linked into the program.
+  static Model embedded(const OpenOptions& options = {});
+
+  const Hyperparameters& hyperparameters() const;
+  const Weights& weights() const;
+
+  // Looked for in this order: OpenOptions::vocabulary; the GGUF file itself; next to the model
+  // (rwkv_vocab_v20230424.txt); 256 rows: bytes; 65536 rows: the World vocabulary built in.
+  // tokenizer() throws Error that says what to do when there is none.
+  const Tokenizer& tokenizer() const;
+  bool has_tokenizer() const;
+
+  // A state before the first token: zeros, or the file's own `time_state` where it has one.
+  State initial_state() const;
+  // A state from a file: one saved by State::save, or a tuned initial state (`time_state` tensors in
+  // .pth, .safetensors or GGUF). Throws Error when it belongs to a model of another kind.
+  State load_state(const std::string& path) const;
+
+  // Names this model in state files: a hash of its sizes and norm weights, equal for all file
+  // formats and quantisations of the same model.
+  uint64_t fingerprint() const;
+
+  // For people: "RWKV-7 0.19B", the path, the format, the type that most weight bytes have.
+  const std::string& name() const;
+  const std::string& path() const;
+  const std::string& format() const;
+  std::string type() const;
+  int64_t parameters() const;  // that the forward pass uses
+  size_t file_bytes() const;   // of all tensors
+
+ private:
+  struct Data;
+  explicit Model(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+  static Model build(struct TensorFile&& file, const OpenOptions& options);
+  std::shared_ptr<const Data> data_;
+};
+
+}  // namespace anser

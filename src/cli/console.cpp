@@ -1,0 +1,92 @@
+#include "cli/console.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "anser/error.h"
+
+namespace anser {
+namespace {
+
+volatile sig_atomic_t interrupt_seen = 0;
+
+void on_interrupt(int) { interrupt_seen = 1; }
+
+// Returns 0 or the errno of the write that failed.
+int write_all(int fd, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t n = write(fd, data.data(), data.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    data.remove_prefix(size_t(n));
+  }
+  return 0;
+}
+
+std::string read_all(int fd, const std::string& name) {
+  std::string text;
+  char piece[1 << 16];
+  for (;;) {
+    const ssize_t n = read(fd, piece, sizeof(piece));
+    if (n == 0) return text;
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      throw Error(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
+    }
+    text.append(piece, size_t(n));
+  }
+}
+
+}  // namespace
+
+void write_out(std::string_view data) {
+  const int error = write_all(STDOUT_FILENO, data);
+  if (error == EPIPE) throw BrokenPipe();
+  if (error != 0) {
+    throw Error(fmt::format("cannot write to standard output: {}", std::strerror(error)));
+  }
+}
+
+void say(std::string_view line) {
+  std::string text(line);
+  text += '\n';
+  write_all(STDERR_FILENO, text);
+}
+
+bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+
+std::string read_stdin() { return read_all(STDIN_FILENO, "standard input"); }
+
+std::string read_file(const std::string& path) {
+  if (path == "-") return read_stdin();
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  struct Closer {
+    int fd;
+    ~Closer() { close(fd); }
+  } closer{fd};
+  return read_all(fd, path);
+}
+
+InterruptGuard::InterruptGuard() {
+  interrupt_seen = 0;
+  struct sigaction action = {};
+  action.sa_handler = on_interrupt;
+  // One shot: should the program not react, the second Ctrl-C ends it the hard way.
+  action.sa_flags = SA_RESETHAND;
+  sigaction(SIGINT, &action, nullptr);
+}
+
+InterruptGuard::~InterruptGuard() { signal(SIGINT, SIG_DFL); }
+
+bool InterruptGuard::interrupted() { return interrupt_seen != 0; }
+
+}  // namespace anser

@@ -1,0 +1,47 @@
+// The program's side of the terminal: data to stdout, talk to stderr, Ctrl-C.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+namespace anser {
+
+// The reader of our stdout has gone (`anser run ... | head`): not a failure, the program just ends.
+struct BrokenPipe {};
+
+// Writes all of `data` to stdout at once, unbuffered, so that text appears as it is generated.
+// Throws BrokenPipe, or Error when the data cannot be written (a full disk).
+void write_out(std::string_view data);
+
+// One line to stderr. Failing to talk is no failure.
+void say(std::string_view line);
+
+template <typename... Args>
+void say(fmt::format_string<Args...> format, Args&&... args) {
+  say(std::string_view(fmt::format(format, std::forward<Args>(args)...)));
+}
+
+bool stdin_is_terminal();
+bool stdout_is_terminal();
+bool stderr_is_terminal();
+
+// All of stdin. Throws Error when it cannot be read.
+std::string read_stdin();
+// A file as a whole; "-" is stdin. Throws Error.
+std::string read_file(const std::string& path);
+
+// While one exists, Ctrl-C sets a flag instead of ending the program, and what runs looks at the
+// flag and stops in good order. A second Ctrl-C ends the program as usual.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+  static bool interrupted();
+};
+
+}  // namespace anser

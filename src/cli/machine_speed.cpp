@@ -1,0 +1,181 @@
+#include "cli/machine_speed.h"
+
+#include <sys/mman.h>
+
+#include <atomic>
+#include <barrier>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "cli/numbers.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace anser {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Runs work(thread) on all threads at the same time, `runs` times, and gives the median of the
+// seconds from the common start to the last end.
+double median_seconds(int threads, int runs, const std::function<void(int)>& work) {
+  std::barrier barrier(threads);
+  std::vector<double> seconds(size_t(runs), 0.0);
+  const auto loop = [&](int thread) {
+    for (double& taken : seconds) {
+      barrier.arrive_and_wait();
+      const auto begin = Clock::now();
+      work(thread);
+      barrier.arrive_and_wait();
+      if (thread == 0) taken = std::chrono::duration<double>(Clock::now() - begin).count();
+    }
+  };
+  std::vector<std::jthread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back(loop, i);
+  loop(0);
+  others.clear();
+  return median(seconds.data(), runs);
+}
+
+// --- memory ---
+
+// Anonymous memory in huge pages where the system gives them: with 4 kB pages the walk of the page
+// tables would be measured too.
+class Buffer {
+ public:
+  explicit Buffer(size_t bytes) : bytes_(bytes) {
+    data_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data_ == MAP_FAILED) throw std::bad_alloc();
+    madvise(data_, bytes, MADV_HUGEPAGE);
+  }
+  ~Buffer() { munmap(data_, bytes_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  uint64_t* words() const { return static_cast<uint64_t*>(data_); }
+
+ private:
+  void* data_;
+  size_t bytes_;
+};
+
+// Streams a thread reads side by side: one stream does not keep the prefetchers of a core busy.
+constexpr int kStreams = 8;
+
+// Xor of all words: cheap enough that memory is the limit, and nothing the compiler can leave out.
+uint64_t read_streams(const uint64_t* words, size_t n) {
+  using Words = uint64_t __attribute__((vector_size(32)));
+  constexpr size_t kLane = sizeof(Words) / sizeof(uint64_t);
+  const size_t length = n / kStreams / kLane * kLane;
+  Words sum[kStreams] = {};
+  for (size_t i = 0; i < length; i += kLane) {
+    for (int s = 0; s < kStreams; ++s) {
+      sum[s] ^= *reinterpret_cast<const Words*>(words + size_t(s) * length + i);
+    }
+  }
+  Words all = sum[0];
+  for (int s = 1; s < kStreams; ++s) all ^= sum[s];
+  return all[0] ^ all[1] ^ all[2] ^ all[3];
+}
+
+// --- arithmetic ---
+
+// Chains of multiply-adds that do not wait for each other: latency 4 x 2 units needs 8 or more.
+constexpr int kChains = 16;
+constexpr float kFactor = 0.999f;   // with these two the values stay near 1: neither denormals nor
+constexpr float kSummand = 0.001f;  // infinities, which some machines compute more slowly
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) float fma_avx512(int64_t rounds) {
+  __m512 x[kChains];
+  for (int c = 0; c < kChains; ++c) x[c] = _mm512_set1_ps(1.0f + float(c));
+  const __m512 factor = _mm512_set1_ps(kFactor), summand = _mm512_set1_ps(kSummand);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains; ++c) x[c] = _mm512_fmadd_ps(x[c], factor, summand);
+  }
+  for (int c = 1; c < kChains; ++c) x[0] = _mm512_add_ps(x[0], x[c]);
+  return _mm512_cvtss_f32(x[0]);
+}
+
+// 12 chains: with 16 and the two constants the 16 registers would not do.
+__attribute__((target("avx2,fma"))) float fma_avx2(int64_t rounds) {
+  constexpr int kAvx2Chains = 12;
+  __m256 x[kAvx2Chains];
+  for (int c = 0; c < kAvx2Chains; ++c) x[c] = _mm256_set1_ps(1.0f + float(c));
+  const __m256 factor = _mm256_set1_ps(kFactor), summand = _mm256_set1_ps(kSummand);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kAvx2Chains; ++c) x[c] = _mm256_fmadd_ps(x[c], factor, summand);
+  }
+  for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_ps(x[0], x[c]);
+  return _mm256_cvtss_f32(x[0]);
+}
+#endif
+
+// Four lanes: SSE2, Neon.
+float fma_baseline(int64_t rounds) {
+  using Lanes = float __attribute__((vector_size(16)));
+  constexpr int kBaselineChains = 12;
+  Lanes x[kBaselineChains];
+  for (int c = 0; c < kBaselineChains; ++c) x[c] = Lanes{} + (1.0f + float(c));
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kBaselineChains; ++c) x[c] = x[c] * kFactor + kSummand;
+  }
+  for (int c = 1; c < kBaselineChains; ++c) x[0] += x[c];
+  return x[0][0];
+}
+
+struct FmaLoop {
+  float (*run)(int64_t rounds);
+  double flops_per_round;
+};
+
+FmaLoop choose_loop() {
+#if defined(__x86_64__)
+  const CpuFeatures cpu = detect_cpu_features();
+  if (cpu.avx512_f_bw_dq_vl) return {fma_avx512, 16 * 16 * 2};
+  if (cpu.avx2_fma_f16c) return {fma_avx2, 12 * 8 * 2};
+#endif
+  return {fma_baseline, 12 * 4 * 2};
+}
+
+}  // namespace
+
+double measure_stream_gb_s(int threads, int megabytes, int runs) {
+  const size_t bytes = size_t(megabytes) << 20;
+  const Buffer buffer(bytes);
+  const size_t words = bytes / sizeof(uint64_t) / size_t(threads) / 64 * 64;
+  std::atomic<uint64_t> sink = 0;
+  // The owner writes first: pages come into being where they will be read, and untouched pages
+  // would all be the one page of zeros.
+  median_seconds(threads, 1, [&](int thread) {
+    uint64_t* part = buffer.words() + size_t(thread) * words;
+    for (size_t i = 0; i < words; ++i) part[i] = i;
+  });
+  const double seconds = median_seconds(threads, runs, [&](int thread) {
+    sink += read_streams(buffer.words() + size_t(thread) * words, words);
+  });
+  return double(words) * sizeof(uint64_t) * threads / seconds / 1e9;
+}
+
+double measure_peak_gflop_s(int threads, int runs) {
+  const FmaLoop loop = choose_loop();
+  constexpr int64_t kRounds = 1'000'000;  // some 5 ms
+  std::atomic<float> sink = 0;
+  const auto work = [&](int) { sink = loop.run(kRounds); };
+  median_seconds(threads, 2, work);  // the clock settles at what wide vectors allow
+  return double(kRounds) * loop.flops_per_round * threads / median_seconds(threads, runs, work) /
+         1e9;
+}
+
+}  // namespace anser

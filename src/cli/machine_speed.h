@@ -1,0 +1,16 @@
+// What this machine can do at the most: the yardsticks of `anser bench` and of the statistics line.
+#pragma once
+
+namespace anser {
+
+// Bytes per second that `threads` threads together read from memory, in GB/s (1e9). Every thread
+// reads its own part of a buffer of `megabytes` in several streams; the median of `runs` passes
+// counts. Takes some 0.1 s for the default.
+double measure_stream_gb_s(int threads, int megabytes = 256, int runs = 7);
+
+// fp32 operations per second of all threads together, in GFLOP/s, a fused multiply-add counting as
+// two: loops of independent multiply-adds on registers in the widest vectors of this machine
+// (AVX-512, AVX2+FMA, else what the compiler's baseline has). No memory is touched.
+double measure_peak_gflop_s(int threads, int runs = 5);
+
+}  // namespace anser

@@ -1,0 +1,69 @@
+// anser: the command line. Parses, runs one command, and turns what it throws into an exit code:
+// 0 done, 1 a failure that was explained, 2 wrong usage.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <new>
+#include <sstream>
+
+#include "anser/error.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+
+namespace anser {
+namespace {
+
+// What CLI11 throws: a call for help is data and a success, anything else is wrong usage.
+int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
+  std::ostringstream out, err;
+  const int code = app.exit(error, out, err);
+  if (code == 0) {
+    write_out(out.str());
+    return 0;
+  }
+  std::string command = "anser";
+  for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
+  say("anser: {}\n`{} --help` lists what there is.", error.what(), command);
+  return 2;
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app{"anser runs RWKV-7 language models: constant memory, constant time per token."};
+  app.name("anser");
+  app.set_version_flag("--version", "anser " ANSER_VERSION);
+  app.require_subcommand(1);
+  add_run(app);
+  add_chat(app);
+  add_logits(app);
+  add_eval(app);
+  add_bench(app);
+  add_info(app);
+  add_tokenize(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return finish_parse(app, error);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace anser
+
+int main(int argc, char** argv) {
+  // A closed pipe shall be an error of write(), see anser::BrokenPipe, not sudden death.
+  signal(SIGPIPE, SIG_IGN);
+  try {
+    return anser::run_program(argc, argv);
+  } catch (const anser::BrokenPipe&) {
+    return 0;
+  } catch (const anser::Error& error) {
+    anser::say("anser: {}", error.what());
+  } catch (const std::bad_alloc&) {
+    anser::say("anser: out of memory");
+  } catch (const std::exception& error) {
+    anser::say("anser: internal error: {}", error.what());
+  }
+  return 1;
+}

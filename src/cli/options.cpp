@@ -1,0 +1,99 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <random>
+
+#include "anser/error.h"
+#include "cli/progress.h"
+
+namespace anser {
+
+void ModelOptions::add_to(CLI::App& command, bool with_engine) {
+  command.add_option("-m,--model", model, "a model file or folder; without it: the embedded model");
+  command.add_option("--vocab", vocabulary, "a vocabulary file in the grammar of RWKV World");
+  if (!with_engine) return;
+  command.add_option("--threads", threads, "threads; 0: one per core that may be used")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--device", device, "what computes")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+}
+
+void SamplingFlags::add_to(CLI::App& command, const std::string& default_preset) {
+  preset = default_preset;
+  auto* group = command.add_option_group("Sampling");
+  group->add_option("--preset", preset, "set all at once; the options below change single values")
+      ->check(CLI::IsMember({"chat", "creative", "greedy"}))
+      ->capture_default_str();
+  group->add_option("--seed", seed, "the same seed gives the same text; without it: a new one");
+  group->add_option("--temperature", temperature, "0 takes the most probable token always");
+  group->add_option("--top-p", top_p, "keep the most probable tokens of this much mass; 1: off");
+  group->add_option("--top-k", top_k, "keep the K most probable tokens; 0: off");
+  group->add_option("--min-p", min_p, "drop what is less probable than this times the best; 0: off");
+  group->add_option("--presence", presence, "subtracted from logits of tokens that have occurred");
+  group->add_option("--frequency", frequency, "subtracted once per occurrence");
+  group->add_option("--penalty-decay", penalty_decay, "occurrences fade by this factor per token");
+  group
+      ->add_option("--order", order,
+                   "blinkdl: top-p before temperature (RWKV's own); hf: temperature first")
+      ->check(CLI::IsMember({"blinkdl", "hf"}));
+  group->add_option("--ban", banned, "token ids, separated by commas, that are never sampled")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+}
+
+SamplingOptions SamplingFlags::resolve() const {
+  SamplingOptions options = preset.empty() ? SamplingOptions() : sampling_preset(preset);
+  if (temperature) options.temperature = *temperature;
+  if (top_p) options.top_p = *top_p;
+  if (top_k) options.top_k = *top_k;
+  if (min_p) options.min_p = *min_p;
+  if (presence) options.presence = *presence;
+  if (frequency) options.frequency = *frequency;
+  if (penalty_decay) options.penalty_decay = *penalty_decay;
+  if (order == "blinkdl") options.order = SamplingOptions::Order::blinkdl;
+  if (order == "hf") options.order = SamplingOptions::Order::hugging_face;
+  options.banned.assign(banned.begin(), banned.end());
+  // 32 bits are short enough to be typed again.
+  options.seed = seed ? *seed : std::random_device()();
+  try {
+    options.check();
+  } catch (const Error& error) {
+    throw CLI::ValidationError(error.what());
+  }
+  return options;
+}
+
+Model open_model(const ModelOptions& options) {
+  const OpenOptions open{options.vocabulary};
+  return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+}
+
+LoadedModel load_model(const ModelOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Progress progress(
+      fmt::format("loading {}", options.model.empty() ? "the embedded model" : options.model));
+  Model model = open_model(options);
+  EngineOptions engine_options;
+  engine_options.threads = options.threads;
+  engine_options.device = options.device == "cuda" ? Device::cuda : Device::cpu;
+  std::unique_ptr<Engine> engine = Engine::create(model, engine_options);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  return {std::move(model), std::move(engine), taken.count()};
+}
+
+void check_tokens(const Model& model, const std::vector<Token>& tokens) {
+  const int vocab = model.hyperparameters().vocab;
+  for (const Token token : tokens) {
+    if (token < 0 || token >= vocab) {
+      throw Error(fmt::format("token {} is not in the vocabulary of {}: expected 0 to {}", token,
+                              model.name(), vocab - 1));
+    }
+  }
+}
+
+}  // namespace anser

@@ -1,0 +1,59 @@
+// Options that several commands share, and what they turn into.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "anser/engine.h"
+#include "anser/model.h"
+#include "anser/sampling.h"
+
+namespace CLI {
+class App;
+}
+
+namespace anser {
+
+// -m/--model, --vocab, --threads, --device
+struct ModelOptions {
+  std::string model;  // empty: the embedded one
+  std::string vocabulary;
+  int threads = 0;
+  std::string device = "cpu";
+
+  void add_to(CLI::App& command, bool with_engine = true);
+};
+
+// The sampling options and --preset, which goes first: what is given beside it overrides it.
+struct SamplingFlags {
+  std::string preset;
+  std::string order;
+  std::optional<float> temperature, top_p, min_p, presence, frequency, penalty_decay;
+  std::optional<int> top_k;
+  std::optional<uint64_t> seed;
+  std::vector<int> banned;
+
+  void add_to(CLI::App& command, const std::string& default_preset = "");
+
+  // Draws a seed where none was given. Throws CLI::ValidationError for values outside their range.
+  SamplingOptions resolve() const;
+};
+
+Model open_model(const ModelOptions& options);
+
+struct LoadedModel {
+  Model model;
+  std::unique_ptr<Engine> engine;
+  double load_s;  // opening and making ready
+};
+
+// Says on stderr that it is loading once that has taken a second.
+LoadedModel load_model(const ModelOptions& options);
+
+// Throws Error when there is an id that the model does not have.
+void check_tokens(const Model& model, const std::vector<Token>& tokens);
+
+}  // namespace anser

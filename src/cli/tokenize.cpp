@@ -1,0 +1,61 @@
+// anser tokenize: ids and pieces.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/escape.h"
+#include "cli/options.h"
+
+namespace anser {
+namespace {
+
+struct TokenizeOptions {
+  ModelOptions model;
+  std::string text;
+  bool from_stdin = false;
+  bool json = false;
+};
+
+void tokenize_command(const TokenizeOptions& options) {
+  // A vocabulary needs no model beside it.
+  const Tokenizer tokenizer = options.model.model.empty() && !options.model.vocabulary.empty()
+                                  ? Tokenizer::from_vocabulary_file(options.model.vocabulary)
+                                  : open_model(options.model).tokenizer();
+  const std::vector<Token> ids =
+      tokenizer.encode(options.from_stdin ? read_stdin() : options.text);
+
+  std::vector<std::string> pieces;
+  for (const Token id : ids) pieces.push_back(escape_bytes(tokenizer.bytes_of(id)));
+  std::string out;
+  if (options.json) {
+    out = nlohmann::json{{"ids", ids}, {"pieces", pieces}}.dump() + "\n";
+  } else {
+    for (size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}\t{}\n", ids[i], pieces[i]);
+  }
+  write_out(out);
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  auto options = std::make_shared<TokenizeOptions>();
+  CLI::App* command = app.add_subcommand("tokenize", "show a text's token ids and their pieces");
+  options->model.add_to(*command, false);
+  auto* text = command->add_option("TEXT", options->text,
+                                   "the text; - or none with a pipe: standard input, as it is");
+  command->add_flag("--json", options->json,
+                    "one object with ids and pieces; pieces are escaped as in the plain output");
+  command->callback([options, text] {
+    options->from_stdin = text->empty() || options->text == "-";
+    if (text->empty() && stdin_is_terminal()) {
+      throw CLI::ValidationError("no text: give one, or pipe one in");
+    }
+    tokenize_command(*options);
+  });
+}
+
+}  // namespace anser

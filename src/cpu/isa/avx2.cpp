@@ -1,0 +1,19 @@
+// The kernel table of avx2: the shared texts with its registers.
+#include <immintrin.h>
+
+#include "cpu/isa/plain.h"
+
+namespace anser {
+namespace {
+
+#include "cpu/isa/simd_avx2.h"
+
+#include "cpu/isa/table-inl.h"
+
+constexpr Kernels kTable = make_table("avx2", true);
+
+}  // namespace
+
+extern const Kernels kAvx2Kernels = kTable;
+
+}  // namespace anser

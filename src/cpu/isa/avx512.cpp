@@ -1,0 +1,28 @@
+// The kernel table of avx512: the shared texts with its registers.
+// g++ 12 warns of its own header: an "undefined" operand there is a variable set to itself.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#include "cpu/isa/plain.h"
+
+namespace anser {
+namespace {
+
+#include "cpu/isa/simd_avx512.h"
+
+#include "cpu/isa/table-inl.h"
+
+constexpr Kernels kTable = make_table("avx512", true);
+
+}  // namespace
+
+extern const Kernels kAvx512Kernels = kTable;
+
+}  // namespace anser

@@ -1,0 +1,17 @@
+// The kernel table of baseline: the shared texts with its registers.
+#include "cpu/isa/plain.h"
+
+namespace anser {
+namespace {
+
+#include "cpu/isa/simd_baseline.h"
+
+#include "cpu/isa/table-inl.h"
+
+constexpr Kernels kTable = make_table("baseline", false);
+
+}  // namespace
+
+extern const Kernels kBaselineKernels = kTable;
+
+}  // namespace anser

@@ -1,0 +1,107 @@
+// Four lanes to a register through the compiler's vector types: SSE2 on x86-64, NEON on aarch64. A
+// multiply-add rounds twice. See simd-inl.h for what is expected here.
+
+typedef float Part __attribute__((vector_size(16)));
+typedef int32_t PartMask __attribute__((vector_size(16)));
+constexpr int kParts = 4;
+constexpr int kPartLanes = 4;
+
+struct Vec {
+  Part p[kParts];
+};
+
+// Register tiles of the matrix product: two accumulators of four xmm, which leaves half of the 16
+// for operands and products. Eight chains hide the latency of an addition.
+constexpr int kTileTokens = 1;
+constexpr int tile_rows(int /*tokens*/) { return 2; }
+
+ANSER_INLINE uint32_t select(bool condition, uint32_t a, uint32_t b) {
+  const uint32_t mask = 0u - uint32_t(condition);
+  return (a & mask) | (b & ~mask);
+}
+
+// Branch-free, so that a loop over it becomes vector code. Subnormal halves, m * 2^-24, are made by
+// a conversion from integer instead of by fp32 subnormals, which the floating-point mode may flush.
+ANSER_INLINE float half_to_float(uint16_t bits) {
+  const uint32_t magnitude = bits & 0x7fffu;
+  const float small = float(int32_t(magnitude)) * 0x1p-24f;
+  uint32_t small_bits;
+  memcpy(&small_bits, &small, 4);
+  const uint32_t rebias = select(magnitude >= 0x7c00, 224u << 23, 112u << 23);
+  const uint32_t normal = (magnitude << 13) + rebias;
+  const uint32_t result =
+      select(magnitude < 0x400, small_bits, normal) | (uint32_t(bits) & 0x8000u) << 16;
+  float value;
+  memcpy(&value, &result, 4);
+  return value;
+}
+
+ANSER_INLINE Part load_part(const float* from) {
+  Part a;
+  memcpy(&a, from, sizeof(a));
+  return a;
+}
+ANSER_INLINE Part load_part(const F16* from) {
+  uint16_t bits[kPartLanes];
+  memcpy(bits, from, sizeof(bits));
+  float to[kPartLanes];
+  for (int i = 0; i < kPartLanes; ++i) to[i] = half_to_float(bits[i]);
+  return load_part(to);
+}
+ANSER_INLINE Part load_part(const Bf16* from) {
+  uint16_t bits[kPartLanes];
+  memcpy(bits, from, sizeof(bits));
+  uint32_t to[kPartLanes];
+  for (int i = 0; i < kPartLanes; ++i) to[i] = uint32_t(bits[i]) << 16;
+  Part a;
+  memcpy(&a, to, sizeof(a));
+  return a;
+}
+ANSER_INLINE void store_part(float* to, Part a) { memcpy(to, &a, sizeof(a)); }
+ANSER_INLINE Part broadcast_part(float a) { return Part{a, a, a, a}; }
+ANSER_INLINE Part fma_part(Part a, Part b, Part c) { return a * b + c; }
+ANSER_INLINE Part max_part(Part a, Part b) {
+  const PartMask greater = a > b;
+  return (Part)(((PartMask)a & greater) | ((PartMask)b & ~greater));
+}
+ANSER_INLINE Part sqrt_part(Part a) {
+  return Part{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]),
+              __builtin_sqrtf(a[3])};
+}
+
+template <class T>
+ANSER_INLINE Vec load_padded(const T* from) {
+  return {{load_part(from), load_part(from + 4), load_part(from + 8), load_part(from + 12)}};
+}
+template <class T>
+ANSER_INLINE Vec load_partial(const T* from, int n) {
+  T padded[kLanes] = {};
+  memcpy(padded, from, size_t(n) * sizeof(T));
+  return load_padded(padded);
+}
+ANSER_INLINE void store_partial(float* to, int n, Vec a) { memcpy(to, &a, size_t(n) * 4); }
+ANSER_INLINE Vec keep_first(Vec a, int n) {
+  Vec kept = {};
+  memcpy(&kept, &a, size_t(n) * 4);
+  return kept;
+}
+
+template <class T>
+ANSER_INLINE Vec bytes_to_float(T bytes) {
+  float to[kLanes];
+  for (int i = 0; i < kLanes; ++i) to[i] = float(int32_t(bytes[i]));
+  return load_padded(to);
+}
+ANSER_INLINE Vec to_float(I8x16 a) { return bytes_to_float(a); }
+ANSER_INLINE Vec to_float(U8x16 a) { return bytes_to_float(a); }
+
+ANSER_INLINE float reduce_add(Vec a) {
+  const Part s4 = (a.p[0] + a.p[2]) + (a.p[1] + a.p[3]);
+  return (s4[0] + s4[2]) + (s4[1] + s4[3]);
+}
+ANSER_INLINE void reduce_add4(Vec a, Vec b, Vec c, Vec d, float* to) {
+  to[0] = reduce_add(a);
+  to[1] = reduce_add(b);
+  to[2] = reduce_add(c);
+  to[3] = reduce_add(d);
+}

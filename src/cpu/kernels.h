@@ -1,0 +1,101 @@
+// The kernel table: everything the CPU backend computes, as function pointers, one table per
+// instruction set. Kernels are single-threaded and allocate nothing; the phases (phases.cpp) split
+// the work over threads.
+//
+// The same texts (isa/*-inl.h) are compiled once per instruction set inside a namespace of its own.
+// They compute with vectors of 16 lanes whatever the register width, and sum in one fixed order:
+//   - a result depends neither on how many rows are computed together nor on the thread count, so
+//     prefill, token by token and batches agree bit for bit;
+//   - tables whose machine fuses multiply-add (avx2, avx512) agree with each other bit for bit.
+//
+// All float arrays may be unaligned and of any length >= 1 unless said otherwise.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace anser {
+
+// What happens to z = (W x)[o] + bias[o] on its way to memory.
+enum class Epilogue : uint8_t {
+  store,         // y  = z
+  add,           // y += z
+  tanh,          // y  = tanh(z)
+  sigmoid,       // y  = 1 / (1 + exp(-z))
+  relu_squared,  // y  = max(z, 0)^2
+  decay,         // y  = exp(-exp(-1/2) sigmoid(z)), the RWKV-7 decay, in (0.545, 1)
+};
+
+// y[t][o] = epilogue(sum_i W[o][i] x[t][i] + bias[o]) for o in [begin, end) and t in [0, rows).
+struct MatmulArgs {
+  const std::byte* weights;  // W[0][0]; rows are `row_bytes` apart, in the type of the table entry
+  int64_t row_bytes;
+  int cols;          // i; a multiple of the type's block (kernels need no other alignment)
+  int begin, end;    // o
+  const float* x;    // [rows][x_stride]
+  int64_t x_stride;  // in floats
+  float* y;          // [rows][y_stride], indexed by the absolute o
+  int64_t y_stride;
+  int rows;           // t
+  const float* bias;  // indexed by the absolute o; null: none
+  Epilogue epilogue;
+};
+
+// The time mix of one head over a run of consecutive tokens of one sequence, from the projections to
+// the gated output (reference equations 6 to 11; S row = value i, column = key j):
+//
+//   v   = v + (v_first - v) * nu                      (not in layer 0: nu is null)
+//   kk  = k * k_k;  kk /= max(|kk|, 1e-12)            removal key
+//   k   = k * (1 + (a - 1) * k_a)                     replacement key
+//   u_i = sum_j S_ij * -kk_j
+//   S_ij = S_ij * w_j + u_i * (kk_j * a_j) + v_i * k_j
+//   y_i = sum_j S_ij * r_j
+//   y   = (y - mean(y)) / sqrt(var(y) + eps) * ln_x.weight + ln_x.bias
+//   y  += (sum_j r_j * k_j * r_k_j) * v
+//   out = y * g
+struct RecurArgs {
+  int head_size;  // N, at most kMaxHeadSize
+  int tokens;
+  int64_t stride;  // floats between the rows of two tokens in all [tokens][N] arrays below
+  const float *r, *w, *k, *v, *a, *g;  // [tokens][N]
+  const float *v_first, *nu;           // [tokens][N]; null in layer 0
+  const float *k_k, *k_a, *r_k;        // [N]
+  const float *ln_weight, *ln_bias;    // [N]
+  float ln_eps;
+  float* state;  // S [N][N], advanced
+  float* out;    // [tokens][N]
+};
+constexpr int kMaxHeadSize = 512;  // bounds the kernels' stack arrays
+
+struct Kernels {
+  const char* name;
+  bool fused_multiply_add;
+
+  void (*matmul[kMatrixTypes])(const MatmulArgs&);
+
+  // n elements to fp32, exactly. n is a multiple of the type's block.
+  void (*widen[kMatrixTypes])(const std::byte* from, int64_t n, float* to);
+
+  // y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, biased variance. y may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n,
+                     float* y);
+
+  // y = x + (previous - x) * mu
+  void (*shift_mix)(const float* x, const float* previous, const float* mu, int n, float* y);
+
+  void (*recur)(const RecurArgs&);
+
+  // True when all n numbers are finite.
+  bool (*all_finite)(const float* x, int64_t n);
+
+  // Elementwise x = epilogue(x + bias), for the tests of the functions themselves; bias may be null.
+  void (*apply)(Epilogue epilogue, const float* bias, int64_t n, float* x);
+};
+
+extern const Kernels kBaselineKernels;
+extern const Kernels kAvx2Kernels;    // AVX2, FMA, F16C
+extern const Kernels kAvx512Kernels;  // AVX-512 F, BW, DQ, VL
+
+}  // namespace anser

@@ -1,0 +1,66 @@
+// Files -> named tensors. Knows nothing of any model.
+//
+// Every reader checks its file once, at the edge: after it returns, each tensor's bytes lie inside
+// the mapped file, its shape has no overflow, and names are unique. Nothing is copied; a tensor is a
+// view that lives as long as the TensorFile (or a copy of it) does.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/mapped_file.h"
+
+namespace anser {
+
+struct FileTensor {
+  std::string name;
+  DType type;
+  // Row-major order as PyTorch has it: the last dimension is the innermost. GGUF's dimensions, which
+  // are stored innermost first, are turned round by its reader. Empty shape: a scalar.
+  std::vector<int64_t> shape;
+  // In elements, one per dimension. Only .pth files hold anything but the contiguous strides.
+  std::vector<int64_t> strides;
+  // From the first element to the end of the last one.
+  std::span<const std::byte> bytes;
+
+  int64_t elements() const;
+  bool contiguous() const;
+  std::string shape_text() const;  // "[768, 64]"
+};
+
+using MetaValue = std::variant<bool, int64_t, double, std::string, std::vector<std::string>,
+                               std::vector<int64_t>, std::vector<double>>;
+
+enum class FileFormat { safetensors, pth, gguf, hf_folder };
+const char* file_format_name(FileFormat format);
+
+struct TensorFile {
+  std::string path;  // as the user gave it; for error messages
+  FileFormat format;
+  std::vector<FileTensor> tensors;  // in file order
+  // GGUF key-values; safetensors __metadata__; the top-level scalars of a folder's config.json.
+  std::map<std::string, MetaValue> metadata;
+  std::vector<std::shared_ptr<const MappedFile>> files;  // keeps the bytes mapped
+
+  const FileTensor* find(std::string_view name) const;  // null when absent
+};
+
+// Opens a file or a folder; the format is recognised by content, never by name.
+TensorFile open_tensor_file(const std::string& path);
+
+// The readers behind it. `path` only goes into error messages. These are the fuzzed entrances.
+TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& path);
+TensorFile parse_pth(std::span<const std::byte> bytes, const std::string& path);
+TensorFile parse_gguf(std::span<const std::byte> bytes, const std::string& path);
+// Recognises by content among the three.
+TensorFile parse_tensor_bytes(std::span<const std::byte> bytes, const std::string& path);
+
+}  // namespace anser

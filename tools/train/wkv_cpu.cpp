@@ -1,0 +1,162 @@
+// The RWKV-7 recurrence and its gradient on a CPU, as a PyTorch operator. wkv_cpu.py loads it.
+//
+// Step by step, because on a CPU the chunked form only costs: S of a head (16 KB) stays in the first cache, each row in
+// four vectors of 16 floats. Heads of all sequences are independent and are shared out between the threads.
+#include <ATen/Parallel.h>
+#include <torch/extension.h>
+
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int N = 64;      // channels of a head
+constexpr int CHUNK = 16;  // tokens between two saved states
+constexpr int LANES = 16;
+constexpr int VECS = N / LANES;
+
+typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+struct Row {
+    Vec part[VECS];
+};
+
+inline Row load(const float* p) {
+    Row row;
+    for (int i = 0; i < VECS; ++i) row.part[i] = reinterpret_cast<const Vec*>(p)[i];
+    return row;
+}
+
+inline void store(float* p, const Row& row) {
+    for (int i = 0; i < VECS; ++i) reinterpret_cast<Vec*>(p)[i] = row.part[i];
+}
+
+inline float dot(const Row& x, const Row& y) {
+    Vec sum = x.part[0] * y.part[0];
+    for (int i = 1; i < VECS; ++i) sum += x.part[i] * y.part[i];
+    float total = 0;
+    for (int i = 0; i < LANES; ++i) total += sum[i];
+    return total;
+}
+
+inline void add_scaled(Row& to, const Row& x, float factor) {
+    for (int i = 0; i < VECS; ++i) to.part[i] += x.part[i] * factor;
+}
+
+// S <- S diag(w) + u b + v k, with u = S a of the old state; u[N] is kept for the gradient. y may be null.
+void step(float* S, const Row& w, const Row& k, const float* v, const Row& a, const Row& b, const Row& r, float* u,
+          float* y) {
+    for (int i = 0; i < N; ++i) {
+        Row row = load(S + i * N);
+        u[i] = dot(row, a);
+        for (int p = 0; p < VECS; ++p) row.part[p] = row.part[p] * w.part[p] + u[i] * b.part[p] + v[i] * k.part[p];
+        store(S + i * N, row);
+        if (y) y[i] = dot(row, r);
+    }
+}
+
+// Offset of token t of head h in [B, T, H, N].
+struct Shape {
+    int64_t B, T, H;
+    int64_t at(int64_t head, int64_t t) const { return ((head / H * T + t) * H + head % H) * N; }
+    int64_t chunks() const { return T / CHUNK; }
+};
+
+Shape shape_of(const at::Tensor& x) {
+    TORCH_CHECK(x.dim() == 4 && x.size(3) == N && x.size(1) % CHUNK == 0, "wkv: [B, T, H, 64] with T a multiple of 16");
+    return {x.size(0), x.size(1), x.size(2)};
+}
+
+const float* data(const at::Tensor& x) {
+    TORCH_CHECK(x.is_contiguous() && x.scalar_type() == at::kFloat, "wkv: contiguous float32 wanted");
+    return x.const_data_ptr<float>();
+}
+
+// Returns y and the state before every chunk.
+std::vector<at::Tensor> forward(at::Tensor r_, at::Tensor w_, at::Tensor k_, at::Tensor v_, at::Tensor a_,
+                                at::Tensor b_) {
+    const Shape s = shape_of(r_);
+    const float *r = data(r_), *w = data(w_), *k = data(k_), *v = data(v_), *a = data(a_), *b = data(b_);
+    at::Tensor y_ = at::empty_like(r_);
+    at::Tensor saved_ = at::empty({s.B * s.H, s.chunks(), N, N}, r_.options());
+    float *y = y_.data_ptr<float>(), *saved = saved_.data_ptr<float>();
+    at::parallel_for(0, s.B * s.H, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t head = begin; head < end; ++head) {
+            alignas(64) float S[N * N] = {}, u[N];
+            for (int64_t t = 0; t < s.T; ++t) {
+                if (t % CHUNK == 0) std::memcpy(saved + (head * s.chunks() + t / CHUNK) * N * N, S, sizeof S);
+                const int64_t o = s.at(head, t);
+                step(S, load(w + o), load(k + o), v + o, load(a + o), load(b + o), load(r + o), u, y + o);
+            }
+        }
+    });
+    return {y_, saved_};
+}
+
+// Gradients of r, w, k, v, a, b. With dS the gradient of the state after a token:
+//   dS += dy r^T;  dr = S^T dy;  dv = dS k;  du = dS b;  dk = dS^T v;  db = dS^T u;  dw = sum of dS * S';  da = S'^T du
+//   and the gradient of the state before it, S', is dS diag(w) + du a^T.
+std::vector<at::Tensor> backward(at::Tensor dy_, at::Tensor saved_, at::Tensor r_, at::Tensor w_, at::Tensor k_,
+                                 at::Tensor v_, at::Tensor a_, at::Tensor b_) {
+    const Shape s = shape_of(r_);
+    const float *r = data(r_), *w = data(w_), *k = data(k_), *v = data(v_), *a = data(a_), *b = data(b_);
+    const float *dy = data(dy_), *saved = data(saved_);
+    std::vector<at::Tensor> gradients;
+    float* g[6];
+    for (auto& pointer : g) {
+        gradients.push_back(at::empty_like(r_));
+        pointer = gradients.back().data_ptr<float>();
+    }
+    at::parallel_for(0, s.B * s.H, 1, [&](int64_t begin, int64_t end) {
+        std::vector<float> states((CHUNK + 1) * N * N), us(CHUNK * N);
+        for (int64_t head = begin; head < end; ++head) {
+            alignas(64) float dS[N * N] = {};
+            for (int64_t chunk = s.chunks() - 1; chunk >= 0; --chunk) {
+                // The states of the chunk again, from the saved one.
+                std::memcpy(states.data(), saved + (head * s.chunks() + chunk) * N * N, sizeof dS);
+                for (int t = 0; t < CHUNK; ++t) {
+                    const int64_t o = s.at(head, chunk * CHUNK + t);
+                    float* next = states.data() + (t + 1) * N * N;
+                    std::memcpy(next, next - N * N, sizeof dS);
+                    step(next, load(w + o), load(k + o), v + o, load(a + o), load(b + o), load(r + o),
+                         us.data() + t * N, nullptr);
+                }
+                for (int t = CHUNK - 1; t >= 0; --t) {
+                    const int64_t o = s.at(head, chunk * CHUNK + t);
+                    const float *before = states.data() + t * N * N, *after = before + N * N, *u = us.data() + t * N;
+                    const Row rt = load(r + o), wt = load(w + o), kt = load(k + o), at = load(a + o), bt = load(b + o);
+                    Row dr{}, dw{}, dk{}, da{}, db{};
+                    for (int i = 0; i < N; ++i) {
+                        Row G = load(dS + i * N);
+                        const Row S0 = load(before + i * N);
+                        add_scaled(G, rt, dy[o + i]);
+                        add_scaled(dr, load(after + i * N), dy[o + i]);
+                        g[3][o + i] = dot(G, kt);
+                        const float du = dot(G, bt);
+                        add_scaled(dk, G, v[o + i]);
+                        add_scaled(db, G, u[i]);
+                        add_scaled(da, S0, du);
+                        for (int p = 0; p < VECS; ++p) {
+                            dw.part[p] += G.part[p] * S0.part[p];
+                            G.part[p] = G.part[p] * wt.part[p] + du * at.part[p];
+                        }
+                        store(dS + i * N, G);
+                    }
+                    store(g[0] + o, dr);
+                    store(g[1] + o, dw);
+                    store(g[2] + o, dk);
+                    store(g[4] + o, da);
+                    store(g[5] + o, db);
+                }
+            }
+        }
+    });
+    return gradients;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+    m.def("forward", &forward);
+    m.def("backward", &backward);
+}
