@@ -21,14 +21,14 @@ namespace {
 
 constexpr size_t kFootprint = size_t{256} << 20;
 
-// Blocks of random bytes whose half-precision scales are finite: every byte is at most 0x3f, so that
-// as the upper byte of a half it makes one below 2.
+// Random bytes that are well-behaved numbers in every type: with 0x38 to 0x3f as the upper byte a
+// half lies in 0.5 to 2, an fp32 or bf16 in 3e-5 to 1, and nothing is subnormal.
 std::vector<std::byte> random_weights(size_t bytes) {
   std::vector<std::byte> weights(bytes);
   uint64_t state = 1;
   for (std::byte& b : weights) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    b = std::byte(state >> 58);
+    b = std::byte(0x38 | state >> 61);
   }
   return weights;
 }
@@ -88,6 +88,14 @@ void recur(benchmark::State& state, const Kernels& kernels, int size, int tokens
                                                   benchmark::Counter::kIsRate);
 }
 
+// Reads and does next to nothing: the bandwidth that a kernel could have.
+void read_memory(benchmark::State& state, const Kernels& kernels) {
+  const std::vector<float> x(kFootprint / sizeof(float), 1.0f);
+  for (auto _ : state) benchmark::DoNotOptimize(kernels.all_finite(x.data(), int64_t(x.size())));
+  state.counters["GB/s"] = benchmark::Counter(double(state.iterations()) * kFootprint * 1e-9,
+                                              benchmark::Counter::kIsRate);
+}
+
 void layer_norm(benchmark::State& state, const Kernels& kernels, int n) {
   const std::vector<float> x = random_floats(n);
   std::vector<float> y(n);
@@ -119,6 +127,8 @@ void add_benchmarks() {
         });
       }
     }
+    benchmark::RegisterBenchmark(fmt::format("{}/read", kernels.name).c_str(),
+                                 [&kernels](benchmark::State& s) { read_memory(s, kernels); });
     for (int tokens : {1, 64}) {
       benchmark::RegisterBenchmark(
           fmt::format("{}/recur/64/tokens:{}", kernels.name, tokens).c_str(),

@@ -73,7 +73,7 @@ class Model {
   // For people: "RWKV-7 0.19B", the path, the format, the type that most weight bytes have.
   const std::string& name() const;
   const std::string& path() const;
-  const std::string& format() const;
+  std::string format() const;
   std::string type() const;
   int64_t parameters() const;  // that the forward pass uses
   size_t file_bytes() const;   // of all tensors

@@ -5,27 +5,20 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "text/utf8.h"
+
 namespace anser {
 namespace {
 
 // Length of the valid UTF-8 character at the start of `text`; 0 when there is none.
 size_t character_length(std::string_view text) {
   const auto byte = [&](size_t i) { return uint8_t(text[i]); };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xc2 && first <= 0xdf   ? 2
-                        : first >= 0xe0 && first <= 0xef ? 3
-                        : first >= 0xf0 && first <= 0xf4 ? 4
-                                                         : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
+  const Utf8Lead lead = utf8_lead(byte(0));
+  const size_t length = size_t(lead.length);
+  if (length <= 1) return length;
+  if (text.size() < length || byte(1) < lead.second_min || byte(1) > lead.second_max) return 0;
+  for (size_t i = 2; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates, beyond U+10FFFF: decided by the second byte.
-  const uint8_t second = byte(1);
-  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-      (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) {
-    return 0;
   }
   return length;
 }

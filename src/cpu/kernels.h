@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "model/limits.h"
 
 namespace anser {
 
@@ -67,7 +68,7 @@ struct RecurArgs {
   float* state;  // S [N][N], advanced
   float* out;    // [tokens][N]
 };
-constexpr int kMaxHeadSize = 512;  // bounds the kernels' stack arrays
+
 
 struct Kernels {
   const char* name;

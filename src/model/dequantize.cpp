@@ -90,7 +90,7 @@ void halves(const std::byte* from, int64_t n, float* to) {
 void dequantize_row(DType type, const std::byte* from, int64_t n, float* to) {
   switch (type) {
     case DType::f32:
-      std::memcpy(to, from, size_t(n) * 4);
+      if (n > 0) std::memcpy(to, from, size_t(n) * 4);
       return;
     case DType::f16:
       return halves<f16_to_f32>(from, n, to);

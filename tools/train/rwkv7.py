@@ -198,14 +198,24 @@ class Model(nn.Module):
             self.emb.weight.uniform_(-1e-4, 1e-4)
             self.head.weight.copy_(orthogonal(vocab, D, 0.5 * max(1.0, (vocab / D) ** 0.5)))
 
-    def forward(self, tokens):
+    def trunk(self, tokens):
         x, v_first = self.emb(tokens), None
         for block in self.blocks:
             x, v_first = block(x, v_first)
+        return x
+
+    def logits(self, x):
         return self.head(self.ln_out(x))
 
-    def loss(self, tokens, targets, reduction="mean"):
-        return F.cross_entropy(self(tokens).float().flatten(0, 1), targets.flatten(), reduction=reduction)
+    def cross_entropy(self, x, targets):
+        return F.cross_entropy(self.logits(x).float().flatten(0, 1), targets.flatten())
+
+    def forward(self, tokens):
+        return self.logits(self.trunk(tokens))
+
+    def loss(self, tokens, targets):
+        """Mean nats a token."""
+        return self.cross_entropy(self.trunk(tokens), targets)
 
 
 class Stepper:

@@ -110,15 +110,15 @@ def main():
     if not args.plain:
         import wkv_cpu
         rwkv7.TimeMix.wkv = staticmethod(wkv_cpu.wkv)
-    forward = model.loss
     if not args.eager:
         # Compiled a block at a time: blocks 1 to L-1 share one compilation.
         for block in model.blocks:
             block.compile(dynamic=False)
+        model.cross_entropy = torch.compile(model.cross_entropy, dynamic=False)
 
     def loss_of(tokens, targets):
         with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
-            return forward(tokens, targets)
+            return model.loss(tokens, targets)
 
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {args.rows} x {args.length} tokens a step", flush=True)
     last_save, mean, norm, window = clock.seconds(), None, 0.0, (0.0, step)

@@ -34,9 +34,13 @@ inline void store(float* p, const Row& row) {
 inline float dot(const Row& x, const Row& y) {
     Vec sum = x.part[0] * y.part[0];
     for (int i = 1; i < VECS; ++i) sum += x.part[i] * y.part[i];
-    float total = 0;
-    for (int i = 0; i < LANES; ++i) total += sum[i];
-    return total;
+    // Halves onto halves: left to itself the compiler adds the lanes one by one, which took most of the time.
+    typedef float Half __attribute__((vector_size(32)));
+    typedef float Quarter __attribute__((vector_size(16)));
+    const Half half = __builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7) +
+                      __builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15);
+    const Quarter quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+    return (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
 }
 
 inline void add_scaled(Row& to, const Row& x, float factor) {

@@ -1,0 +1,109 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace anser {
+namespace {
+
+// About 30 microseconds of pauses: longer than the serial gaps inside a step, far shorter than what a
+// person would notice as a busy core.
+constexpr int kSpins = 1000;
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Returns once `value` differs from `old`.
+void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    relax();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+Part part_of(int64_t count, int worker, int workers, int64_t grain) {
+  const int64_t grains = (count + grain - 1) / grain;
+  const int64_t begin = grains * worker / workers * grain;
+  const int64_t end = grains * (worker + 1) / workers * grain;
+  return {std::min(begin, count), std::min(end, count)};
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
+#if defined(__x86_64__)
+FlushDenormals::FlushDenormals() : before_(_mm_getcsr()) {
+  constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
+  _mm_setcsr(unsigned(before_) | kFlushToZero | kDenormalsAreZero);
+}
+FlushDenormals::~FlushDenormals() { _mm_setcsr(unsigned(before_)); }
+#elif defined(__aarch64__)
+FlushDenormals::FlushDenormals() {
+  asm volatile("mrs %0, fpcr" : "=r"(before_));
+  asm volatile("msr fpcr, %0" ::"r"(before_ | uint64_t(1) << 24));
+}
+FlushDenormals::~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+#else
+FlushDenormals::FlushDenormals() : before_(0) {}
+FlushDenormals::~FlushDenormals() = default;
+#endif
+
+ThreadPool::ThreadPool(int threads) {
+  ANSER_CHECK(threads >= 1);
+  for (int worker = 1; worker < threads; ++worker) {
+    workers_.emplace_back([this, worker] { serve(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+}
+
+void ThreadPool::run_erased(Call call, void* work) {
+  if (workers_.empty()) return call(work, 0);
+  call_ = call;
+  work_ = work;
+  finished_.store(0, std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  call(work, 0);
+
+  const uint32_t others = uint32_t(workers_.size());
+  for (uint32_t done; (done = finished_.load(std::memory_order_acquire)) != others;) {
+    wait_for_change(finished_, done);
+  }
+}
+
+void ThreadPool::serve(int worker) {
+  const FlushDenormals flush;
+  for (uint32_t seen = 0;;) {
+    wait_for_change(round_, seen);
+    ++seen;  // run() waits for every worker, so no round can be missed
+    if (stop_) return;
+    call_(work_, worker);
+    finished_.fetch_add(1, std::memory_order_release);
+    finished_.notify_one();
+  }
+}
+
+}  // namespace anser

@@ -1,0 +1,72 @@
+// Fork-join over a fixed set of threads. The caller is worker 0.
+//
+// A step of a model is hundreds of short parallel regions, so a region must cost well under a
+// microsecond: workers spin for a while before they sleep, and the work is divided statically, which
+// also keeps results and memory placement the same from step to step.
+//
+// One pool belongs to one engine. run() may be called from one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace anser {
+
+// The half-open part [begin, end) of [0, count) that belongs to one worker, in multiples of `grain`.
+struct Part {
+  int64_t begin, end;
+};
+Part part_of(int64_t count, int worker, int workers, int64_t grain = 1);
+
+// Cores that this process may use (its affinity mask, not the machine's).
+int usable_cores();
+
+// Makes denormal numbers zero on this thread while it lives. A state decays by design, and arithmetic
+// on denormals is five to thirteen times slower.
+class FlushDenormals {
+ public:
+  FlushDenormals();
+  ~FlushDenormals();
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  uint64_t before_;
+};
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // >= 1, with the caller
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return int(workers_.size()) + 1; }
+
+  // Calls work(worker) once for every worker in [0, size()) and returns when all have returned.
+  // `work` must not throw, and must not call run().
+  template <class Work>
+  void run(Work&& work) {
+    using Plain = std::remove_reference_t<Work>;
+    run_erased([](void* w, int worker) { (*static_cast<Plain*>(w))(worker); },
+               const_cast<void*>(static_cast<const void*>(&work)));
+  }
+
+ private:
+  using Call = void (*)(void*, int);
+  void run_erased(Call call, void* work);
+  void serve(int worker);
+
+  Call call_ = nullptr;
+  void* work_ = nullptr;
+  bool stop_ = false;
+  // Own cache lines: the callers write one, the workers the other.
+  alignas(64) std::atomic<uint32_t> round_{0};     // counts regions; workers wait for it to change
+  alignas(64) std::atomic<uint32_t> finished_{0};  // workers that are done with this round
+  std::vector<std::jthread> workers_;
+};
+
+}  // namespace anser

@@ -1,0 +1,203 @@
+// anser bench: speed, and what share that is of what this machine can do.
+//
+// Decode is bound by memory: fraction = bytes a step must move x steps/s / stream bandwidth.
+// Prefill is bound by arithmetic: fraction = operations of the matrices x prompts/s / fp32 peak; the
+// head's matrix counts once a prompt, since only the last token's logits are computed.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/machine_speed.h"
+#include "cli/numbers.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+
+namespace anser {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr int kRuns = 5;  // the median counts
+
+struct BenchOptions {
+  ModelOptions model;
+  std::vector<int> prefill = {512};
+  int steps = 128;
+  std::vector<int> batches = {1, 8, 32};
+  bool json = false;
+};
+
+struct Machine {
+  double stream_gb_s;
+  double peak_gflop_s;
+};
+
+// Any tokens do; always the same ones, so that runs can be compared.
+std::vector<Token> some_tokens(const Model& model, int n) {
+  std::vector<Token> tokens;
+  uint32_t x = 1;
+  for (int i = 0; i < n; ++i) {
+    x = x * 1664525 + 1013904223;  // Numerical Recipes' generator
+    tokens.push_back(Token((x >> 8) % uint32_t(model.hyperparameters().vocab)));
+  }
+  return tokens;
+}
+
+template <typename Work>
+double median_seconds(Progress& progress, const std::string& name, const Work& work) {
+  double seconds[kRuns];
+  for (int run = 0; run < kRuns; ++run) {
+    progress.update(fmt::format("{}, run {} of {}", name, run + 1, kRuns));
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    seconds[run] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+  return median(seconds, kRuns);
+}
+
+// Multiply-adds of the matrices: those every token goes through, and those of the head.
+struct MatrixParameters {
+  int64_t body, head;
+};
+
+MatrixParameters matrix_parameters(const Hyperparameters& h) {
+  const int64_t width = h.width;
+  const int64_t layer = 4 * width * width + 2 * width * h.ffn +
+                        2 * width * (h.rank_w + h.rank_a + h.rank_g);
+  const int64_t value_residual = 2 * width * h.rank_v;  // not in layer 0
+  return {h.layers * layer + (h.layers - 1) * value_residual, width * h.vocab};
+}
+
+Json prefill_row(const LoadedModel& loaded, int tokens, const Machine& machine,
+                 Progress& progress) {
+  const std::vector<Token> prompt = some_tokens(loaded.model, tokens);
+  const auto work = [&] {
+    State state = loaded.model.initial_state();
+    loaded.engine->forward(state, prompt);
+  };
+  work();  // fetches weights that are still on disk
+  const double seconds = median_seconds(progress, fmt::format("prefill {}", tokens), work);
+  const MatrixParameters matrices = matrix_parameters(loaded.model.hyperparameters());
+  const double flops = 2.0 * (double(matrices.body) * tokens + double(matrices.head));
+  return {{"tokens", tokens},
+          {"tok_s", tokens / seconds},
+          {"fraction", flops / seconds / 1e9 / machine.peak_gflop_s}};
+}
+
+Json decode_row(const LoadedModel& loaded, int batch, int steps, const Machine& machine,
+                Progress& progress) {
+  const std::vector<Token> tokens = some_tokens(loaded.model, batch * steps);
+  const auto work = [&](int count) {
+    std::vector<State> states(size_t(batch), loaded.model.initial_state());
+    std::vector<Sequence> sequences(size_t(batch), Sequence{});
+    for (int step = 0; step < count; ++step) {
+      for (int i = 0; i < batch; ++i) {
+        sequences[size_t(i)] = {&states[size_t(i)],
+                                std::span(tokens).subspan(size_t(step * batch + i), 1),
+                                LogitsFor::last, nullptr};
+      }
+      loaded.engine->forward(sequences);
+    }
+  };
+  work(1);
+  const double seconds =
+      median_seconds(progress, fmt::format("decode, batch {}", batch), [&] { work(steps); });
+  const double gb_s = double(loaded.engine->step_bytes(batch)) * steps / seconds / 1e9;
+  return {{"batch", batch},
+          {"tok_s", double(batch) * steps / seconds},
+          {"gb_s", gb_s},
+          {"fraction", gb_s / machine.stream_gb_s}};
+}
+
+void print_table(const Json& result) {
+  const auto number = [](const Json& value) { return value.get<double>(); };
+  std::string out = fmt::format(
+      "{} {}, {} threads, {}\n"
+      "memory {} GB/s, fp32 {} GFLOP/s, loaded in {:.2f} s, at most {} MB used\n\n"
+      "{:<16} {:>10} {:>10} {:>22}\n",
+      result["model"].get<std::string>(), result["type"].get<std::string>(),
+      result["threads"].get<int>(), result["isa"].get<std::string>(),
+      format_rate(number(result["stream_gb_s"])), format_rate(number(result["peak_gflop_s"])),
+      number(result["load_s"]), result["peak_rss_mb"].get<int64_t>(), "", "tok/s", "GB/s",
+      "of this machine");
+  for (const Json& row : result["prefill"]) {
+    out += fmt::format("{:<16} {:>10} {:>10} {:>12.1f} % of fp32\n",
+                       fmt::format("prefill {}", row["tokens"].get<int>()),
+                       format_rate(number(row["tok_s"])), "", 100 * number(row["fraction"]));
+  }
+  for (const Json& row : result["decode"]) {
+    out += fmt::format("{:<16} {:>10} {:>10} {:>10.1f} % of memory\n",
+                       fmt::format("decode, batch {}", row["batch"].get<int>()),
+                       format_rate(number(row["tok_s"])), format_rate(number(row["gb_s"])),
+                       100 * number(row["fraction"]));
+  }
+  write_out(out);
+}
+
+void bench_command(const BenchOptions& options) {
+  const LoadedModel loaded = load_model(options.model);
+  const int threads = loaded.engine->threads();
+  Json result;
+  {
+    Progress progress("measuring");
+    progress.update("the machine");
+    const Machine machine{measure_stream_gb_s(threads), measure_peak_gflop_s(threads)};
+    Json prefill = Json::array(), decode = Json::array();
+    for (const int tokens : options.prefill) {
+      prefill.push_back(prefill_row(loaded, tokens, machine, progress));
+    }
+    for (const int batch : options.batches) {
+      decode.push_back(decode_row(loaded, batch, options.steps, machine, progress));
+    }
+    rusage usage = {};
+    getrusage(RUSAGE_SELF, &usage);
+    // null: not measured by this version.
+    result = {{"model", loaded.model.name()},
+              {"type", loaded.model.type()},
+              {"threads", threads},
+              {"isa", loaded.engine->backend()},
+              {"stream_gb_s", machine.stream_gb_s},
+              {"peak_gflop_s", machine.peak_gflop_s},
+              {"peak_int8_gop_s", nullptr},
+              {"load_s", loaded.load_s},
+              {"peak_rss_mb", usage.ru_maxrss / 1024},
+              {"zero_share", nullptr},
+              {"prefill", prefill},
+              {"decode", decode}};
+  }
+  if (options.json) {
+    write_out(result.dump() + "\n");
+  } else {
+    print_table(result);
+  }
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand(
+      "bench", "measure speed, as tokens per second and as a share of what this machine can do");
+  options->model.add_to(*command);
+  const auto list = [&](const char* name, std::vector<int>& values, const char* help, int most) {
+    command->add_option(name, values, help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::Range(1, most))
+        ->capture_default_str();
+  };
+  list("-p,--prefill", options->prefill, "prompt lengths, separated by commas", 1 << 20);
+  list("-b,--batch", options->batches, "sequences decoded together, separated by commas", 4096);
+  command->add_option("-n,--steps", options->steps, "tokens to decode")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "print one JSON object");
+  command->callback([options] { bench_command(*options); });
+}
+
+}  // namespace anser

@@ -1,0 +1,65 @@
+#include "engine/stop_matcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "anser/error.h"
+#include "text/utf8.h"
+
+namespace anser {
+
+StopMatcher::StopMatcher(const std::vector<std::string>& stops) {
+  for (const std::string& stop : stops) {
+    if (stop.empty()) throw Error("a stop string is empty; it would end every text at once");
+    // The text to match is UTF-8, so another string could only match by splitting a character.
+    if (!is_valid_utf8(stop)) throw Error("a stop string is not valid UTF-8");
+    Pattern pattern{stop, std::vector<size_t>(stop.size(), 0)};
+    for (size_t i = 1; i < stop.size(); ++i) {
+      pattern.advance(stop[i]);
+      pattern.border[i] = pattern.matched;
+    }
+    pattern.matched = 0;
+    patterns_.push_back(std::move(pattern));
+  }
+}
+
+void StopMatcher::Pattern::advance(char c) {
+  while (matched > 0 && text[matched] != c) matched = border[matched - 1];
+  if (text[matched] == c) ++matched;
+}
+
+bool StopMatcher::push(std::string_view text, std::string& out) {
+  if (text.empty()) return false;
+  size_t hold = 0;
+  for (const char c : text) {
+    held_ += c;
+    hold = 0;
+    size_t complete = 0;
+    for (Pattern& pattern : patterns_) {
+      pattern.advance(c);
+      hold = std::max(hold, pattern.matched);
+      if (pattern.matched == pattern.text.size()) complete = std::max(complete, pattern.matched);
+    }
+    if (complete > 0) {
+      out.append(held_, 0, held_.size() - complete);
+      reset();
+      return true;
+    }
+  }
+  out.append(held_, 0, held_.size() - hold);
+  held_.erase(0, held_.size() - hold);
+  return false;
+}
+
+void StopMatcher::flush(std::string& out) {
+  out += held_;
+  reset();
+}
+
+void StopMatcher::reset() {
+  held_.clear();
+  for (Pattern& pattern : patterns_) pattern.matched = 0;
+}
+
+}  // namespace anser

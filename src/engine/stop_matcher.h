@@ -1,0 +1,42 @@
+// Ends a text before the first of some stop strings, while it is still being written.
+//
+// Text that could be the beginning of a stop string is held back until it is decided. The first
+// stop string to be complete wins (of several that end at the same byte, the longest), so what is
+// given out does not depend on how the text is cut into pieces, and nothing is read beyond the
+// stop.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace anser {
+
+class StopMatcher {
+ public:
+  // Throws Error for a stop string that is empty or not UTF-8.
+  explicit StopMatcher(const std::vector<std::string>& stops);
+
+  // Appends to `out` what cannot belong to a stop string any more. True when a stop string is
+  // complete: the text has ended before it. The matcher is then as new.
+  bool push(std::string_view text, std::string& out);
+
+  // The text has ended without a stop: appends what was held back. The matcher is then as new.
+  void flush(std::string& out);
+
+ private:
+  // Knuth-Morris-Pratt: amortised constant time a byte, whatever the strings are.
+  struct Pattern {
+    std::string text;
+    std::vector<size_t> border;  // [i]: longest proper prefix of text that ends text[0..i]
+    size_t matched = 0;          // the longest prefix of text that ends what was pushed so far
+    void advance(char c);
+  };
+  void reset();
+
+  std::vector<Pattern> patterns_;
+  std::string held_;
+};
+
+}  // namespace anser

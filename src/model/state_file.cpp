@@ -1,0 +1,146 @@
+// The state file, version 1. docs/formats.md describes it; all numbers are little endian.
+//
+//   0  char[8]  "ANSERST\0"
+//   8  u32      version = 1
+//  12  u32      element type of the payload: 0 = fp32
+//  16  u64      fingerprint of the model
+//  24  u64      tokens read
+//  32  u32 x 4  layers, width, heads, head size
+//  48  u64      count of logits: 0 or the vocabulary size
+//  56  payload  the state, then the logits
+//  end u64      XXH3-64 of all bytes before it
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <bit>
+#include <cstring>
+
+#include "anser/error.h"
+#include "anser/state.h"
+#include "base/atomic_file.h"
+#include "base/mapped_file.h"
+#include "model/state_file.h"
+
+namespace anser {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "state files are written as they lie");
+
+struct Header {
+  char magic[8];
+  uint32_t version;
+  uint32_t type;
+  uint64_t fingerprint;
+  uint64_t tokens;
+  uint32_t layers, width, heads, head_size;
+  uint64_t logits;
+};
+static_assert(sizeof(Header) == 56);
+
+constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
+constexpr uint32_t kVersion = 1, kFp32 = 0;
+constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
+
+template <class T>
+std::byte* put(std::byte* to, const T* from, size_t n) {
+  if (n > 0) std::memcpy(to, from, n * sizeof(T));
+  return to + n * sizeof(T);
+}
+
+}  // namespace
+
+bool is_state_file(std::span<const std::byte> bytes) {
+  return bytes.size() >= sizeof(kMagic) && std::memcmp(bytes.data(), kMagic, sizeof(kMagic)) == 0;
+}
+
+std::vector<std::byte> State::serialize() const {
+  const Header header = {{},
+                         kVersion,
+                         kFp32,
+                         fingerprint_,
+                         tokens_,
+                         uint32_t(shape_.layers),
+                         uint32_t(shape_.width),
+                         uint32_t(shape_.heads),
+                         uint32_t(shape_.head_size),
+                         logits_.size()};
+  const size_t body = sizeof(Header) + (data_.size() + logits_.size()) * sizeof(float);
+  std::vector<std::byte> bytes(body + sizeof(uint64_t));
+  std::byte* to = put(bytes.data(), &header, 1);
+  std::memcpy(bytes.data(), kMagic, sizeof(kMagic));
+  to = put(to, data_.data(), data_.size());
+  to = put(to, logits_.data(), logits_.size());
+  const uint64_t checksum = XXH3_64bits(bytes.data(), body);
+  put(to, &checksum, 1);
+  return bytes;
+}
+
+State State::deserialize(std::span<const std::byte> bytes, const std::string& source) {
+  if (!is_state_file(bytes)) {
+    throw Error(fmt::format("{} is not an anser state file: it does not begin with ANSERST",
+                            source));
+  }
+  Header header;
+  if (bytes.size() < sizeof(header) + sizeof(uint64_t)) {
+    throw Error(fmt::format("{}: the state file is cut off: {} bytes, its header alone has {}",
+                            source, bytes.size(), sizeof(header)));
+  }
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (header.version != kVersion || header.type != kFp32) {
+    throw Error(fmt::format(
+        "{}: state file of version {} and element type {}; this program reads version {} and type "
+        "{} (fp32). Save the state again with the same version of anser.",
+        source, header.version, header.type, kVersion, kFp32));
+  }
+  for (const uint64_t size :
+       {uint64_t(header.layers), uint64_t(header.width), uint64_t(header.heads),
+        uint64_t(header.head_size), header.logits}) {
+    if (size > kMaxSize) {
+      throw Error(fmt::format("{}: the state file's header is damaged: a size of {}", source, size));
+    }
+  }
+  const StateShape shape = {int(header.layers), int(header.width), int(header.heads),
+                            int(header.head_size)};
+  // Compared without forming the product of all four, which could overflow.
+  const uint64_t floats_in_file =
+      (bytes.size() - sizeof(header) - sizeof(uint64_t)) / sizeof(float);
+  const uint64_t per_layer = shape.layer_floats();
+  const bool fits = uint64_t(shape.heads) * shape.head_size == uint64_t(shape.width) &&
+                    (per_layer == 0 || uint64_t(shape.layers) <= floats_in_file / per_layer) &&
+                    bytes.size() == sizeof(header) + sizeof(uint64_t) +
+                                        (shape.floats() + header.logits) * sizeof(float);
+  if (!fits) {
+    throw Error(fmt::format(
+        "{}: the state file is cut off or damaged: {} bytes do not hold the state of {} layers of "
+        "width {} with {} heads of {} and {} logits",
+        source, bytes.size(), shape.layers, shape.width, shape.heads, shape.head_size,
+        header.logits));
+  }
+  const size_t body = bytes.size() - sizeof(uint64_t);
+  uint64_t checksum;
+  std::memcpy(&checksum, bytes.data() + body, sizeof(checksum));
+  const uint64_t computed = XXH3_64bits(bytes.data(), body);
+  if (checksum != computed) {
+    throw Error(fmt::format("{}: the state file is damaged: checksum {:016x}, expected {:016x}",
+                            source, computed, checksum));
+  }
+
+  State state(shape, header.fingerprint);
+  state.tokens_ = header.tokens;
+  state.logits_.resize(header.logits);
+  const std::byte* from = bytes.data() + sizeof(header);
+  const size_t state_bytes = state.data_.size() * sizeof(float);
+  if (state_bytes > 0) std::memcpy(state.data_.data(), from, state_bytes);
+  if (header.logits > 0) {
+    std::memcpy(state.logits_.data(), from + state_bytes, header.logits * sizeof(float));
+  }
+  return state;
+}
+
+void State::save(const std::string& path) const { write_file_atomically(path, serialize()); }
+
+State State::load(const std::string& path) {
+  return deserialize(MappedFile::open(path)->bytes(), path);
+}
+
+}  // namespace anser

@@ -1,0 +1,172 @@
+#include "anser/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "anser/error.h"
+#include "base/blob.h"
+#include "base/mapped_file.h"
+#include "text/byte_trie.h"
+#include "text/vocabulary.h"
+
+namespace anser {
+
+namespace {
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+enum class Duplicates { refused, lower_id_encodes };
+
+// By bytes, then by id: the order in which the trie takes them and keeps the lower id.
+std::vector<ByteTrie::Entry> sort_entries(const std::vector<VocabularyEntry>& entries) {
+  std::vector<ByteTrie::Entry> sorted;
+  sorted.reserve(entries.size());
+  for (const VocabularyEntry& entry : entries) sorted.push_back({entry.bytes, entry.id});
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.bytes, a.value) < std::tie(b.bytes, b.value);
+  });
+  return sorted;
+}
+
+void check_duplicates(const std::vector<VocabularyEntry>& entries,
+                      const std::vector<ByteTrie::Entry>& sorted, const std::string& source) {
+  const auto same = std::adjacent_find(sorted.begin(), sorted.end(),
+                                       [](auto& a, auto& b) { return a.bytes == b.bytes; });
+  if (same == sorted.end()) return;
+  int lines[2] = {0, 0};
+  for (const VocabularyEntry& entry : entries) {
+    if (entry.id == same[0].value) lines[0] = entry.line;
+    if (entry.id == same[1].value) lines[1] = entry.line;
+  }
+  throw Error(fmt::format("{}, line {}: the token {} is already that of line {}", source,
+                          std::max(lines[0], lines[1]), quoted(same->bytes),
+                          std::min(lines[0], lines[1])));
+}
+
+// Every byte string can be encoded if and only if every single byte is a token.
+void check_single_bytes(const ByteTrie& trie, const std::string& source) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const char text = char(byte);
+    if (trie.longest({&text, 1}).value < 0) {
+      throw Error(
+          fmt::format("{}: the vocabulary has no token for the single byte 0x{:02x}. All 256 bytes "
+                      "must be tokens, else some texts could not be encoded; is the file complete?",
+                      source, byte));
+    }
+  }
+}
+
+}  // namespace
+
+struct Tokenizer::Table {
+  Table(const std::vector<VocabularyEntry>& entries, Duplicates duplicates, const std::string& from)
+      : Table(entries, sort_entries(entries), duplicates, from) {}
+
+  Table(const std::vector<VocabularyEntry>& entries, const std::vector<ByteTrie::Entry>& sorted,
+        Duplicates duplicates, const std::string& from)
+      : source(from), trie(sorted) {
+    if (duplicates == Duplicates::refused) check_duplicates(entries, sorted, from);
+    check_single_bytes(trie, from);
+
+    Token last = 0;
+    for (const VocabularyEntry& entry : entries) last = std::max(last, entry.id);
+    std::vector<std::string_view> by_id(size_t(last) + 1);
+    for (const VocabularyEntry& entry : entries) by_id[size_t(entry.id)] = entry.bytes;
+    offsets.reserve(by_id.size() + 1);
+    for (const std::string_view bytes : by_id) {
+      offsets.push_back(pool.size());
+      pool += bytes;
+    }
+    offsets.push_back(pool.size());
+  }
+
+  int size() const { return int(offsets.size()) - 1; }
+
+  std::string source;
+  std::string pool;               // the bytes of all tokens, one after the other
+  std::vector<uint64_t> offsets;  // [size() + 1]: token i is pool[offsets[i], offsets[i + 1])
+  ByteTrie trie;
+};
+
+Tokenizer Tokenizer::from_vocabulary(std::string_view text, const std::string& source) {
+  return Tokenizer(
+      std::make_shared<const Table>(parse_vocabulary(text, source), Duplicates::refused, source));
+}
+
+Tokenizer Tokenizer::from_vocabulary_file(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  return from_vocabulary(as_text(file->bytes()), path);
+}
+
+Tokenizer Tokenizer::from_escaped(std::span<const std::string> tokens,
+                                  std::span<const int64_t> types, const std::string& source) {
+  return Tokenizer(std::make_shared<const Table>(unescape_vocabulary(tokens, types, source),
+                                                 Duplicates::lower_id_encodes, source));
+}
+
+Tokenizer Tokenizer::bytes() {
+  std::vector<VocabularyEntry> entries;
+  for (int byte = 0; byte < 256; ++byte) entries.push_back({byte, 0, std::string(1, char(byte))});
+  return Tokenizer(std::make_shared<const Table>(entries, Duplicates::refused, "bytes"));
+}
+
+bool Tokenizer::has_builtin_world() {
+  return !blob_world_vocabulary().empty();
+}
+
+Tokenizer Tokenizer::builtin_world() {
+  if (!has_builtin_world()) {
+    throw Error(
+        "the World vocabulary is not built into this program (there was no network when it was "
+        "built); give the file rwkv_vocab_v20230424.txt, or put it beside the model");
+  }
+  return from_vocabulary(as_text(blob_world_vocabulary()), "built in");
+}
+
+std::vector<Token> Tokenizer::encode(std::string_view text) const {
+  std::vector<Token> ids;
+  // English in the World vocabulary has 4 to 5 bytes a token: one growth at the most for most
+  // texts.
+  ids.reserve(text.size() / 4 + 1);
+  while (!text.empty()) {
+    const ByteTrie::Match match = table_->trie.longest(text);
+    ids.push_back(match.value);
+    text.remove_prefix(match.length);
+  }
+  return ids;
+}
+
+std::string_view Tokenizer::bytes_of(Token id) const {
+  if (id < 0 || id >= table_->size()) return {};
+  const uint64_t begin = table_->offsets[size_t(id)];
+  return std::string_view(table_->pool).substr(begin, table_->offsets[size_t(id) + 1] - begin);
+}
+
+std::string Tokenizer::decode(std::span<const Token> ids) const {
+  std::string text;
+  for (const Token id : ids) text += bytes_of(id);
+  return text;
+}
+
+int Tokenizer::size() const {
+  return table_->size();
+}
+
+bool Tokenizer::is_byte_level() const {
+  if (size() != 256) return false;
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string_view bytes = bytes_of(byte);
+    if (bytes.size() != 1 || uint8_t(bytes[0]) != byte) return false;
+  }
+  return true;
+}
+
+const std::string& Tokenizer::source() const {
+  return table_->source;
+}
+
+}  // namespace anser

@@ -1,0 +1,39 @@
+#include "text/utf8.h"
+
+namespace anser {
+
+bool is_valid_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Lead lead = utf8_lead(uint8_t(text[i]));
+    if (lead.length == 0 || text.size() - i < size_t(lead.length)) return false;
+    for (int k = 1; k < lead.length; ++k) {
+      const uint8_t byte = uint8_t(text[i + k]);
+      if (byte < (k == 1 ? lead.second_min : 0x80)) return false;
+      if (byte > (k == 1 ? lead.second_max : 0xbf)) return false;
+    }
+    i += lead.length;
+  }
+  return true;
+}
+
+bool append_utf8(uint32_t code_point, std::string& out) {
+  if (code_point > 0x10ffff || (code_point >= 0xd800 && code_point < 0xe000)) return false;
+  if (code_point < 0x80) {
+    out += char(code_point);
+  } else if (code_point < 0x800) {
+    out += char(0xc0 | code_point >> 6);
+    out += char(0x80 | (code_point & 0x3f));
+  } else if (code_point < 0x10000) {
+    out += char(0xe0 | code_point >> 12);
+    out += char(0x80 | (code_point >> 6 & 0x3f));
+    out += char(0x80 | (code_point & 0x3f));
+  } else {
+    out += char(0xf0 | code_point >> 18);
+    out += char(0x80 | (code_point >> 12 & 0x3f));
+    out += char(0x80 | (code_point >> 6 & 0x3f));
+    out += char(0x80 | (code_point & 0x3f));
+  }
+  return true;
+}
+
+}  // namespace anser
