@@ -28,7 +28,7 @@ class Muon:
         self.groups = {}
         for p in parameters:
             self.groups.setdefault(tuple(p.shape), []).append(p)
-        self.buffers = {shape: torch.zeros(len(ps), *shape) for shape, ps in self.groups.items()}
+        self.buffers = {shape: torch.zeros(len(ps), *shape, device=ps[0].device) for shape, ps in self.groups.items()}
 
     @torch.no_grad()
     def step(self, scale):

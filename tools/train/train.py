@@ -21,7 +21,7 @@ from optimizer import Optimizers
 
 
 def rate_scale(done, step, warm_up, floor=0.02):
-    """Linear warm-up in steps, level until half time, then a cosine down to `floor`."""
+    """Linear warm-up in steps, level for 40 % of the time, then a cosine down to `floor`."""
     falling = max(0.0, (done - 0.4) / 0.6)
     return min(1.0, (step + 1) / warm_up) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, falling))))
 
@@ -55,9 +55,8 @@ def validate(loss_of, sets, rows):
     """Nats a token for each part."""
     losses = {}
     for name, (tokens, targets) in sets.items():
-        total = sum(loss_of(torch.from_numpy(tokens[i:i + rows]), torch.from_numpy(targets[i:i + rows])).item()
-                    * len(tokens[i:i + rows]) for i in range(0, len(tokens), rows))
-        losses[name] = round(total / len(tokens), 4)
+        batches = [(tokens[i:i + rows], targets[i:i + rows]) for i in range(0, len(tokens), rows)]
+        losses[name] = round(sum(loss_of(*batch).item() for batch in batches) / len(batches), 4)
     return losses
 
 
@@ -83,6 +82,7 @@ def parse():
     args.add_argument("--decay", type=float, default=0.05)
     args.add_argument("--warm-up", type=int, default=100)
     args.add_argument("--threads", type=int, default=0)
+    args.add_argument("--device", default="cpu", help="with cuda use --plain")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--plain", action="store_true", help="chunked recurrence in PyTorch, no compiled operator")
     args.add_argument("--eager", action="store_true", help="no torch.compile")
@@ -98,10 +98,10 @@ def main():
     torch.manual_seed(args.seed)
     os.makedirs(args.out, exist_ok=True)
     path = os.path.join(args.out, "checkpoint.pt")
-    model, step, clock = make_model(args), 0, Clock(args.minutes)
+    model, step, clock = make_model(args).to(args.device), 0, Clock(args.minutes)
     optimizers = Optimizers(model, args.muon_rate, args.adam_rate, args.decay)
     if args.resume and os.path.exists(path):
-        old = torch.load(path)
+        old = torch.load(path, map_location=args.device)
         model.load_state_dict(old["model"])
         optimizers.restore(old["optimizers"])
         step, clock = old["step"], Clock(args.minutes, old["seconds"])
@@ -117,14 +117,15 @@ def main():
         model.cross_entropy = torch.compile(model.cross_entropy, dynamic=False)
 
     def loss_of(tokens, targets):
-        with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+        tokens, targets = (torch.from_numpy(x).to(args.device) for x in (tokens, targets))
+        with torch.autocast(args.device, torch.bfloat16, enabled=not args.float32):
             return model.loss(tokens, targets)
 
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {args.rows} x {args.length} tokens a step", flush=True)
     last_save, mean, norm, window = clock.seconds(), None, 0.0, (0.0, step)
     while clock.done() < 1:
         tokens, targets = mix.batch(args.rows, clock.done())
-        loss = loss_of(torch.from_numpy(tokens), torch.from_numpy(targets))
+        loss = loss_of(tokens, targets)
         loss.backward()
         norm = optimizers.step(rate_scale(clock.done(), step, args.warm_up))
         value = loss.item()

@@ -12,29 +12,33 @@ namespace {
 
 constexpr int N = 64;      // channels of a head
 constexpr int CHUNK = 16;  // tokens between two saved states
-constexpr int LANES = 16;
-constexpr int VECS = N / LANES;
+constexpr int LANES = 16;  // floats of a vector; a row is four vectors
 
 typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
+// A row of a state. Four members and no array: an array keeps the compiler from holding the row in registers.
 struct Row {
-    Vec part[VECS];
+    Vec a, b, c, d;
 };
 
 inline Row load(const float* p) {
-    Row row;
-    for (int i = 0; i < VECS; ++i) row.part[i] = reinterpret_cast<const Vec*>(p)[i];
-    return row;
+    const Vec* v = reinterpret_cast<const Vec*>(p);
+    return {v[0], v[1], v[2], v[3]};
 }
 
-inline void store(float* p, const Row& row) {
-    for (int i = 0; i < VECS; ++i) reinterpret_cast<Vec*>(p)[i] = row.part[i];
+inline void store(float* p, const Row& x) {
+    Vec* v = reinterpret_cast<Vec*>(p);
+    v[0] = x.a, v[1] = x.b, v[2] = x.c, v[3] = x.d;
 }
+
+inline Row operator*(const Row& x, const Row& y) { return {x.a * y.a, x.b * y.b, x.c * y.c, x.d * y.d}; }
+inline Row operator*(const Row& x, float y) { return {x.a * y, x.b * y, x.c * y, x.d * y}; }
+inline Row operator+(const Row& x, const Row& y) { return {x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d}; }
 
 inline float dot(const Row& x, const Row& y) {
-    Vec sum = x.part[0] * y.part[0];
-    for (int i = 1; i < VECS; ++i) sum += x.part[i] * y.part[i];
-    // Halves onto halves: left to itself the compiler adds the lanes one by one, which took most of the time.
+    const Row product = x * y;
+    const Vec sum = (product.a + product.b) + (product.c + product.d);
+    // Halves onto halves: left to itself the compiler adds the lanes one by one.
     typedef float Half __attribute__((vector_size(32)));
     typedef float Quarter __attribute__((vector_size(16)));
     const Half half = __builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7) +
@@ -43,18 +47,15 @@ inline float dot(const Row& x, const Row& y) {
     return (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
 }
 
-inline void add_scaled(Row& to, const Row& x, float factor) {
-    for (int i = 0; i < VECS; ++i) to.part[i] += x.part[i] * factor;
-}
-
 // S <- S diag(w) + u b + v k, with u = S a of the old state; u[N] is kept for the gradient. y may be null.
 void step(float* S, const Row& w, const Row& k, const float* v, const Row& a, const Row& b, const Row& r, float* u,
           float* y) {
     for (int i = 0; i < N; ++i) {
-        Row row = load(S + i * N);
-        u[i] = dot(row, a);
-        for (int p = 0; p < VECS; ++p) row.part[p] = row.part[p] * w.part[p] + u[i] * b.part[p] + v[i] * k.part[p];
+        const Row old = load(S + i * N);
+        const float removed = dot(old, a);
+        const Row row = old * w + b * removed + k * v[i];
         store(S + i * N, row);
+        u[i] = removed;
         if (y) y[i] = dot(row, r);
     }
 }
@@ -131,20 +132,16 @@ std::vector<at::Tensor> backward(at::Tensor dy_, at::Tensor saved_, at::Tensor r
                     const Row rt = load(r + o), wt = load(w + o), kt = load(k + o), at = load(a + o), bt = load(b + o);
                     Row dr{}, dw{}, dk{}, da{}, db{};
                     for (int i = 0; i < N; ++i) {
-                        Row G = load(dS + i * N);
+                        const Row G = load(dS + i * N) + rt * dy[o + i];
                         const Row S0 = load(before + i * N);
-                        add_scaled(G, rt, dy[o + i]);
-                        add_scaled(dr, load(after + i * N), dy[o + i]);
-                        g[3][o + i] = dot(G, kt);
                         const float du = dot(G, bt);
-                        add_scaled(dk, G, v[o + i]);
-                        add_scaled(db, G, u[i]);
-                        add_scaled(da, S0, du);
-                        for (int p = 0; p < VECS; ++p) {
-                            dw.part[p] += G.part[p] * S0.part[p];
-                            G.part[p] = G.part[p] * wt.part[p] + du * at.part[p];
-                        }
-                        store(dS + i * N, G);
+                        g[3][o + i] = dot(G, kt);
+                        dr = dr + load(after + i * N) * dy[o + i];
+                        dw = dw + G * S0;
+                        dk = dk + G * v[o + i];
+                        da = da + S0 * du;
+                        db = db + G * u[i];
+                        store(dS + i * N, G * wt + at * du);
                     }
                     store(g[0] + o, dr);
                     store(g[1] + o, dw);

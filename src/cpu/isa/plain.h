@@ -26,6 +26,7 @@ namespace anser {
 constexpr int kLanes = 16;
 
 typedef uint8_t U8x16 __attribute__((vector_size(16)));
+typedef uint32_t U32x4 __attribute__((vector_size(16)));
 typedef int8_t I8x16 __attribute__((vector_size(16)));
 
 // Element types of half width, so that loads can be overloaded on them.

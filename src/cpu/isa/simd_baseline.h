@@ -15,48 +15,39 @@ struct Vec {
 constexpr int kTileTokens = 1;
 constexpr int tile_rows(int /*tokens*/) { return 2; }
 
-ANSER_INLINE uint32_t select(bool condition, uint32_t a, uint32_t b) {
-  const uint32_t mask = 0u - uint32_t(condition);
-  return (a & mask) | (b & ~mask);
+typedef uint16_t U16x4 __attribute__((vector_size(8)));
+
+ANSER_INLINE U32x4 load_halves(const void* from) {
+  U16x4 halves;
+  memcpy(&halves, from, sizeof(halves));
+  return __builtin_convertvector(halves, U32x4);
 }
 
-// Branch-free, so that a loop over it becomes vector code. Subnormal halves, m * 2^-24, are made by
-// a conversion from integer instead of by fp32 subnormals, which the floating-point mode may flush.
-ANSER_INLINE float half_to_float(uint16_t bits) {
-  const uint32_t magnitude = bits & 0x7fffu;
-  const float small = float(int32_t(magnitude)) * 0x1p-24f;
-  uint32_t small_bits;
-  memcpy(&small_bits, &small, 4);
-  const uint32_t rebias = select(magnitude >= 0x7c00, 224u << 23, 112u << 23);
-  const uint32_t normal = (magnitude << 13) + rebias;
-  const uint32_t result =
-      select(magnitude < 0x400, small_bits, normal) | (uint32_t(bits) & 0x8000u) << 16;
-  float value;
-  memcpy(&value, &result, 4);
-  return value;
+ANSER_INLINE U32x4 select(PartMask condition, U32x4 a, U32x4 b) {
+  return (a & (U32x4)condition) | (b & ~(U32x4)condition);
 }
+
+// Subnormal halves, m * 2^-24, are made by a conversion from integer rather than by way of fp32
+// subnormals, which the floating-point mode may flush.
+ANSER_INLINE Part widen_halves(U32x4 halves) {
+  const PartMask magnitude = (PartMask)(halves & 0x7fff);
+  const U32x4 small = (U32x4)(__builtin_convertvector(magnitude, Part) * 0x1p-24f);
+  const U32x4 finite = ((U32x4)magnitude << 13) + (112u << 23);
+  const U32x4 infinite_or_nan = finite + (112u << 23);
+  const U32x4 value = select(magnitude < 0x400, small,
+                             select(magnitude < 0x7c00, finite, infinite_or_nan));
+  return (Part)(value | (halves & 0x8000) << 16);
+}
+
+ANSER_INLINE float half_to_float(uint16_t bits) { return widen_halves(U32x4{bits, 0, 0, 0})[0]; }
 
 ANSER_INLINE Part load_part(const float* from) {
   Part a;
   memcpy(&a, from, sizeof(a));
   return a;
 }
-ANSER_INLINE Part load_part(const F16* from) {
-  uint16_t bits[kPartLanes];
-  memcpy(bits, from, sizeof(bits));
-  float to[kPartLanes];
-  for (int i = 0; i < kPartLanes; ++i) to[i] = half_to_float(bits[i]);
-  return load_part(to);
-}
-ANSER_INLINE Part load_part(const Bf16* from) {
-  uint16_t bits[kPartLanes];
-  memcpy(bits, from, sizeof(bits));
-  uint32_t to[kPartLanes];
-  for (int i = 0; i < kPartLanes; ++i) to[i] = uint32_t(bits[i]) << 16;
-  Part a;
-  memcpy(&a, to, sizeof(a));
-  return a;
-}
+ANSER_INLINE Part load_part(const F16* from) { return widen_halves(load_halves(from)); }
+ANSER_INLINE Part load_part(const Bf16* from) { return (Part)(load_halves(from) << 16); }
 ANSER_INLINE void store_part(float* to, Part a) { memcpy(to, &a, sizeof(a)); }
 ANSER_INLINE Part broadcast_part(float a) { return Part{a, a, a, a}; }
 ANSER_INLINE Part fma_part(Part a, Part b, Part c) { return a * b + c; }

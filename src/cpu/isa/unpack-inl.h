@@ -49,12 +49,21 @@ struct WeightsQ4_1 {
   }
 };
 
-// 16 in byte i where bit i of the two bytes is set.
-ANSER_INLINE U8x16 fifth_bits(const uint8_t* bits) {
-  const uint8_t a = bits[0], b = bits[1];
-  const U8x16 spread = {a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b};
+// 16 in byte i where bit i of the 32 is set: elements 0 to 15 and 16 to 31.
+struct FifthBits {
+  U8x16 low, high;
+};
+
+ANSER_INLINE FifthBits fifth_bits(const uint8_t* bits) {
+  uint32_t b;
+  memcpy(&b, bits, sizeof(b));
+  const U8x16 all = (U8x16)U32x4{b, b, b, b};
   const U8x16 place = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-  return (U8x16)((spread & place) == place) & 16;
+  const U8x16 low =
+      __builtin_shufflevector(all, all, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+  const U8x16 high =
+      __builtin_shufflevector(all, all, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+  return {(U8x16)((low & place) == place) & 16, (U8x16)((high & place) == place) & 16};
 }
 
 struct WeightsQ5_0 {
@@ -63,10 +72,9 @@ struct WeightsQ5_0 {
     const auto& b = *reinterpret_cast<const BlockQ5_0*>(from);
     const Vec d = broadcast(half_to_float(b.d));
     const U8x16 q = load_bytes(b.q);
-    const U8x16 q0 = low_nibbles(q) | fifth_bits(b.high);
-    const U8x16 q1 = high_nibbles(q) | fifth_bits(b.high + 2);
-    store(to, to_float((I8x16)q0 - 16) * d);
-    store(to + 16, to_float((I8x16)q1 - 16) * d);
+    const FifthBits fifth = fifth_bits(b.high);
+    store(to, to_float((I8x16)(low_nibbles(q) | fifth.low) - 16) * d);
+    store(to + 16, to_float((I8x16)(high_nibbles(q) | fifth.high) - 16) * d);
   }
 };
 
@@ -76,25 +84,32 @@ struct WeightsQ5_1 {
     const auto& b = *reinterpret_cast<const BlockQ5_1*>(from);
     const Vec d = broadcast(half_to_float(b.d)), m = broadcast(half_to_float(b.m));
     const U8x16 q = load_bytes(b.q);
-    store(to, fma(to_float(low_nibbles(q) | fifth_bits(b.high)), d, m));
-    store(to + 16, fma(to_float(high_nibbles(q) | fifth_bits(b.high + 2)), d, m));
+    const FifthBits fifth = fifth_bits(b.high);
+    store(to, fma(to_float(low_nibbles(q) | fifth.low), d, m));
+    store(to + 16, fma(to_float(high_nibbles(q) | fifth.high), d, m));
   }
 };
 
 // Scales and minima of the eight sub-blocks of a Q4_K or Q5_K block, times d and -dmin.
 struct SubBlocks {
-  float scale[8], minimum[8];
+  float value[kLanes];  // 8 scales, 8 minima
+  float scale(int j) const { return value[j]; }
+  float minimum(int j) const { return value[j + 8]; }
 };
 
-ANSER_INLINE SubBlocks sub_blocks(uint16_t d, uint16_t dmin, const uint8_t* b) {
-  const float scale = half_to_float(d), minimum = -half_to_float(dmin);
+// Four bytes at a time: the shifts move bits into neighbouring bytes, where the masks drop them.
+ANSER_INLINE SubBlocks sub_blocks(uint16_t d, uint16_t dmin, const uint8_t* packed) {
+  uint32_t b[3];
+  memcpy(b, packed, sizeof(b));
+  const uint32_t low6 = 0x3f3f3f3f, low4 = 0x0f0f0f0f, top2 = 0x30303030;
+  const uint32_t bytes[4] = {b[0] & low6, (b[2] & low4) | ((b[0] >> 2) & top2),  // scales
+                             b[1] & low6, ((b[2] >> 4) & low4) | ((b[1] >> 2) & top2)};
+  U8x16 six_bits;
+  memcpy(&six_bits, bytes, sizeof(six_bits));
+  const float f = half_to_float(d), m = -half_to_float(dmin);
+  const float factors[kLanes] = {f, f, f, f, f, f, f, f, m, m, m, m, m, m, m, m};
   SubBlocks s;
-  for (int j = 0; j < 4; ++j) {
-    s.scale[j] = scale * float(b[j] & 63);
-    s.minimum[j] = minimum * float(b[j + 4] & 63);
-    s.scale[j + 4] = scale * float((b[j + 8] & 15) | (b[j] >> 6) << 4);
-    s.minimum[j + 4] = minimum * float((b[j + 8] >> 4) | (b[j + 4] >> 6) << 4);
-  }
+  store(s.value, to_float(six_bits) * load(factors));
   return s;
 }
 
@@ -104,8 +119,8 @@ struct WeightsQ4K {
     const auto& b = *reinterpret_cast<const BlockQ4K*>(from);
     const SubBlocks s = sub_blocks(b.d, b.dmin, b.scales);
     for (int run = 0; run < 4; ++run) {
-      const Vec d0 = broadcast(s.scale[2 * run]), m0 = broadcast(s.minimum[2 * run]);
-      const Vec d1 = broadcast(s.scale[2 * run + 1]), m1 = broadcast(s.minimum[2 * run + 1]);
+      const Vec d0 = broadcast(s.scale(2 * run)), m0 = broadcast(s.minimum(2 * run));
+      const Vec d1 = broadcast(s.scale(2 * run + 1)), m1 = broadcast(s.minimum(2 * run + 1));
       for (int e = 0; e < 32; e += kLanes) {
         const U8x16 q = load_bytes(b.q + 32 * run + e);
         store(to + 64 * run + e, fma(to_float(low_nibbles(q)), d0, m0));
@@ -121,8 +136,8 @@ struct WeightsQ5K {
     const auto& b = *reinterpret_cast<const BlockQ5K*>(from);
     const SubBlocks s = sub_blocks(b.d, b.dmin, b.scales);
     for (int run = 0; run < 4; ++run) {
-      const Vec d0 = broadcast(s.scale[2 * run]), m0 = broadcast(s.minimum[2 * run]);
-      const Vec d1 = broadcast(s.scale[2 * run + 1]), m1 = broadcast(s.minimum[2 * run + 1]);
+      const Vec d0 = broadcast(s.scale(2 * run)), m0 = broadcast(s.minimum(2 * run));
+      const Vec d1 = broadcast(s.scale(2 * run + 1)), m1 = broadcast(s.minimum(2 * run + 1));
       for (int e = 0; e < 32; e += kLanes) {
         const U8x16 q = load_bytes(b.q + 32 * run + e);
         const U8x16 high = load_bytes(b.high + e) >> (2 * run);
@@ -139,9 +154,9 @@ struct WeightsQ6K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ6K);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ6K*>(from);
-    const float d = half_to_float(b.d);
+    float scales[kLanes];
+    store(scales, to_float(load_bytes(b.scales)) * broadcast(half_to_float(b.d)));
     for (int half = 0; half < 2; ++half) {
-      const int8_t* scales = b.scales + 8 * half;
       for (int e = 0; e < 32; e += kLanes) {
         const U8x16 a = load_bytes(b.low + 64 * half + e);
         const U8x16 c = load_bytes(b.low + 64 * half + 32 + e);
@@ -150,7 +165,7 @@ struct WeightsQ6K {
             U8x16(low_nibbles(a) | (high & 3) << 4), U8x16(low_nibbles(c) | (high & 12) << 2),
             U8x16(high_nibbles(a) | (high & 48)), U8x16(high_nibbles(c) | (high & 192) >> 2)};
         ANSER_UNROLL for (int k = 0; k < 4; ++k) {
-          const Vec scale = broadcast(d * float(scales[2 * k + e / kLanes]));
+          const Vec scale = broadcast(scales[8 * half + 2 * k + e / kLanes]);
           store(to + 128 * half + 32 * k + e, to_float((I8x16)q[k] - 32) * scale);
         }
       }

@@ -1,0 +1,42 @@
+# Thin doors to CMake's presets and tools/. Every door installs what is missing first.
+PROMPT ?= The meaning of life is
+ANSER := build/release/anser
+
+# ninja prints one line that it rewrites on a terminal, and nothing but failures elsewhere.
+NINJA_QUIET := $(if $(shell test -t 1 && echo yes),,--quiet)
+
+.PHONY: run build test bench check format setup clean
+
+run: build
+	@$(ANSER) run -p "$(PROMPT)"
+
+build: setup
+	@test -f build/release/build.ninja || cmake --preset release > build-configure.log 2>&1 \
+	  || { cat build-configure.log; rm -f build-configure.log; exit 1; }
+	@rm -f build-configure.log
+	@echo "building in build/release (a few minutes the first time)" >&2
+	@ninja -C build/release $(NINJA_QUIET) anser_cli
+
+test: build
+	@ninja -C build/release $(NINJA_QUIET)
+	@ctest --test-dir build/release --output-on-failure --progress -j 2
+
+bench: build
+	@$(ANSER) bench
+
+# Formatting, include direction, weak symbols of the instruction-set files.
+check: build
+	@tools/setup.sh checks
+	@git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
+	@python3 tools/check_includes.py
+	@tools/check_weak_symbols.sh build/release/CMakeFiles/anser_isa.dir/src/cpu/isa/*.o
+
+format:
+	@tools/setup.sh checks
+	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+setup:
+	@tools/setup.sh
+
+clean:
+	rm -rf build

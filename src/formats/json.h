@@ -1,0 +1,14 @@
+// JSON from files nobody vouches for.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace anser {
+
+// Parses `text`, at most 64 levels deep, every key of an object once. Throws Error that begins with
+// `what`.
+nlohmann::json parse_json(std::string_view text, const std::string& what);
+
+}  // namespace anser

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Includes point one way: base <- formats, text <- model <- cpu, cuda <- engine <- server <- cli.
+
+Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
+the standard library but three headers that define no function. Prints what breaks this and exits 1.
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MAY_INCLUDE = {
+    "base": {"base"},
+    "formats": {"base", "formats"},
+    "text": {"base", "text"},
+    "model": {"base", "formats", "text", "model"},
+    "cpu": {"base", "formats", "text", "model", "cpu"},
+    "cuda": {"base", "formats", "text", "model", "cuda"},
+    "engine": {"base", "formats", "text", "model", "cpu", "cuda", "engine"},
+}
+MAY_INCLUDE["server"] = MAY_INCLUDE["engine"] | {"server"}
+MAY_INCLUDE["cli"] = MAY_INCLUDE["server"] | {"cli"}
+# What an instruction-set file may see: plain declarations, see src/cpu/isa/plain.h.
+ISA_SYSTEM = {"cstdint", "cstddef", "cstring", "immintrin.h"}
+ISA_OWN = {"base/dtype.h", "model/blocks.h", "model/limits.h", "cpu/kernels.h"}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+
+
+def includes(path):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        match = INCLUDE.match(line)
+        if match:
+            yield number, match[1] == "<", match[2]
+
+
+def check(path):
+    relative = path.relative_to(ROOT)
+    public, folder = relative.parts[0] == "include", relative.parts[1]
+    isa = relative.parts[:3] == ("src", "cpu", "isa")
+    for number, system, name in includes(path):
+        first = name.split("/")[0]
+        if public:
+            wrong = not name.startswith("anser/") and not (system and re.fullmatch(r"[a-z_]+", name))
+        elif isa:
+            wrong = name not in ISA_SYSTEM if system else not (name in ISA_OWN or name.startswith("cpu/isa/"))
+        else:
+            wrong = not system and first != "anser" and first not in MAY_INCLUDE[folder]
+        if wrong:
+            yield f"{relative}:{number}: {'a public header' if public else folder} may not include {name}"
+
+
+def main():
+    files = [p for top in ("include", "src") for p in sorted((ROOT / top).rglob("*")) if p.suffix in (".h", ".cpp")]
+    problems = [problem for path in files for problem in check(path)]
+    print("\n".join(problems) if problems else f"includes: {len(files)} files, all point one way")
+    sys.exit(bool(problems))
+
+
+if __name__ == "__main__":
+    main()

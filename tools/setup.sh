@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing; does nothing, fast, when none is.
+#   tools/setup.sh          what building, testing and running needs
+#   tools/setup.sh checks   and what the other checks of .ci/run need
+set -euo pipefail
+
+packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
+  nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libgtest-dev libbenchmark-dev)
+[ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+missing=()
+for package in "${packages[@]}"; do
+  installed "$package" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup: no apt-get here; install what these Debian packages hold: ${missing[*]}" >&2
+  exit 1
+fi
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "setup: run as root, or install: ${missing[*]}" >&2
+    exit 1
+  fi
+  root=(sudo)
+fi
+echo "setup: installing ${missing[*]}" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+if ! { "${root[@]}" apt-get update -q && "${root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
+    >"$log" 2>&1 </dev/null; then
+  tail -n 20 "$log" >&2
+  echo "setup: apt-get failed; install by hand: ${missing[*]}" >&2
+  exit 1
+fi
