@@ -26,7 +26,7 @@ const char* stop_reason_name(StopReason reason);
 
 struct Generated {
   std::string text;           // all that was given out
-  std::vector<Token> tokens;  // all that were fed to the state
+  std::vector<Token> tokens;  // all that the state has read
   StopReason reason;
 };
 
@@ -35,7 +35,8 @@ using OnText = std::function<bool(std::string_view piece)>;
 
 // Continues `state`, which must have logits (a prompt has been fed), and feeds it every token that
 // it generates, except a stop token. Bytes that are not UTF-8 come out as U+FFFD.
-// After a stop string the state has read the tokens that spelled it.
+// After a stop string, or when the reader cancels, the state has read the text that was given out
+// and nothing of what was held back: it can go on with a next turn, or be saved.
 Generated generate(Engine& engine, State& state, const GenerateOptions& options,
                    const OnText& on_text = {});
 

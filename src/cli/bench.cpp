@@ -1,8 +1,8 @@
 // anser bench: speed, and what share that is of what this machine can do.
 //
 // Decode is bound by memory: fraction = bytes a step must move x steps/s / stream bandwidth.
-// Prefill is bound by arithmetic: fraction = operations of the matrices x prompts/s / fp32 peak; the
-// head's matrix counts once a prompt, since only the last token's logits are computed.
+// Prefill is bound by arithmetic: fraction = operations of the matrices x prompts/s / fp32 peak;
+// the head's matrix counts once a prompt, since only the last token's logits are computed.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -67,8 +67,8 @@ struct MatrixParameters {
 
 MatrixParameters matrix_parameters(const Hyperparameters& h) {
   const int64_t width = h.width;
-  const int64_t layer = 4 * width * width + 2 * width * h.ffn +
-                        2 * width * (h.rank_w + h.rank_a + h.rank_g);
+  const int64_t layer =
+      4 * width * width + 2 * width * h.ffn + 2 * width * (h.rank_w + h.rank_a + h.rank_g);
   const int64_t value_residual = 2 * width * h.rank_v;  // not in layer 0
   return {h.layers * layer + (h.layers - 1) * value_residual, width * h.vocab};
 }

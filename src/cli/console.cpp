@@ -14,7 +14,9 @@ namespace {
 
 volatile sig_atomic_t interrupt_seen = 0;
 
-void on_interrupt(int) { interrupt_seen = 1; }
+void on_interrupt(int) {
+  interrupt_seen = 1;
+}
 
 // Returns 0 or the errno of the write that failed.
 int write_all(int fd, std::string_view data) {
@@ -59,11 +61,19 @@ void say(std::string_view line) {
   write_all(STDERR_FILENO, text);
 }
 
-bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
-bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
-bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) == 1;
+}
+bool stdout_is_terminal() {
+  return isatty(STDOUT_FILENO) == 1;
+}
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) == 1;
+}
 
-std::string read_stdin() { return read_all(STDIN_FILENO, "standard input"); }
+std::string read_stdin() {
+  return read_all(STDIN_FILENO, "standard input");
+}
 
 std::string read_file(const std::string& path) {
   if (path == "-") return read_stdin();
@@ -85,8 +95,12 @@ InterruptGuard::InterruptGuard() {
   sigaction(SIGINT, &action, nullptr);
 }
 
-InterruptGuard::~InterruptGuard() { signal(SIGINT, SIG_DFL); }
+InterruptGuard::~InterruptGuard() {
+  signal(SIGINT, SIG_DFL);
+}
 
-bool InterruptGuard::interrupted() { return interrupt_seen != 0; }
+bool InterruptGuard::interrupted() {
+  return interrupt_seen != 0;
+}
 
 }  // namespace anser

@@ -17,8 +17,8 @@ void feed(Engine& engine, State& state, std::span<const Token> tokens) {
   for (size_t done = 0; done < tokens.size();) {
     const size_t n = std::min(size_t(kFeedPiece), tokens.size() - done);
     const bool last = done + n == tokens.size();
-    const Sequence piece{&state, tokens.subspan(done, n),
-                         last ? LogitsFor::last : LogitsFor::none, nullptr};
+    const Sequence piece{&state, tokens.subspan(done, n), last ? LogitsFor::last : LogitsFor::none,
+                         nullptr};
     engine.forward(std::span(&piece, 1));
     done += n;
     progress.update(fmt::format("{} of {} tokens", done, tokens.size()));

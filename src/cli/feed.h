@@ -1,5 +1,5 @@
-// Feeding long token sequences in pieces, so that Ctrl-C and the progress line get their turn. How a
-// sequence is cut changes no result.
+// Feeding long token sequences in pieces, so that Ctrl-C and the progress line get their turn. How
+// a sequence is cut changes no result.
 #pragma once
 
 #include <span>

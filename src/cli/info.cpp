@@ -37,27 +37,30 @@ std::string processor_name() {
 std::string machine_card() {
   std::string out;
   line(out, "anser", ANSER_VERSION);
-  line(out, "processor", fmt::format("{}, {} cores", processor_name(),
-                                     std::max(1u, std::thread::hardware_concurrency())));
-  line(out, "memory", format_bytes(size_t(sysconf(_SC_PHYS_PAGES)) *
-                                   size_t(sysconf(_SC_PAGE_SIZE))));
+  line(out, "processor",
+       fmt::format("{}, {} cores", processor_name(),
+                   std::max(1u, std::thread::hardware_concurrency())));
+  line(out, "memory",
+       format_bytes(size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE))));
 
   std::vector<std::string> supported;
   for (const Kernels* kernels : supported_kernels()) supported.push_back(kernels->name);
   line(out, "kernels built", fmt::format("{}", fmt::join(built_kernels(), ", ")));
   line(out, "kernels usable", fmt::format("{}", fmt::join(supported, ", ")));
-  line(out, "kernels chosen", fmt::format("{} (ANSER_ISA=NAME chooses another)",
-                                          choose_kernels().name));
+  line(out, "kernels chosen",
+       fmt::format("{} (ANSER_ISA=NAME chooses another)", choose_kernels().name));
   line(out, "backends", "cpu (this version has no CUDA)");
-  line(out, "World vocabulary", Tokenizer::has_builtin_world()
-                                    ? "built in"
-                                    : "not built in: keep rwkv_vocab_v20230424.txt next to models");
+  line(out, "World vocabulary",
+       Tokenizer::has_builtin_world()
+           ? "built in"
+           : "not built in: keep rwkv_vocab_v20230424.txt next to models");
   if (blob_default_model().empty()) {
     line(out, "embedded model", "none: every command needs -m MODEL");
   } else {
     const Model model = Model::embedded();
-    line(out, "embedded model", fmt::format("{}, {}, {}", model.name(), model.type(),
-                                            format_bytes(blob_default_model().size())));
+    line(out, "embedded model",
+         fmt::format("{}, {}, {}", model.name(), model.type(),
+                     format_bytes(blob_default_model().size())));
   }
   return out;
 }
@@ -68,26 +71,30 @@ std::string model_card(const Model& model) {
   // Of the embedding, a token reads one row.
   const int64_t embedding = int64_t(h.vocab) * h.width;
   const double bytes_per_parameter = double(model.file_bytes()) / double(model.parameters());
-  const double token_bytes =
-      double(model.parameters() - embedding) * bytes_per_parameter + 2.0 * 4 * double(state.floats());
+  const double token_bytes = double(model.parameters() - embedding) * bytes_per_parameter +
+                             2.0 * 4 * double(state.floats());
 
   std::string out;
   line(out, "name", model.name());
   line(out, "path", model.path());
   line(out, "format", fmt::format("{}, weights {}", model.format(), model.type()));
-  line(out, "size", fmt::format("{} parameters, {}", format_count(model.parameters()),
-                                format_bytes(model.file_bytes())));
-  line(out, "layers", fmt::format("{} of width {}, {} heads of {}, channel mix {}", h.layers,
-                                  h.width, h.heads, h.head_size, h.ffn));
-  line(out, "low ranks", fmt::format("decay {}, rate {}, value {}, gate {}", h.rank_w, h.rank_a,
-                                     h.rank_v, h.rank_g));
-  line(out, "vocabulary", fmt::format("{} tokens, {}", h.vocab,
-                                      model.has_tokenizer() ? model.tokenizer().source()
-                                                            : "no tokenizer found: give --vocab"));
-  line(out, "per token", fmt::format("about {} read and written", format_bytes(size_t(token_bytes))));
-  line(out, "state", fmt::format("{} ({} numbers), whatever the length of the context",
-                                 format_bytes(4 * state.floats()),
-                                 format_count(int64_t(state.floats()))));
+  line(out, "size",
+       fmt::format("{} parameters, {}", format_count(model.parameters()),
+                   format_bytes(model.file_bytes())));
+  line(out, "layers",
+       fmt::format("{} of width {}, {} heads of {}, channel mix {}", h.layers, h.width, h.heads,
+                   h.head_size, h.ffn));
+  line(out, "low ranks",
+       fmt::format("decay {}, rate {}, value {}, gate {}", h.rank_w, h.rank_a, h.rank_v, h.rank_g));
+  line(out, "vocabulary",
+       fmt::format("{} tokens, {}", h.vocab,
+                   model.has_tokenizer() ? model.tokenizer().source()
+                                         : "no tokenizer found: give --vocab"));
+  line(out, "per token",
+       fmt::format("about {} read and written", format_bytes(size_t(token_bytes))));
+  line(out, "state",
+       fmt::format("{} ({} numbers), whatever the length of the context",
+                   format_bytes(4 * state.floats()), format_count(int64_t(state.floats()))));
   line(out, "fingerprint", fmt::format("{:016x}", model.fingerprint()));
   return out;
 }

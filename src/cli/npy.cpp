@@ -28,7 +28,14 @@ NpyWriter::NpyWriter(const std::string& path, int64_t rows, int64_t cols)
   const size_t prefix = 6 + 2 + 2;
   while ((prefix + text.size() + 1) % 64 != 0) text += ' ';
   text += '\n';
-  const unsigned char start[prefix] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0,
+  const unsigned char start[prefix] = {0x93,
+                                       'N',
+                                       'U',
+                                       'M',
+                                       'P',
+                                       'Y',
+                                       1,
+                                       0,
                                        static_cast<unsigned char>(text.size() & 0xff),
                                        static_cast<unsigned char>(text.size() >> 8)};
   write(start, sizeof(start));

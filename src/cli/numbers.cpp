@@ -8,7 +8,8 @@ namespace anser {
 
 std::string format_count(int64_t n) {
   std::string digits = fmt::format("{}", n);
-  for (int at = int(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3) digits.insert(size_t(at), 1, ' ');
+  for (int at = int(digits.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3)
+    digits.insert(size_t(at), 1, ' ');
   return digits;
 }
 

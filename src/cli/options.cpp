@@ -33,7 +33,8 @@ void SamplingFlags::add_to(CLI::App& command, const std::string& default_preset)
   group->add_option("--temperature", temperature, "0 takes the most probable token always");
   group->add_option("--top-p", top_p, "keep the most probable tokens of this much mass; 1: off");
   group->add_option("--top-k", top_k, "keep the K most probable tokens; 0: off");
-  group->add_option("--min-p", min_p, "drop what is less probable than this times the best; 0: off");
+  group->add_option("--min-p", min_p,
+                    "drop what is less probable than this times the best; 0: off");
   group->add_option("--presence", presence, "subtracted from logits of tokens that have occurred");
   group->add_option("--frequency", frequency, "subtracted once per occurrence");
   group->add_option("--penalty-decay", penalty_decay, "occurrences fade by this factor per token");

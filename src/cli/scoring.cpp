@@ -21,7 +21,9 @@ std::vector<Token> encode_document(const Model& model, const std::string& text) 
   return tokens;
 }
 
-size_t vocab_of(const Engine& engine) { return size_t(engine.model().hyperparameters().vocab); }
+size_t vocab_of(const Engine& engine) {
+  return size_t(engine.model().hyperparameters().vocab);
+}
 
 // Tokens at a time whose logits take some 64 MB.
 size_t piece_tokens(size_t vocab) {
@@ -53,9 +55,15 @@ void add_position(std::span<const float> logits, std::span<const float> base, Di
 
 }  // namespace
 
-double Perplexity::loss() const { return nats / double(tokens); }
-double Perplexity::perplexity() const { return std::exp(loss()); }
-double Perplexity::bits_per_byte() const { return nats / std::log(2.0) / double(bytes); }
+double Perplexity::loss() const {
+  return nats / double(tokens);
+}
+double Perplexity::perplexity() const {
+  return std::exp(loss());
+}
+double Perplexity::bits_per_byte() const {
+  return nats / std::log(2.0) / double(bytes);
+}
 
 Perplexity score_text(Engine& engine, const std::string& text, int64_t limit) {
   const std::vector<Token> tokens = encode_document(engine.model(), text);
@@ -71,8 +79,7 @@ Perplexity score_text(Engine& engine, const std::string& text, int64_t limit) {
   Progress progress("scoring");
   for (size_t done = 0; done < scored;) {
     const size_t n = std::min(most, scored - done);
-    const Sequence piece{&state, std::span(tokens).subspan(done, n), LogitsFor::all,
-                         logits.data()};
+    const Sequence piece{&state, std::span(tokens).subspan(done, n), LogitsFor::all, logits.data()};
     engine.forward(std::span(&piece, 1));
     for (size_t i = 0; i < n; ++i) {
       const Token next = tokens[done + i + 1];
@@ -86,8 +93,12 @@ Perplexity score_text(Engine& engine, const std::string& text, int64_t limit) {
   return sum;
 }
 
-double Lambada::perplexity() const { return std::exp(nats / double(examples)); }
-double Lambada::accuracy() const { return double(correct) / double(examples); }
+double Lambada::perplexity() const {
+  return std::exp(nats / double(examples));
+}
+double Lambada::accuracy() const {
+  return double(correct) / double(examples);
+}
 
 std::vector<std::string> read_lambada(const std::string& path, int64_t limit) {
   const std::string content = read_file(path);
@@ -150,8 +161,7 @@ Lambada score_lambada(Engine& engine, const std::vector<std::string>& texts) {
     for (Example& example : examples) first.push_back(example.state.logits());
     for (Example& example : examples) {
       if (example.logits.empty()) continue;
-      targets.push_back({&example.state,
-                         std::span(example.target).first(example.target.size() - 1),
+      targets.push_back({&example.state, std::span(example.target).first(example.target.size() - 1),
                          LogitsFor::all, example.logits.data()});
     }
     if (!targets.empty()) engine.forward(targets);

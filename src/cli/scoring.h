@@ -1,8 +1,8 @@
 // What `anser eval` measures. All sums in double; all losses in nats.
 //
 // Evaluation starts at the initial state, with token 0 (end of text) in front, as RWKV is trained.
-// Where token 0 is an ordinary byte (byte-level vocabularies) nothing is put in front, and the first
-// token of a text is read but not scored.
+// Where token 0 is an ordinary byte (byte-level vocabularies) nothing is put in front, and the
+// first token of a text is read but not scored.
 #pragma once
 
 #include <cstdint>
@@ -44,11 +44,11 @@ std::vector<std::string> read_lambada(const std::string& path, int64_t limit);
 Lambada score_lambada(Engine& engine, const std::vector<std::string>& texts);
 
 struct Divergence {
-  int64_t tokens = 0;      // positions compared
-  int64_t same_best = 0;   // where both models find the same token most probable
-  double kl_sum = 0;       // of KL(base || model) per position
+  int64_t tokens = 0;     // positions compared
+  int64_t same_best = 0;  // where both models find the same token most probable
+  double kl_sum = 0;      // of KL(base || model) per position
   double kl_max = 0;
-  double difference = 0;   // sum over positions of mean |logit - base logit|
+  double difference = 0;  // sum over positions of mean |logit - base logit|
 
   double mean_kl() const { return kl_sum / double(tokens); }
   double agreement() const { return double(same_best) / double(tokens); }

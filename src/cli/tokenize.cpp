@@ -25,8 +25,7 @@ void tokenize_command(const TokenizeOptions& options) {
   const Tokenizer tokenizer = options.model.model.empty() && !options.model.vocabulary.empty()
                                   ? Tokenizer::from_vocabulary_file(options.model.vocabulary)
                                   : open_model(options.model).tokenizer();
-  const std::vector<Token> ids =
-      tokenizer.encode(options.from_stdin ? read_stdin() : options.text);
+  const std::vector<Token> ids = tokenizer.encode(options.from_stdin ? read_stdin() : options.text);
 
   std::vector<std::string> pieces;
   for (const Token id : ids) pieces.push_back(escape_bytes(tokenizer.bytes_of(id)));

@@ -25,7 +25,8 @@ const char* stop_reason_name(StopReason reason) {
 }
 
 Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logits, const Step& step,
-                        const GenerateOptions& options, const OnText& on_text) {
+                        const GenerateOptions& options, const OnText& on_text,
+                        const Rewind* rewind) {
   if (options.max_tokens < 0) {
     throw Error(fmt::format("the number of tokens to generate is {}, it must be 0 or more",
                             options.max_tokens));
@@ -33,6 +34,7 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
   Sampler sampler(options.sampling);
   TextStream stream(options.stop);
   Generated result{{}, {}, StopReason::length};
+  size_t mark_tokens = 0, mark_text = 0;  // of result, at the mark of `rewind`
 
   // False: the reader wants no more.
   const auto give = [&](const std::string& piece) {
@@ -47,19 +49,42 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
       result.reason = StopReason::stop_token;
       break;
     }
-    logits = step(token);
-    result.tokens.push_back(token);
     const std::string_view bytes = tokenizer.bytes_of(token);
     sampler.accept(token, bytes);
 
+    const size_t held_before = stream.held();
     bool stopped = false;
     const std::string piece = stream.push(bytes, stopped);
-    const bool wanted = give(piece);
-    if (stopped || !wanted) {
-      // Nothing is flushed: what is held back belongs to the stop string, or nobody wants it.
-      result.reason = stopped ? StopReason::stop_text : StopReason::cancelled;
-      return result;
+    // The model has not read the token yet. What is held back now may turn out to be a stop string:
+    // if it begins in this token, and not in one before, this is the place to come back to.
+    const size_t held = stream.held();
+    const bool begins_here =
+        held_before == 0 ? held > 0 || stopped : held > 0 && held <= bytes.size();
+    if (rewind != nullptr && begins_here) {
+      rewind->mark();
+      mark_tokens = result.tokens.size();
+      mark_text = result.text.size() + held_before;  // what was held before has become text
     }
+    const bool wanted = give(piece);
+    if (!stopped && wanted) {
+      logits = step(token);
+      result.tokens.push_back(token);
+      continue;
+    }
+    // Nothing is flushed: what is held back belongs to the stop string, or nobody wants it.
+    result.reason = stopped ? StopReason::stop_text : StopReason::cancelled;
+    if (rewind != nullptr && (stopped || held > 0)) {
+      const size_t text_end = std::min(mark_text, result.text.size());
+      const std::vector<Token> tail =
+          tokenizer.encode(std::string_view(result.text).substr(text_end));
+      rewind->to_mark(tail);
+      result.tokens.resize(mark_tokens);
+      result.tokens.insert(result.tokens.end(), tail.begin(), tail.end());
+    } else {
+      step(token);
+      result.tokens.push_back(token);
+    }
+    return result;
   }
   give(stream.finish());
   return result;
@@ -74,7 +99,15 @@ Generated generate(Engine& engine, State& state, const GenerateOptions& options,
     engine.forward(state, std::span(&token, 1));
     return state.logits();
   };
-  return generate_with(engine.model().tokenizer(), state.logits(), step, options, on_text);
+  // A copy of the state whenever a stop string may have begun: a few in a text.
+  State marked;
+  const Rewind rewind{[&] { marked = state; },
+                      [&](std::span<const Token> tail) {
+                        state = marked;
+                        if (!tail.empty()) engine.forward(state, tail);
+                      }};
+  return generate_with(engine.model().tokenizer(), state.logits(), step, options, on_text,
+                       options.stop.empty() ? nullptr : &rewind);
 }
 
 }  // namespace anser

@@ -205,11 +205,16 @@ std::span<const Candidate> Sampler::distribution(std::span<const float> logits) 
   // Most of the vocabulary is dropped before anything is stored, by a weight under which neither
   // cut can leave a token. For top-p: V tokens, each lighter than (1 - p) / V of the total, weigh
   // less than 1 - p together, so the others reach p.
+  // When top-k comes first, top-p is a share of what top-k leaves, which is not known yet.
   double total = 0.0;
   double least = options_.min_p;
-  if (options_.top_p < 1 && !top_k_first) {
-    total = total_weight(temperature);
-    least = std::max(least, (1.0 - options_.top_p) * total / double(logits_.size()));
+  if (options_.top_p < 1) {
+    if (top_k_first) {
+      least = 0.0;
+    } else {
+      total = total_weight(temperature);
+      least = std::max(least, (1.0 - options_.top_p) * total / double(logits_.size()));
+    }
   }
   // A little lower, for the rounding of log and exp; the exact cuts follow.
   gather(double(max_) + temperature * (std::log(least) - 1e-6));

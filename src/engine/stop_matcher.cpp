@@ -42,23 +42,32 @@ bool StopMatcher::push(std::string_view text, std::string& out) {
       if (pattern.matched == pattern.text.size()) complete = std::max(complete, pattern.matched);
     }
     if (complete > 0) {
-      out.append(held_, 0, held_.size() - complete);
+      give(held_.size() - given_ - complete, out);
       reset();
       return true;
     }
   }
-  out.append(held_, 0, held_.size() - hold);
-  held_.erase(0, held_.size() - hold);
+  give(held_.size() - given_ - hold, out);
   return false;
 }
 
 void StopMatcher::flush(std::string& out) {
-  out += held_;
+  give(held_.size() - given_, out);
   reset();
+}
+
+void StopMatcher::give(size_t size, std::string& out) {
+  out.append(held_, given_, size);
+  given_ += size;
+  if (given_ > held_.size() / 2) {
+    held_.erase(0, given_);
+    given_ = 0;
+  }
 }
 
 void StopMatcher::reset() {
   held_.clear();
+  given_ = 0;
   for (Pattern& pattern : patterns_) pattern.matched = 0;
 }
 

@@ -25,6 +25,9 @@ class StopMatcher {
   // The text has ended without a stop: appends what was held back. The matcher is then as new.
   void flush(std::string& out);
 
+  // Bytes that were pushed and not given out.
+  size_t held() const { return held_.size() - given_; }
+
  private:
   // Knuth-Morris-Pratt: amortised constant time a byte, whatever the strings are.
   struct Pattern {
@@ -33,10 +36,13 @@ class StopMatcher {
     size_t matched = 0;          // the longest prefix of text that ends what was pushed so far
     void advance(char c);
   };
+  void give(size_t size, std::string& out);
   void reset();
 
   std::vector<Pattern> patterns_;
+  // Held back is held_ from given_ on; what lies before is erased in large pieces only.
   std::string held_;
+  size_t given_ = 0;
 };
 
 }  // namespace anser

@@ -33,6 +33,9 @@ class TextStream {
     return piece;
   }
 
+  // Bytes that were pushed and are not decided yet.
+  size_t held() const { return utf8_.held() + stops_.held(); }
+
  private:
   Utf8Stream utf8_;
   StopMatcher stops_;

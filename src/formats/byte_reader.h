@@ -18,8 +18,7 @@ static_assert(std::endian::native == std::endian::little,
               "the readers and the kernels take the bytes of a file as they are");
 
 template <typename T>
-  requires std::integral<T> || std::floating_point<T>
-T load_little_endian(const std::byte* from) {
+requires std::integral<T> || std::floating_point<T> T load_little_endian(const std::byte* from) {
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;
@@ -46,8 +45,8 @@ class ByteReader {
 
   std::span<const std::byte> take(uint64_t count, const char* what) {
     if (count > remaining()) {
-      fail(path_, "cut off or damaged: {} at byte {} takes {} bytes, but only {} are left. {}", what,
-           position_, count, remaining(), kFetchAgain);
+      fail(path_, "cut off or damaged: {} at byte {} takes {} bytes, but only {} are left. {}",
+           what, position_, count, remaining(), kFetchAgain);
     }
     const auto taken = bytes_.subspan(position_, count);
     position_ += count;

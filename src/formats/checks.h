@@ -33,7 +33,7 @@ std::string printable(std::string_view text);
 bool valid_utf8(std::string_view text);
 
 // Throws when `name` is empty, longer than kMaxNameBytes or no UTF-8.
-inline constexpr size_t kMaxNameBytes = 1024;
+inline constexpr size_t kMaxNameBytes = 256;
 void check_tensor_name(const std::string& path, std::string_view name);
 
 // PyTorch, NumPy and GGUF files of language models hold up to 4 dimensions; 8 leaves room.

@@ -7,8 +7,8 @@
 
 namespace anser {
 
-// Parses `text`, at most 64 levels deep, every key of an object once. Throws Error that begins with
-// `what`.
-nlohmann::json parse_json(std::string_view text, const std::string& what);
+// Parses `text`, at most `max_depth` levels deep, every key of an object once. Throws Error that
+// begins with `what`.
+nlohmann::json parse_json(std::string_view text, const std::string& what, int max_depth = 64);
 
 }  // namespace anser

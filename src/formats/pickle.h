@@ -22,13 +22,13 @@ enum class PickleKind : uint32_t {
   boolean,
   integer,
   real,
-  string,     // bytes too
-  tuple,      // tuple, list, dict: index of a container
+  string,  // bytes too
+  tuple,   // tuple, list, dict: index of a container
   list,
   dict,
-  global,     // index of a name in our list (pickle_globals.h)
-  storage,    // index
-  tensor,     // index
+  global,   // index of a name in our list (pickle_globals.h)
+  storage,  // index
+  tensor,   // index
 };
 
 struct PickleValue {
@@ -47,16 +47,16 @@ static_assert(sizeof(PickleValue) == 16);
 
 struct PickleStorage {
   DType type;
-  bool untyped;           // `size` counts bytes, and the type comes with the tensor
-  std::string_view key;   // the zip entry data/<key>
-  int64_t size;           // elements
+  bool untyped;          // `size` counts bytes, and the type comes with the tensor
+  std::string_view key;  // the zip entry data/<key>
+  int64_t size;          // elements
 };
 
 struct PickleTensor {
   size_t storage;  // index
   DType type;
-  int64_t offset;          // elements
-  size_t shape, strides;   // containers, tuples of as many integers
+  int64_t offset;         // elements
+  size_t shape, strides;  // containers, tuples of as many integers
 };
 
 struct Pickle {
@@ -66,6 +66,9 @@ struct Pickle {
   std::vector<PickleStorage> storages;
   std::vector<PickleTensor> tensors;
 };
+
+// A hundred times what the largest models have.
+inline constexpr size_t kMaxTensors = 200'000;
 
 // Strings of the result are views into `bytes`. Throws Error.
 Pickle read_pickle(std::span<const std::byte> bytes, const std::string& path);

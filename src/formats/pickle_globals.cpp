@@ -62,6 +62,8 @@ std::optional<size_t> find_pickle_global(std::string_view module, std::string_vi
   return std::nullopt;
 }
 
-const PickleGlobal& pickle_global(size_t index) { return kGlobals[index]; }
+const PickleGlobal& pickle_global(size_t index) {
+  return kGlobals[index];
+}
 
 }  // namespace anser

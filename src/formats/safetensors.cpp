@@ -1,22 +1,23 @@
 // safetensors: u64 length of a JSON header, the header, the data.
-//   {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {...}}
-#include <fmt/format.h>
-
+//   {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]}, ...,
+//    "__metadata__": {"key": "value"}}
+// Offsets are bytes from the end of the header.
+#include <algorithm>
 #include <utility>
 
-#include "anser/error.h"
 #include "formats/byte_reader.h"
 #include "formats/checks.h"
 #include "formats/json.h"
-#include "formats/safetensors.h"
 
 namespace anser {
 namespace {
 
+using Json = nlohmann::json;
+
 DType type_of(const std::string& name) {
   constexpr std::pair<const char*, DType> kTypes[] = {
-      {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16}, {"F64", DType::f64},
-      {"I64", DType::i64}, {"I32", DType::i32}, {"I16", DType::i16},   {"I8", DType::i8},
+      {"F32", DType::f32}, {"F16", DType::f16},      {"BF16", DType::bf16}, {"F64", DType::f64},
+      {"I64", DType::i64}, {"I32", DType::i32},      {"I16", DType::i16},   {"I8", DType::i8},
       {"U8", DType::u8},   {"BOOL", DType::boolean},
   };
   for (const auto& [known, type] : kTypes) {
@@ -25,87 +26,121 @@ DType type_of(const std::string& name) {
   return DType::unsupported;
 }
 
-FileTensor read_tensor(const std::string& name, const nlohmann::json& entry,
-                       std::span<const std::byte> data, const std::string& path) {
-  const std::string what = fmt::format("{}: tensor {}", path, name);
+struct Entry {
   FileTensor tensor;
-  check_tensor_name(path, name);
-  tensor.name = name;
-  uint64_t begin, end;
-  try {
-    tensor.type = type_of(entry.at("dtype").get<std::string>());
-    const auto& offsets = entry.at("data_offsets");
-    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
-        !offsets[1].is_number_unsigned()) {
-      throw Error(fmt::format("{}: data_offsets are not two offsets", what));
-    }
-    begin = offsets[0].get<uint64_t>();
-    end = offsets[1].get<uint64_t>();
-    for (const auto& size : entry.at("shape")) {
-      if (!size.is_number_unsigned() || size.get<uint64_t>() > INT64_MAX) {
-        throw Error(fmt::format("{}: the shape is not a list of sizes", what));
+  uint64_t begin, end;  // bytes of the data
+};
+
+class HeaderReader {
+ public:
+  HeaderReader(std::span<const std::byte> data, const std::string& path)
+      : data_(data), path_(path) {}
+
+  Entry read_entry(const std::string& name, const Json& json) const {
+    check_tensor_name(path_, name);
+    const std::string& type =
+        field(name, json, "dtype", Json::value_t::string).get_ref<const std::string&>();
+    Entry entry{
+        {.name = name, .type = type_of(type), .shape = {}, .strides = {}, .bytes = {}}, 0, 0};
+    FileTensor& tensor = entry.tensor;
+    for (const uint64_t dim : numbers(name, json, "shape", kMaxRank)) {
+      if (dim > uint64_t(kMaxElements)) {
+        fail(path_, "tensor {} has a dimension of {}, more than any file can hold", printable(name),
+             dim);
       }
-      tensor.shape.push_back(size.get<int64_t>());
+      tensor.shape.push_back(int64_t(dim));
     }
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(fmt::format("{}: broken header entry: {}", what, error.what()));
-  }
-  checked_elements(path, name, tensor.shape);
-  if (begin > end || end > data.size()) {
-    throw Error(fmt::format("{}: bytes {} to {} lie outside the file's {} bytes of data; is it cut "
-                            "off?",
-                            what, begin, end, data.size()));
-  }
-  if (tensor.type != DType::unsupported) {
-    const uint64_t expected = checked_bytes(path, name, tensor.type, tensor.shape);
-    if (end - begin != expected) {
-      throw Error(fmt::format("{}: {} {} takes {} bytes, found {}", what, dtype_name(tensor.type),
-                              tensor.shape_text(), expected, end - begin));
+    tensor.strides = contiguous_strides(tensor.shape);
+    const size_t size = checked_bytes(path_, name, tensor.type, tensor.shape);
+    const std::vector<uint64_t> offsets = numbers(name, json, "data_offsets", 2);
+    if (offsets.size() != 2 || offsets[0] > offsets[1]) {
+      fail(path_, "damaged header: the data_offsets of tensor {} are not [begin, end]",
+           printable(name));
     }
-    tensor.bytes = data.subspan(begin, end - begin);
+    entry.begin = offsets[0];
+    entry.end = offsets[1];
+    if (entry.end > data_.size()) {
+      fail(path_, "tensor {} lies at bytes {} to {} of the data, but the file has only {}. {}",
+           printable(name), entry.begin, entry.end, data_.size(), kFetchAgain);
+    }
+    if (tensor.type == DType::unsupported) return entry;
+    if (entry.end - entry.begin != size) {
+      fail(path_, "tensor {} of type {} and shape {} takes {} bytes, but its data_offsets span {}",
+           printable(name), type, tensor.shape_text(), size, entry.end - entry.begin);
+    }
+    tensor.bytes = data_.subspan(entry.begin, size);
+    return entry;
   }
-  tensor.strides = contiguous_strides(tensor.shape);
-  return tensor;
-}
+
+ private:
+  const Json& field(const std::string& name, const Json& json, const char* key,
+                    Json::value_t type) const {
+    const auto found = json.find(key);  // its end for what is no object
+    if (found == json.end() || found->type() != type) {
+      fail(path_, "damaged header: the entry {} has no {} of the right kind", printable(name), key);
+    }
+    return *found;
+  }
+
+  std::vector<uint64_t> numbers(const std::string& name, const Json& json, const char* key,
+                                size_t most) const {
+    const Json& list = field(name, json, key, Json::value_t::array);
+    if (list.size() > most) {
+      fail(path_, "tensor {} has {} numbers in its {}; at most {} are accepted", printable(name),
+           list.size(), key, most);
+    }
+    std::vector<uint64_t> out;
+    for (const Json& value : list) {
+      if (!value.is_number_unsigned()) {
+        fail(path_, "damaged header: the {} of tensor {} has something else than whole numbers",
+             key, printable(name));
+      }
+      out.push_back(value.get<uint64_t>());
+    }
+    return out;
+  }
+
+  std::span<const std::byte> data_;
+  const std::string& path_;
+};
 
 }  // namespace
 
 TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& path) {
-  constexpr uint64_t kLength = sizeof(uint64_t);
-  if (bytes.size() < kLength) {
-    throw Error(fmt::format("{}: {} bytes are too few for a safetensors file", path, bytes.size()));
+  constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
+  ByteReader reader(bytes, path);
+  const auto length = reader.read<uint64_t>("the length of the safetensors header");
+  if (length > kMaxHeader) {
+    fail(path, "not a safetensors file: it states a header of {} bytes; at most {} are accepted",
+         length, kMaxHeader);
   }
-  const uint64_t length = load_little_endian<uint64_t>(bytes.data());
-  if (length > bytes.size() - kLength || length > kMaxSafetensorsHeader) {
-    throw Error(fmt::format("{}: its header should have {} bytes, but the file has {}; is it cut "
-                            "off, or no safetensors file?",
-                            path, length, bytes.size()));
-  }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLength, length);
-  const nlohmann::json header = parse_json(text, path + ": safetensors header");
-  if (!header.is_object()) throw Error(fmt::format("{}: the header is not a JSON object", path));
+  const auto text = as_text(reader.take(length, "the safetensors header"));
+  const auto data = bytes.subspan(reader.position());
+  // The header, an entry, a list; the rest is for fields of others.
+  const Json header = parse_json(text, path + ": safetensors header", 8);
+  if (!header.is_object()) fail(path, "the safetensors header is not a JSON object");
 
   TensorFile file;
   file.path = path;
   file.format = FileFormat::safetensors;
-  const auto data = bytes.subspan(kLength + length);
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") {
-      if (!entry.is_object()) throw Error(fmt::format("{}: __metadata__ is no object", path));
-      for (const auto& [key, value] : entry.items()) {
-        if (value.is_string()) file.metadata[key] = value.get<std::string>();
-      }
-    } else {
-      file.tensors.push_back(read_tensor(name, entry, data, path));
+  const HeaderReader header_reader(data, path);
+  std::vector<Entry> entries;
+  for (const auto& [name, json] : header.items()) {
+    if (name != "__metadata__") {
+      entries.push_back(header_reader.read_entry(name, json));
+      continue;
+    }
+    for (const auto& [key, value] : json.items()) {
+      if (value.is_string()) file.metadata[key] = value.get<std::string>();
     }
   }
+  // JSON objects have no order; the data has.
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
   std::vector<TensorRange> ranges;
-  for (const FileTensor& tensor : file.tensors) {
-    const size_t begin = tensor.bytes.empty() ? 0 : tensor.bytes.data() - data.data();
-    ranges.push_back({begin, begin + tensor.bytes.size(), tensor.name});
-  }
-  check_unique_names(path, file.tensors);
+  for (const Entry& entry : entries) ranges.push_back({entry.begin, entry.end, entry.tensor.name});
   check_no_overlap(path, std::move(ranges));
+  for (Entry& entry : entries) file.tensors.push_back(std::move(entry.tensor));
   return file;
 }
 

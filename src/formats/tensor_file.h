@@ -1,8 +1,8 @@
 // Files -> named tensors. Knows nothing of any model.
 //
 // Every reader checks its file once, at the edge: after it returns, each tensor's bytes lie inside
-// the mapped file, its shape has no overflow, and names are unique. Nothing is copied; a tensor is a
-// view that lives as long as the TensorFile (or a copy of it) does.
+// the mapped file, its shape has no overflow, and names are unique. Nothing is copied; a tensor is
+// a view that lives as long as the TensorFile (or a copy of it) does.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ namespace anser {
 struct FileTensor {
   std::string name;
   DType type;
-  // Row-major order as PyTorch has it: the last dimension is the innermost. GGUF's dimensions, which
-  // are stored innermost first, are turned round by its reader. Empty shape: a scalar.
+  // Row-major order as PyTorch has it: the last dimension is the innermost. GGUF's dimensions,
+  // which are stored innermost first, are turned round by its reader. Empty shape: a scalar.
   std::vector<int64_t> shape;
   // In elements, one per dimension. Only .pth files hold anything but the contiguous strides.
   std::vector<int64_t> strides;

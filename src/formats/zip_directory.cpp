@@ -37,8 +37,10 @@ class ZipReader {
     const Directory directory = find_directory();
     // Compared without a sum, which could overflow.
     if (directory.offset > bytes_.size() || directory.size > bytes_.size() - directory.offset) {
-      fail(path_, "damaged zip archive: its directory lies at byte {}, {} bytes long, in a file of "
-           "{}. {}", directory.offset, directory.size, bytes_.size(), kFetchAgain);
+      fail(path_,
+           "damaged zip archive: its directory lies at byte {}, {} bytes long, in a file of "
+           "{}. {}",
+           directory.offset, directory.size, bytes_.size(), kFetchAgain);
     }
     if (directory.entries > directory.size / kCentralBytes) {
       fail(path_, "damaged zip archive: {} entries cannot stand in a directory of {} bytes",
@@ -115,7 +117,8 @@ class ZipReader {
       fail(path_, "the zip entry {} is encrypted, which no checkpoint is", printable(name));
     }
     if (method != 0) {
-      fail(path_, "the zip entry {} is compressed (method {}), but torch.save stores entries as they "
+      fail(path_,
+           "the zip entry {} is compressed (method {}), but torch.save stores entries as they "
            "are. Unpack the archive and pack it again with 'zip -0', or save it again with torch",
            printable(name), method);
     }
@@ -149,11 +152,13 @@ class ZipReader {
     }
   }
 
-  std::span<const std::byte> entry_data(std::string_view name, uint64_t local, uint64_t size) const {
+  std::span<const std::byte> entry_data(std::string_view name, uint64_t local,
+                                        uint64_t size) const {
     const auto outside = [&]() {
-      fail(path_, "damaged zip archive: entry {} ({} bytes, its header at byte {}) does not lie within "
-           "the {} bytes before the directory. {}", printable(name), size, local, data_end_,
-           kFetchAgain);
+      fail(path_,
+           "damaged zip archive: entry {} ({} bytes, its header at byte {}) does not lie within "
+           "the {} bytes before the directory. {}",
+           printable(name), size, local, data_end_, kFetchAgain);
     };
     if (local > data_end_ || kLocalBytes > data_end_ - local) outside();
     if (at<uint32_t>(local) != kLocalSignature) {

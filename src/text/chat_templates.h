@@ -31,10 +31,10 @@ struct Turn {
 };
 
 struct Prompt {
-  std::string text;           // the user's words; for fim what comes before the gap
-  std::vector<Turn> history;  // chat formats only
-  std::string system;         // chat formats only
-  std::string suffix;         // fim only
+  std::string text = {};           // the user's words; for fim what comes before the gap
+  std::vector<Turn> history = {};  // chat formats only
+  std::string system = {};         // chat formats only
+  std::string suffix = {};         // fim only
 };
 
 // The whole text to feed to a fresh state. Throws Error when `prompt` has a part which the format

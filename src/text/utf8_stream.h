@@ -7,6 +7,7 @@
 // bytes are cut into pieces.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,6 +21,9 @@ class Utf8Stream {
 
   // The end of the text: a character that was begun becomes U+FFFD. The stream is then as new.
   void flush(std::string& out);
+
+  // Bytes that were pushed and not given out.
+  size_t held() const { return size_t(held_size_); }
 
  private:
   char held_[4];

@@ -11,12 +11,14 @@ namespace {
 // The value of a finite half, from its fields.
 double half_value(uint16_t half) {
   const int exponent = half >> 10 & 31, mantissa = half & 1023;
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24)
-                                         : std::ldexp(1024 + mantissa, exponent - 25);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
-uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
+uint32_t bits_of(float value) {
+  return std::bit_cast<uint32_t>(value);
+}
 
 TEST(Half, EveryPatternWidensExactly) {
   for (int i = 0; i < 65536; ++i) {
@@ -49,9 +51,9 @@ TEST(Half, EveryBf16PatternIsTheUpperHalf) {
   }
 }
 
-// Between two neighbours the rounding changes sides at the midpoint, which goes to the even one. The
-// midpoint of two halves, or of two bf16, has one bit more than they have and is exact in fp32; so
-// the three floats around it say all about the interval, rounding being monotonic.
+// Between two neighbours the rounding changes sides at the midpoint, which goes to the even one.
+// The midpoint of two halves, or of two bf16, has one bit more than they have and is exact in fp32;
+// so the three floats around it say all about the interval, rounding being monotonic.
 void check_midpoint(float below, float above, uint16_t lower, uint16_t upper,
                     uint16_t narrow(float)) {
   const float middle = float((double(below) + double(above)) / 2);

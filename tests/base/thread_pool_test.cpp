@@ -73,7 +73,9 @@ TEST(FlushDenormals, EndsWithItsScope) {
   EXPECT_GT(half, 0.0f);
 }
 
-TEST(UsableCores, IsAtLeastOne) { EXPECT_GE(usable_cores(), 1); }
+TEST(UsableCores, IsAtLeastOne) {
+  EXPECT_GE(usable_cores(), 1);
+}
 
 }  // namespace
 }  // namespace anser

@@ -46,20 +46,26 @@ class Functions : public KernelsTest {
 };
 
 // The bounds in kUnit count roundings. exp: the last operation rounds once; before it, q (at most
-// 0.41 of the result) carries the errors of two operations and of the argument r, whose error n times
-// that of ln 2 and one or two roundings of numbers below 0.35: together below 2. sigmoid and tanh
-// add an addition and a division, and exp enters sigmoid by at most its own relative error. In tanh,
-// t = e^2x - 1 cancels most at x just below -ln(2) / 4, where t = -0.29 is the difference of 0.5 and 0.21,
-// both with an error of 2^-25: one more unit. The arguments of sigmoid are not rounded (-x), those of
-// tanh neither (2 x).
+// 0.41 of the result) carries the errors of two operations and of the argument r, whose error n
+// times that of ln 2 and one or two roundings of numbers below 0.35: together below 2. sigmoid and
+// tanh add an addition and a division, and exp enters sigmoid by at most its own relative error. In
+// tanh, t = e^2x - 1 cancels most at x just below -ln(2) / 4, where t = -0.29 is the difference of
+// 0.5 and 0.21, both with an error of 2^-25: one more unit. The arguments of sigmoid are not
+// rounded (-x), those of tanh neither (2 x).
 TEST_P(Functions, Sigmoid) {
   // Below e^-87 the result stays at 1.6e-38.
   expect_relative(Epilogue::sigmoid, 4 * kUnit, 2e-38);
 }
-TEST_P(Functions, Tanh) { expect_relative(Epilogue::tanh, 6 * kUnit, 0); }
+TEST_P(Functions, Tanh) {
+  expect_relative(Epilogue::tanh, 6 * kUnit, 0);
+}
 // exp of an argument below 0.61 whose relative error, 5 units, times 0.61 is that of the result.
-TEST_P(Functions, Decay) { expect_relative(Epilogue::decay, 5.1 * kUnit, 0); }
-TEST_P(Functions, ReluSquared) { expect_relative(Epilogue::relu_squared, kUnit, 0x1p-126); }
+TEST_P(Functions, Decay) {
+  expect_relative(Epilogue::decay, 5.1 * kUnit, 0);
+}
+TEST_P(Functions, ReluSquared) {
+  expect_relative(Epilogue::relu_squared, kUnit, 0x1p-126);
+}
 
 TEST_P(Functions, StoreAndAddAreTheNumberItself) {
   const std::vector<float> x = sweep();

@@ -1,4 +1,5 @@
-// What the kernel tests share: the tables, random inputs, memory that ends where it must not be read.
+// What the kernel tests share: the tables, random inputs, memory that ends where it must not be
+// read.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -24,7 +25,9 @@ constexpr double kUnit = 0x1p-24;
 // products' magnitudes. A product passes through: its own rounding (where multiply-add is not
 // fused), at most ceil(n / 16) additions to its lane's accumulator and 4 additions of lanes. Each
 // multiplies it by 1 + d, |d| <= kUnit; the 1.01 covers the higher powers of so few factors.
-inline double dot_error(int n) { return 1.01 * kUnit * ((n + 15) / 16 + 5); }
+inline double dot_error(int n) {
+  return 1.01 * kUnit * ((n + 15) / 16 + 5);
+}
 
 // Tests run once for every table that this machine can run.
 class KernelsTest : public testing::TestWithParam<const Kernels*> {

@@ -25,11 +25,11 @@ class Matmul : public KernelsTest {
 
   static MatmulArgs args(const Problem& p, const Data& data, std::vector<float>& y,
                          Epilogue epilogue) {
-    return {data.w.data(), int64_t(dtype_bytes(p.type, p.cols)),
-            p.cols,        0,
-            p.outputs,     data.x.data(),
-            p.cols,        y.data(),
-            p.outputs,     p.rows,
+    return {data.w.data(),    int64_t(dtype_bytes(p.type, p.cols)),
+            p.cols,           0,
+            p.outputs,        data.x.data(),
+            p.cols,           y.data(),
+            p.outputs,        p.rows,
             data.bias.data(), epilogue};
   }
 
@@ -102,9 +102,8 @@ TEST_P(Matmul, IsTheProduct) {
       for (const int rows : {1, 3, 7, 17}) {
         const Problem p = {DType(type), cols, uniform_int(1, 40), rows};
         const Data data = random_data(p);
-        ASSERT_NO_FATAL_FAILURE(
-            expect_close(p, data, Epilogue::store, true,
-                         multiply(kernels(), p, data, Epilogue::store)));
+        ASSERT_NO_FATAL_FAILURE(expect_close(p, data, Epilogue::store, true,
+                                             multiply(kernels(), p, data, Epilogue::store)));
       }
     }
   }
@@ -157,8 +156,8 @@ TEST_P(Matmul, BitsDoNotDependOnTheRange) {
       const Problem p = {DType(type), 256, 45, rows};
       const Data data = random_data(p);
       const std::vector<float> whole = multiply(kernels(), p, data, Epilogue::tanh);
-      for (const auto& [begin, end] : {std::pair{0, 1}, {44, 45}, {3, 20}, {5, 5}, {16, 45},
-                                       {1, 18}, {0, 45}}) {
+      for (const auto& [begin, end] :
+           {std::pair{0, 1}, {44, 45}, {3, 20}, {5, 5}, {16, 45}, {1, 18}, {0, 45}}) {
         std::vector<float> y = data.y, expected = data.y;
         MatmulArgs a = args(p, data, y, Epilogue::tanh);
         a.begin = begin;

@@ -70,8 +70,8 @@ class Recur : public KernelsTest {
   static Result run(const Kernels& table, const Data& d, int piece) {
     Result result = {d.state, std::vector<float>(d.r.size(), -77.0f)};
     for (int t = 0; t < d.tokens; t += piece) {
-      table.recur(args(d, result.state.data(), result.out.data(), t,
-                       std::min(piece, d.tokens - t)));
+      table.recur(
+          args(d, result.state.data(), result.out.data(), t, std::min(piece, d.tokens - t)));
     }
     return result;
   }
@@ -80,7 +80,8 @@ class Recur : public KernelsTest {
 };
 
 // Errors. Let E bound the error of every element of S.
-//   - removal: u_i is a sum of n products of S and a key of norm 1 (its own elements carry the error
+//   - removal: u_i is a sum of n products of S and a key of norm 1 (its own elements carry the
+//   error
 //     of a norm: a sum of squares, halved, and two roundings), so |u_i| <= |S_i|, with the same
 //     relative error and with error sqrt(n) E from S itself, in the direction of kk only.
 //   - the update adds three products and rounds at most five times.
@@ -134,15 +135,14 @@ void Recur::expect_close(const Data& d, const Result& result) {
     for (int i = 0; i < n; ++i) {
       const double normal = (y[i] - y_mean) / deviation;
       // Both the element and the mean err, and through the deviation so do all of them.
-      const double normal_error =
-          2 * y_error / deviation * (1 + std::abs(normal)) +
-          (dot_error(n) + kUnit) * (y_size / deviation) +
-          (dot_error(n) + 8 * kUnit) * std::abs(normal);
+      const double normal_error = 2 * y_error / deviation * (1 + std::abs(normal)) +
+                                  (dot_error(n) + kUnit) * (y_size / deviation) +
+                                  (dot_error(n) + 8 * kUnit) * std::abs(normal);
       const double mixed = normal * d.ln_weight[i] + d.ln_bias[i] + bonus * v[i];
       const double magnitude = std::abs(normal * d.ln_weight[i]) + std::abs(d.ln_bias[i]) +
                                bonus_size * (std::abs(v[i]) + 2 * std::abs(v[i]));
-      const double error = normal_error * std::abs(d.ln_weight[i]) +
-                           (dot_error(n) + 8 * kUnit) * magnitude;
+      const double error =
+          normal_error * std::abs(d.ln_weight[i]) + (dot_error(n) + 8 * kUnit) * magnitude;
       ASSERT_LE(std::abs(result.out[at + i] - mixed * d.g[at + i]),
                 error * std::abs(d.g[at + i]) + 1e-35)
           << "head size " << n << " token " << t << " element " << i;
@@ -198,7 +198,8 @@ TEST_P(Recur, BitsAreThoseOfTheOtherFusedTables) {
   }
 }
 
-// Rows of S, tokens and vectors that end where memory ends; what lies between tokens is not written.
+// Rows of S, tokens and vectors that end where memory ends; what lies between tokens is not
+// written.
 TEST_P(Recur, Edges) {
   for (const int size : {1, 3, 17, 64, 65}) {
     const Data d = random_data(size, 3, false);

@@ -41,9 +41,8 @@ TEST_P(VectorKernels, LayerNorm) {
             dot_error(n) + 2 * kUnit + mean_error * mean_error / (variance + eps);
         const double normal_error = mean_error / deviation + kUnit * std::abs(normal) +
                                     std::abs(normal) * (variance_error / 2 + 4 * kUnit);
-        const double error =
-            normal_error * std::abs(weight[i]) +
-            2 * kUnit * (std::abs(normal * weight[i]) + std::abs(bias[i])) + 1e-30;
+        const double error = normal_error * std::abs(weight[i]) +
+                             2 * kUnit * (std::abs(normal * weight[i]) + std::abs(bias[i])) + 1e-30;
         ASSERT_LE(std::abs(y[i] - expected), error) << n << " " << i << " offset " << offset;
       }
 
@@ -113,8 +112,8 @@ TEST_P(VectorKernels, WidenIsDequantize) {
   }
 }
 
-// All patterns of the two half types, also with subnormals being flushed, as the worker threads have
-// it: that mode must not reach the weights. A NaN need only be a NaN.
+// All patterns of the two half types, also with subnormals being flushed, as the worker threads
+// have it: that mode must not reach the weights. A NaN need only be a NaN.
 TEST_P(VectorKernels, WidenEveryHalf) {
   std::vector<uint16_t> halves(65536);
   for (int i = 0; i < 65536; ++i) halves[i] = uint16_t(i);
@@ -143,8 +142,7 @@ TEST_P(VectorKernels, WidenEveryHalf) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, VectorKernels, testing::ValuesIn(supported_kernels()),
-                         table_name);
+INSTANTIATE_TEST_SUITE_P(Tables, VectorKernels, testing::ValuesIn(supported_kernels()), table_name);
 
 }  // namespace
 }  // namespace anser

@@ -58,7 +58,8 @@ class Dequantize : public testing::Test {
     }
   }
 
-  // Scales of few bits, so that even sums with the minimum are exact and `double` shows their value.
+  // Scales of few bits, so that even sums with the minimum are exact and `double` shows their
+  // value.
   static constexpr float kScale = 0.375f, kMin = -1.25f;
 
   std::mt19937 random_{1};

@@ -1,0 +1,116 @@
+#include "cli/conversation.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "anser/error.h"
+#include "cli/feed.h"
+
+namespace anser {
+namespace {
+
+// States that /undo may go back to, all branches having their own: some 16 turns of a large model,
+// whose state takes 35 MB, are 0.5 GB.
+constexpr size_t kMostPast = 16;
+
+int newlines_at_end(std::string_view text) {
+  const size_t last = text.find_last_not_of('\n');
+  return int(text.size() - (last == std::string_view::npos ? 0 : last + 1));
+}
+
+}  // namespace
+
+Conversation::Conversation(Engine& engine, ConversationOptions options)
+    : engine_(engine), options_(std::move(options)), current_(&branches_[name_]) {
+  current_->now = {engine_.model().initial_state()};
+}
+
+Generated Conversation::answer(std::string_view user, const OnText& on_text) {
+  const Point before = current_->now;
+  const bool first = before.state.tokens() == 0;
+  const auto turn_text = [&](Template format) {
+    if (first) return render_first_turn(format, user, options_.system);
+    std::string text = render_later_turn(format, user);
+    // The two newlines that end a turn may have been part of the answer.
+    return text.substr(size_t(std::min(before.newlines, 2)));
+  };
+  // Works on a copy: should anything fail, the turn has not happened.
+  State state = before.state;
+  feed(engine_, state, encode(turn_text(options_.format)));
+  GenerateOptions generation = options_.generation;
+  generation.sampling.seed += turn_++;  // an answer that is asked for again may differ
+  const Generated answer = generate(engine_, state, generation, on_text);
+
+  int newlines = newlines_at_end(answer.text);
+  if (options_.format != Template::chat) {
+    const std::string words = clean_role_text(drop_thoughts(answer.text));
+    const std::string text = turn_text(Template::chat) + (words.empty() ? "" : " " + words);
+    state = before.state;
+    feed(engine_, state, encode(text));
+    newlines = 0;
+  }
+  current_->now = {std::move(state), newlines};
+  remember(before);
+  return answer;
+}
+
+bool Conversation::undo() {
+  if (current_->past.empty()) return false;
+  current_->now = std::move(current_->past.back());
+  current_->past.pop_back();
+  return true;
+}
+
+void Conversation::reset() {
+  remember(std::move(current_->now));
+  current_->now = {engine_.model().initial_state()};
+}
+
+void Conversation::save(const std::string& path) const {
+  current_->now.state.save(path);
+}
+
+void Conversation::load(const std::string& path) {
+  Point loaded{engine_.model().load_state(path)};
+  remember(std::move(current_->now));
+  current_->now = std::move(loaded);
+}
+
+void Conversation::fork(const std::string& name) {
+  if (branches_.contains(name)) {
+    throw Error(fmt::format("there is a branch {} already; /switch {} goes there", name, name));
+  }
+  Branch& branch = branches_[name];
+  branch.now = current_->now;
+  current_ = &branch;
+  name_ = name;
+}
+
+void Conversation::switch_to(const std::string& name) {
+  const auto found = branches_.find(name);
+  if (found == branches_.end()) {
+    throw Error(
+        fmt::format("there is no branch {}; there are {}", name, fmt::join(branches(), ", ")));
+  }
+  current_ = &found->second;
+  name_ = name;
+}
+
+std::vector<std::string> Conversation::branches() const {
+  std::vector<std::string> names;
+  for (const auto& [name, branch] : branches_) names.push_back(name);
+  return names;
+}
+
+void Conversation::remember(Point before) {
+  current_->past.push_back(std::move(before));
+  if (current_->past.size() > kMostPast) current_->past.pop_front();
+}
+
+std::vector<Token> Conversation::encode(std::string_view text) const {
+  return engine_.model().tokenizer().encode(text);
+}
+
+}  // namespace anser

@@ -1,0 +1,68 @@
+// A conversation: turns on top of a State, with everything that a copy of a state makes easy.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "anser/engine.h"
+#include "anser/generate.h"
+#include "text/chat_templates.h"
+
+namespace anser {
+
+struct ConversationOptions {
+  Template format = Template::chat;  // chat, think or fake_think
+  std::string system;
+  GenerateOptions generation;
+};
+
+class Conversation {
+ public:
+  // The engine must outlive the conversation.
+  Conversation(Engine& engine, ConversationOptions options);
+
+  // Feeds the user's words, generates the answer, and leaves the state at the answer's end;
+  // thoughts are then taken out of what the state has read, as models of this kind are trained.
+  // When it throws Error the state is as before.
+  Generated answer(std::string_view user, const OnText& on_text);
+
+  // One turn back; false when there is none, or it was too long ago.
+  bool undo();
+  // To the beginning of this branch.
+  void reset();
+
+  void save(const std::string& path) const;
+  void load(const std::string& path);  // a state of this model; /undo goes back to what was before
+
+  // A branch is a conversation of its own. fork() makes one that begins here and goes on with it.
+  // Both throw Error when the name is taken, or unknown.
+  void fork(const std::string& name);
+  void switch_to(const std::string& name);
+  const std::string& branch() const { return name_; }
+  std::vector<std::string> branches() const;
+
+ private:
+  struct Point {
+    State state;
+    int newlines = 0;  // at the end of what the state has read; a turn begins after two
+  };
+  struct Branch {
+    Point now;
+    std::deque<Point> past;  // before each turn, the last one at the back
+  };
+  void remember(Point before);
+  std::vector<Token> encode(std::string_view text) const;
+
+  Engine& engine_;
+  const ConversationOptions options_;
+  std::string name_ = "main";
+  std::map<std::string, Branch> branches_;
+  Branch* current_;  // branches_[name_]
+  uint64_t turn_ = 0;
+};
+
+}  // namespace anser

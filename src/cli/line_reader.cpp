@@ -1,0 +1,86 @@
+#include "cli/line_reader.h"
+
+#include <histedit.h>
+
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include "cli/console.h"
+
+namespace anser {
+
+struct LineReader::Editor {
+  EditLine* line = nullptr;
+  History* history = nullptr;
+  std::string prompt;
+  bool cancelled = false;
+
+  static Editor& of(EditLine* line) {
+    void* editor = nullptr;
+    el_get(line, EL_CLIENTDATA, &editor);
+    return *static_cast<Editor*>(editor);
+  }
+};
+
+LineReader::LineReader() {
+  if (!stdin_is_terminal()) return;
+  // libedit works in characters of the locale; ours are UTF-8 whatever the environment says.
+  if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) {
+    std::setlocale(LC_CTYPE, "C.UTF-8");
+  }
+  editor_ = new Editor;
+  editor_->line = el_init("anser", stdin, stderr, stderr);
+  editor_->history = history_init();
+  HistEvent event;
+  history(editor_->history, &event, H_SETSIZE, 1000);
+  EditLine* line = editor_->line;
+  el_set(line, EL_CLIENTDATA, editor_);
+  el_set(line, EL_EDITOR, "emacs");
+  el_set(line, EL_HIST, history, editor_->history);
+  el_set(
+      line, EL_PROMPT, +[](EditLine* el) { return Editor::of(el).prompt.data(); });
+  // While a line is edited Ctrl-C is a key that drops it. As a signal it would leave the terminal
+  // in the editor's mode.
+  el_set(line, EL_SETTY, "-d", "-isig", nullptr);
+  el_set(
+      line, EL_ADDFN, "anser-cancel", "drop the line", +[](EditLine* el, int) {
+        Editor::of(el).cancelled = true;
+        return static_cast<unsigned char>(CC_NEWLINE);
+      });
+  el_set(line, EL_BIND, "^C", "anser-cancel", nullptr);
+}
+
+LineReader::~LineReader() {
+  if (editor_ == nullptr) return;
+  el_end(editor_->line);
+  history_end(editor_->history);
+  delete editor_;
+}
+
+std::optional<std::string> LineReader::read(const std::string& prompt) {
+  if (editor_ == nullptr) {
+    std::string line;
+    if (!std::getline(std::cin, line)) return std::nullopt;
+    return line;
+  }
+  editor_->prompt = prompt;
+  editor_->cancelled = false;
+  int count = 0;
+  const char* text = el_gets(editor_->line, &count);
+  if (text == nullptr || count <= 0) return std::nullopt;
+  if (editor_->cancelled) {
+    say("");
+    return "";
+  }
+  std::string line(text, size_t(count));
+  HistEvent event;
+  if (line.find_first_not_of(" \n") != std::string::npos) {
+    history(editor_->history, &event, H_ENTER, line.c_str());
+  }
+  while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
+  return line;
+}
+
+}  // namespace anser

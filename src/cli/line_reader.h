@@ -1,0 +1,27 @@
+// Lines from the user: edited at a terminal, plain from a pipe.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace anser {
+
+class LineReader {
+ public:
+  LineReader();
+  ~LineReader();
+  LineReader(const LineReader&) = delete;
+  LineReader& operator=(const LineReader&) = delete;
+
+  // Without its newline; nothing at the end of input. At a terminal `prompt` is shown (on stderr),
+  // earlier lines can be called back, and Ctrl-C gives an empty line.
+  std::optional<std::string> read(const std::string& prompt);
+
+  bool interactive() const { return editor_ != nullptr; }
+
+ private:
+  struct Editor;
+  Editor* editor_ = nullptr;
+};
+
+}  // namespace anser

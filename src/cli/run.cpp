@@ -1,0 +1,181 @@
+// anser run: a prompt goes in, its continuation comes out on stdout, statistics on stderr.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "anser/error.h"
+#include "anser/generate.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/feed.h"
+#include "cli/options.h"
+#include "cli/statistics.h"
+#include "text/chat_templates.h"
+
+namespace anser {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  SamplingFlags sampling;
+  std::optional<std::string> prompt;
+  std::string format = "raw";
+  std::string system, suffix;
+  std::vector<std::string> stops;
+  int max_tokens = 256;
+  std::string load_state, save_state;
+  bool no_bos = false;
+  bool json = false;
+};
+
+// The prompt's text, from where the user put it; none when a loaded state is to be continued as it
+// is.
+std::optional<std::string> prompt_text(const RunOptions& options) {
+  if (options.prompt && *options.prompt != "-") return options.prompt;
+  if (!options.prompt) {
+    if (!options.load_state.empty()) return std::nullopt;
+    if (stdin_is_terminal()) {
+      throw CLI::ValidationError("no prompt: give one with -p TEXT, or pipe one in");
+    }
+  }
+  std::string text = read_stdin();
+  // `echo` and editors end a text with a newline that nobody means.
+  if (text.ends_with('\n')) text.pop_back();
+  if (!options.prompt && text.empty()) {
+    throw CLI::ValidationError("no prompt: standard input is empty; give one with -p TEXT");
+  }
+  return text;
+}
+
+std::vector<Token> prompt_tokens(const RunOptions& options, const Tokenizer& tokenizer,
+                                 const State& state, const std::string& text) {
+  const Template format = template_from_name(options.format);
+  const bool turns = format != Template::raw && format != Template::fim;
+  // A state that has read something is in the middle of a conversation.
+  const bool continues = state.tokens() > 0;
+  const std::string rendered =
+      turns && continues ? render_later_turn(format, text)
+                         : render_prompt(format, {text, {}, options.system, options.suffix});
+  std::vector<Token> tokens = tokenizer.encode(rendered);
+  // Training documents begin after an end-of-text token, and a model may fail to retain its very
+  // first token. Where id 0 is an ordinary byte there is no such token.
+  const bool begin = format == Template::raw && options.load_state.empty() && !options.no_bos;
+  if (begin && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
+  return tokens;
+}
+
+void print_json(const Generated& result, const Statistics& statistics, uint64_t seed) {
+  nlohmann::ordered_json object = {{"text", result.text},
+                                   {"tokens", result.tokens},
+                                   {"reason", stop_reason_name(result.reason)},
+                                   {"timings",
+                                    {{"load_s", statistics.load_s},
+                                     {"prompt_tokens", statistics.prompt_tokens},
+                                     {"prompt_s", statistics.prompt_s},
+                                     {"generated_tokens", statistics.generated_tokens},
+                                     {"generated_s", statistics.generated_s},
+                                     {"generated_tok_s", statistics.generated_rate()},
+                                     {"gb_s", statistics.gb_s()}}},
+                                   {"seed", seed}};
+  write_out(object.dump() + "\n");
+}
+
+void run_command(const RunOptions& options) {
+  GenerateOptions generation;
+  generation.max_tokens = options.max_tokens;
+  generation.sampling = options.sampling.resolve();
+  generation.stop = options.stops;
+  for (std::string& stop : default_stops(template_from_name(options.format))) {
+    generation.stop.push_back(std::move(stop));
+  }
+  const std::optional<std::string> text = prompt_text(options);
+
+  const InterruptGuard guard;
+  const LoadedModel loaded = load_model(options.model);
+  const Tokenizer& tokenizer = loaded.model.tokenizer();
+  // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
+  if (tokenizer.is_byte_level()) generation.stop_tokens.clear();
+  State state = options.load_state.empty() ? loaded.model.initial_state()
+                                           : loaded.model.load_state(options.load_state);
+  Statistics statistics(*loaded.engine, loaded.load_s);
+  if (text) {
+    const std::vector<Token> tokens = prompt_tokens(options, tokenizer, state, *text);
+    if (tokens.empty() && state.logits().empty()) {
+      throw CLI::ValidationError("the prompt is empty: there is nothing to continue");
+    }
+    statistics.time_prompt(tokens.size(), [&] { feed(*loaded.engine, state, tokens); });
+  } else if (state.logits().empty()) {
+    throw Error(fmt::format("{}: an initial state, to begin a text with: give a prompt with -p",
+                            options.load_state));
+  }
+
+  Generated result{{}, {}, StopReason::length};
+  statistics.time_generation([&] {
+    result = generate(*loaded.engine, state, generation, [&](std::string_view piece) {
+      if (!options.json) write_out(piece);
+      return !InterruptGuard::interrupted();
+    });
+    return result.tokens.size();
+  });
+  if (options.json) {
+    print_json(result, statistics, generation.sampling.seed);
+  } else if (!result.text.ends_with('\n')) {
+    // The text is data; the line's end is for the reader at the terminal only.
+    if (stdout_is_terminal()) write_out("\n");
+  }
+  if (!options.save_state.empty()) state.save(options.save_state);
+  if (!options.json) say("{}", statistics.line(generation.sampling));
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = app.add_subcommand("run", "continue a text");
+  options->model.add_to(*command);
+  command->add_option("-p,--prompt", options->prompt,
+                      "the text to continue; - or none with a pipe: standard input");
+  command->add_option("-n,--max-tokens", options->max_tokens, "tokens to generate at the most")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--stop", options->stops, "end before this text; may be given several times")
+      ->allow_extra_args(false);
+  command->add_option("--load-state", options->load_state,
+                      "continue a saved state (or begin with a tuned initial state)");
+  command->add_option("--save-state", options->save_state, "save the state after the text");
+  command->add_flag("--json", options->json,
+                    "print one object: text, tokens, reason, timings, seed");
+
+  auto* prompt = command->add_option_group("Prompt format");
+  prompt
+      ->add_option("--template", options->format,
+                   "chat, think and fake-think wrap the prompt as a user's turn; fim fills the gap "
+                   "between the prompt and --suffix")
+      ->check(CLI::IsMember({"raw", "chat", "think", "fake-think", "fim"}))
+      ->capture_default_str();
+  prompt->add_option("--system", options->system, "system text in front, for the chat templates");
+  prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim");
+  prompt->add_flag("--no-bos", options->no_bos,
+                   "do not begin with token 0. A raw prompt does, unless a state is loaded or the "
+                   "vocabulary is bytes");
+  options->sampling.add_to(*command);
+
+  command->callback([options] {
+    try {
+      // Before minutes are spent on loading.
+      if (options->load_state.empty()) {
+        render_prompt(template_from_name(options->format),
+                      {"", {}, options->system, options->suffix});
+      }
+    } catch (const Error& error) {
+      throw CLI::ValidationError(error.what());
+    }
+    run_command(*options);
+  });
+}
+
+}  // namespace anser

@@ -1,0 +1,267 @@
+// The loop of generation, driven by a script instead of a model.
+#include "anser/generate.h"
+
+#include <gtest/gtest.h>
+
+#include "anser/error.h"
+#include "engine/generation.h"
+
+namespace anser {
+namespace {
+
+// A "model" over bytes that writes a given text, one byte a step, and then end-of-text (byte 0).
+class Script {
+ public:
+  explicit Script(std::string text) : text_(std::move(text)) {}
+
+  Generated run(const GenerateOptions& options, const OnText& on_text = {}) {
+    fed.clear();
+    at_ = 0;
+    set_logits();
+    const Step step = [this](Token token) -> std::span<const float> {
+      fed.push_back(token);
+      ++at_;
+      set_logits();
+      return logits_;
+    };
+    return generate_with(Tokenizer::bytes(), logits_, step, options, on_text);
+  }
+
+  // With a rewind, as generate() has it.
+  Generated run_rewinding(const GenerateOptions& options, const OnText& on_text = {}) {
+    fed.clear();
+    at_ = 0;
+    set_logits();
+    std::vector<Token> marked;
+    const Step step = [this](Token token) -> std::span<const float> {
+      fed.push_back(token);
+      ++at_;
+      set_logits();
+      return logits_;
+    };
+    const Rewind rewind{[&] { marked = fed; },
+                        [&](std::span<const Token> tail) {
+                          fed = marked;
+                          fed.insert(fed.end(), tail.begin(), tail.end());
+                        }};
+    const Generated result =
+        generate_with(Tokenizer::bytes(), logits_, step, options, on_text, &rewind);
+    EXPECT_EQ(fed, result.tokens);
+    return result;
+  }
+
+  std::vector<Token> fed;
+
+ private:
+  void set_logits() {
+    logits_.assign(256, 0.0f);
+    logits_[at_ < text_.size() ? uint8_t(text_[at_]) : 0] = 50.0f;
+  }
+
+  std::string text_;
+  size_t at_ = 0;
+  std::vector<float> logits_;
+};
+
+std::vector<Token> bytes_of(const std::string& text) {
+  std::vector<Token> ids;
+  for (const char c : text) ids.push_back(uint8_t(c));
+  return ids;
+}
+
+GenerateOptions greedy(std::vector<std::string> stop = {}, int max_tokens = 1000) {
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.sampling.temperature = 0;
+  options.stop = std::move(stop);
+  return options;
+}
+
+// Runs, and checks what holds for every run: the pieces are the text.
+Generated run(Script& script, const GenerateOptions& options,
+              std::vector<std::string>* given = nullptr) {
+  std::vector<std::string> pieces;
+  const Generated result = script.run(options, [&](std::string_view piece) {
+    EXPECT_FALSE(piece.empty());
+    pieces.emplace_back(piece);
+    return true;
+  });
+  std::string joined;
+  for (const std::string& piece : pieces) joined += piece;
+  EXPECT_EQ(joined, result.text);
+  EXPECT_EQ(script.fed, result.tokens);
+  if (given != nullptr) *given = pieces;
+  return result;
+}
+
+TEST(Generate, StopsAtEndOfTextWhichIsNotFed) {
+  Script script("Hello");
+  std::vector<std::string> pieces;
+  const Generated result = run(script, greedy(), &pieces);
+  EXPECT_EQ(result.text, "Hello");
+  EXPECT_EQ(result.reason, StopReason::stop_token);
+  EXPECT_EQ(result.tokens, bytes_of("Hello"));
+  EXPECT_EQ(pieces.size(), 5u);  // as soon as each is certain
+}
+
+TEST(Generate, OtherStopTokens) {
+  Script script("ab.cd");
+  GenerateOptions options = greedy();
+  options.stop_tokens = {'.', 'x'};
+  EXPECT_EQ(run(script, options).text, "ab");
+  options.stop_tokens = {};
+  options.max_tokens = 7;
+  const Generated result = run(script, options);
+  EXPECT_EQ(result.text, std::string("ab.cd\0\0", 7));
+  EXPECT_EQ(result.reason, StopReason::length);
+}
+
+TEST(Generate, Length) {
+  Script script("Hello");
+  Generated result = run(script, greedy({}, 3));
+  EXPECT_EQ(result.text, "Hel");
+  EXPECT_EQ(result.reason, StopReason::length);
+  EXPECT_EQ(script.fed.size(), 3u);
+  result = run(script, greedy({}, 0));
+  EXPECT_EQ(result.text, "");
+  EXPECT_EQ(result.reason, StopReason::length);
+  EXPECT_TRUE(script.fed.empty());
+}
+
+TEST(Generate, StopTextIsNotGivenOutAndHasBeenRead) {
+  Script script("Hi.\n\nUser: more");
+  const Generated result = run(script, greedy({"\n\nUser:", "\nUser:"}));
+  EXPECT_EQ(result.text, "Hi.");
+  EXPECT_EQ(result.reason, StopReason::stop_text);
+  EXPECT_EQ(script.fed, bytes_of("Hi.\n\nUser:"));
+}
+
+TEST(Generate, WithARewindTheStopTextHasNotBeenRead) {
+  const std::vector<std::string> stops = {"\n\nUser:", "\nUser:"};
+  for (const std::string text :
+       {"", "Hi.", "Hi.\n", "Hi.\n\nUse", "Hi.\n\nUser\n\n", "\xe4\xbd\xa0"}) {
+    Script script(text + "\n\nUser: more");
+    const Generated result = script.run_rewinding(greedy(stops));
+    EXPECT_EQ(result.text, text);
+    EXPECT_EQ(result.reason, StopReason::stop_text);
+    EXPECT_EQ(script.fed, bytes_of(text));
+  }
+}
+
+TEST(Generate, WithARewindWhatAReaderDidNotGetHasNotBeenRead) {
+  Script script("Hello");
+  std::string seen;
+  const Generated result = script.run_rewinding(greedy({"lo"}), [&](std::string_view piece) {
+    seen += piece;
+    return seen.size() < 3;
+  });
+  EXPECT_EQ(result.text, "Hel");
+  EXPECT_EQ(script.fed, bytes_of("Hel"));
+}
+
+TEST(Generate, TheHeldBackTailIsGivenOutAtTheEnd) {
+  Script script("Hi.\n\nUse");
+  Generated result = run(script, greedy({"\n\nUser:"}));
+  EXPECT_EQ(result.text, "Hi.\n\nUse");
+  EXPECT_EQ(result.reason, StopReason::stop_token);
+  result = run(script, greedy({"\n\nUser:"}, 5));
+  EXPECT_EQ(result.text, "Hi.\n\n");
+  EXPECT_EQ(result.reason, StopReason::length);
+}
+
+TEST(Generate, CharactersAreGivenOutWhole) {
+  Script script("a\xe4\xbd\xa0\xf0\x9f\x98\x80");
+  std::vector<std::string> pieces;
+  run(script, greedy(), &pieces);
+  EXPECT_EQ(pieces, (std::vector<std::string>{"a", "\xe4\xbd\xa0", "\xf0\x9f\x98\x80"}));
+}
+
+TEST(Generate, WhatIsNotUtf8IsReplaced) {
+  Script script("a\xff\xe4\xbdz\xf0\x9f");
+  const std::string replaced = "a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd";
+  EXPECT_EQ(run(script, greedy()).text, replaced);
+  EXPECT_EQ(run(script, greedy({"zz"})).text, replaced);
+}
+
+TEST(Generate, ACharacterCutByTheEndMayStandInAStopString) {
+  Script script("ab\xf0\x9f");
+  EXPECT_EQ(run(script, greedy({"b\ufffd"})).text, "a");
+}
+
+TEST(Generate, Cancel) {
+  Script script("Hello");
+  std::string seen;
+  const Generated result = script.run(greedy({"lo"}), [&](std::string_view piece) {
+    seen += piece;
+    return seen.size() < 3;
+  });
+  // The first l is held back until the second shows that it begins no stop string.
+  EXPECT_EQ(result.reason, StopReason::cancelled);
+  EXPECT_EQ(result.text, "Hel");
+  EXPECT_EQ(result.text, seen);
+  EXPECT_EQ(script.fed, bytes_of("Hell"));
+}
+
+TEST(Generate, WithoutAReader) {
+  Script script("Hello");
+  EXPECT_EQ(script.run(greedy()).text, "Hello");
+}
+
+TEST(Generate, PenaltiesSeeTheGeneratedTokens) {
+  Script script("aaaa");
+  GenerateOptions options = greedy({}, 4);
+  options.sampling.presence = 60;  // more than the script's 50
+  const Generated result = run(script, options);
+  EXPECT_EQ(result.tokens[0], 'a');
+  EXPECT_NE(result.tokens[1], 'a');
+}
+
+TEST(Generate, TheSameSeedGivesTheSameText) {
+  Script script(std::string(100, 'a'));
+  GenerateOptions options;
+  options.max_tokens = 100;
+  options.stop_tokens = {};
+  options.sampling.top_p = 1;
+  options.sampling.temperature = 20;  // flat enough that many bytes come
+  const std::vector<Token> tokens = script.run(options).tokens;
+  EXPECT_EQ(script.run(options).tokens, tokens);
+  options.sampling.seed = 1;
+  EXPECT_NE(script.run(options).tokens, tokens);
+}
+
+TEST(Generate, BadOptions) {
+  Script script("a");
+  EXPECT_THROW(script.run(greedy({}, -1)), Error);
+  EXPECT_THROW(script.run(greedy({""})), Error);
+  GenerateOptions options = greedy();
+  options.sampling.top_p = 2;
+  EXPECT_THROW(script.run(options), Error);
+  EXPECT_TRUE(script.fed.empty());
+}
+
+// An engine that must not be used.
+class NoEngine : public Engine {
+ public:
+  using Engine::forward;
+  void forward(std::span<const Sequence>) override { throw std::logic_error("forward"); }
+  const Model& model() const override { throw std::logic_error("model"); }
+  int threads() const override { return 1; }
+  std::string backend() const override { return "none"; }
+  size_t step_bytes(int) const override { return 0; }
+};
+
+TEST(Generate, AStateWithoutLogitsIsAnError) {
+  NoEngine engine;
+  State state({1, 4, 1, 4}, 1);
+  EXPECT_THROW(generate(engine, state, {}), Error);
+}
+
+TEST(Generate, ReasonsHaveNames) {
+  EXPECT_STREQ(stop_reason_name(StopReason::length), "length");
+  EXPECT_STREQ(stop_reason_name(StopReason::stop_token), "stop_token");
+  EXPECT_STREQ(stop_reason_name(StopReason::stop_text), "stop_text");
+  EXPECT_STREQ(stop_reason_name(StopReason::cancelled), "cancelled");
+}
+
+}  // namespace
+}  // namespace anser

@@ -1,0 +1,77 @@
+// Comparing logits: the worst element, and how much of a difference rounding explains.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "support/random_model.h"
+
+namespace support {
+
+// What fp32 may differ from double precision by, in logits whose largest is `largest`.
+//
+// One output of a matrix product passes n / 16 additions of one lane and 5 more, each rounding by
+// at most u = 2^-24 of the sum; such errors are independent and add up like a random walk: u sqrt(n
+// / 16
+// + 5), relative to the sum's magnitude. A layer has 5 products in series, the head one; norms in
+// between keep relative errors what they are. The factor 16 is for tails: the largest of some
+// hundred outputs, and products whose terms cancel.
+inline double float_tolerance(const Shape& shape, double largest) {
+  const double longest = std::max(shape.width, shape.ffn);
+  const double product = 0x1p-24 * std::sqrt(longest / 16 + 5);
+  return 16 * std::sqrt(5.0 * shape.layers + 1) * product * largest;
+}
+
+struct Difference {
+  double max_abs = 0;
+  size_t at = 0;
+};
+
+template <class A, class B>
+Difference difference(const A& actual, const B& expected) {
+  Difference worst;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double d = std::fabs(double(actual[i]) - double(expected[i]));
+    // A NaN is the worst of all.
+    if (!(d <= worst.max_abs)) worst = {d, i};
+  }
+  return worst;
+}
+
+inline double largest(const std::vector<double>& x) {
+  double most = 0;
+  for (const double v : x) most = std::max(most, std::fabs(v));
+  return most;
+}
+
+template <class A, class B>
+void expect_close(const A& actual, const B& expected, double tolerance, const std::string& what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  const Difference worst = difference(actual, expected);
+  EXPECT_LE(worst.max_abs, tolerance) << what << ": worst at " << worst.at << ", "
+                                      << actual[worst.at] << " instead of " << expected[worst.at];
+}
+
+// KL(p || q) of the softmax distributions of two rows of logits, in nats.
+template <class A, class B>
+double kl_divergence(const A& p, const B& q) {
+  const auto log_sum = [](const auto& x) {
+    double most = x[0], sum = 0;
+    for (const double v : x) most = std::max(most, v);
+    for (const double v : x) sum += std::exp(v - most);
+    return most + std::log(sum);
+  };
+  const double zp = log_sum(p), zq = log_sum(q);
+  double kl = 0;
+  for (size_t i = 0; i < p.size(); ++i) {
+    kl += std::exp(p[i] - zp) * ((p[i] - zp) - (q[i] - zq));
+  }
+  return kl;
+}
+
+}  // namespace support
