@@ -82,7 +82,7 @@ def gguf_seeds():
     numbers = [pair(f"n{kind}", kind, bytes(size))
                for kind, size in enumerate([1, 1, 2, 2, 4, 4, 4, 1]) if size]
     numbers += [pair(f"n{kind}", kind, bytes(8)) for kind in (10, 11, 12)]
-    quantised = [(f"q{kind}", [256, 1], kind, 256 * i)
+    quantised = [(f"q{kind}", [256, 1], kind, 320 * i)
                  for i, kind in enumerate([2, 3, 6, 7, 8, 12, 13, 14])]
     aligned = [pair("general.alignment", 4, struct.pack("<I", 64))]
     return {
@@ -172,8 +172,11 @@ def pth_seeds():
     stack_global = b"\x80\x04\x8c\x0bcollections\x8c\x0bOrderedDict\x93)R."
     evil = b"\x80\x02cos\nsystem\n" + unicode_op("true") + b"\x85R."
     numbers = (b"\x80\x02}(" + unicode_op("n") + b"(J\xff\xff\xff\xffM\1\1\x8a\2\0\x80G" + bytes(8)
-               + b"N\x88\x89U\1s](K\1e]K\2al}" + unicode_op("k") + b"K\1st" + b"u.")
-    pickled = lambda data: zip_archive([("m/data.pkl", data), ("m/data/0", bytes(12))])
+               + b"N\x88\x89U\1s](K\1e]K\2a(K\3l}" + unicode_op("k") + b"K\1st" + b"u.")
+
+    def pickled(data):
+        return zip_archive([("m/data.pkl", data), ("m/data/0", bytes(12))])
+
     return {
         "plain": checkpoint([("a.weight", plain)], storages),
         "strides": checkpoint([("t", turned), ("row", row), ("p", parameter)], storages),
@@ -181,7 +184,8 @@ def pth_seeds():
         "wrapped": checkpoint([("epoch", b"K\3"), ("state_dict", dict_op([("a", plain)]))], storages),
         "nested": checkpoint([("x", dict_op([("y", dict_op([("z", plain)]))]))], storages),
         "untyped": checkpoint([("u", untyped)], storages),
-        "metadata": checkpoint([("a", plain)], storages).replace(b"u.", b"u}b."),
+        "metadata": pickled(b"\x80\x02" + dict_op([("a", plain)]) + b"}" + unicode_op("_metadata")
+                            + b"}sb."),
         "protocol4": pickled(memo),
         "stack_global": pickled(stack_global),
         "values": pickled(numbers),

@@ -34,7 +34,9 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
   Sampler sampler(options.sampling);
   TextStream stream(options.stop);
   Generated result{{}, {}, StopReason::length};
-  size_t mark_tokens = 0, mark_text = 0;  // of result, at the mark of `rewind`
+  size_t mark_tokens = 0;  // of result, at the mark of `rewind`
+  size_t mark_bytes = 0;   // of the stream, there
+  std::string since_mark;  // the bytes of the tokens after it
 
   // False: the reader wants no more.
   const auto give = [&](const std::string& piece) {
@@ -52,19 +54,19 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
     const std::string_view bytes = tokenizer.bytes_of(token);
     sampler.accept(token, bytes);
 
-    const size_t held_before = stream.held();
+    const size_t before = stream.pushed();
     bool stopped = false;
     const std::string piece = stream.push(bytes, stopped);
     // The model has not read the token yet. What is held back now may turn out to be a stop string:
     // if it begins in this token, and not in one before, this is the place to come back to.
-    const size_t held = stream.held();
-    const bool begins_here =
-        held_before == 0 ? held > 0 || stopped : held > 0 && held <= bytes.size();
-    if (rewind != nullptr && begins_here) {
+    const bool undecided = stream.decided() < stream.pushed();
+    if (rewind != nullptr && undecided && stream.decided() >= before) {
       rewind->mark();
       mark_tokens = result.tokens.size();
-      mark_text = result.text.size() + held_before;  // what was held before has become text
+      mark_bytes = before;
+      since_mark.clear();
     }
+    since_mark += bytes;
     const bool wanted = give(piece);
     if (!stopped && wanted) {
       logits = step(token);
@@ -73,10 +75,11 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
     }
     // Nothing is flushed: what is held back belongs to the stop string, or nobody wants it.
     result.reason = stopped ? StopReason::stop_text : StopReason::cancelled;
-    if (rewind != nullptr && (stopped || held > 0)) {
-      const size_t text_end = std::min(mark_text, result.text.size());
+    if (rewind != nullptr && undecided) {
+      // The part that was given out is read again, in tokens of its own.
+      const size_t given = stream.decided() - std::min(stream.decided(), mark_bytes);
       const std::vector<Token> tail =
-          tokenizer.encode(std::string_view(result.text).substr(text_end));
+          tokenizer.encode(std::string_view(since_mark).substr(0, given));
       rewind->to_mark(tail);
       result.tokens.resize(mark_tokens);
       result.tokens.insert(result.tokens.end(), tail.begin(), tail.end());

@@ -2,6 +2,8 @@
 // first stop string.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +21,19 @@ class TextStream {
   // Returns what has become certain by these bytes; `stopped` is set when the text has ended.
   std::string push(std::string_view bytes, bool& stopped) {
     std::string characters, piece;
-    utf8_.push(bytes, characters);
-    stopped = stops_.push(characters, piece);
+    stopped = false;
+    // One by one, so that it is known which byte completed the stop string.
+    for (size_t i = 0; i < bytes.size() && !stopped; ++i) {
+      characters.clear();
+      utf8_.push(bytes.substr(i, 1), characters);
+      ++pushed_;
+      const size_t open = stops_.held() + characters.size(), given = piece.size();
+      stopped = stops_.push(characters, piece);
+      const size_t undecided =
+          stopped ? open - (piece.size() - given) : utf8_.held() + stops_.held();
+      // What is given out stays so.
+      decided_ = std::max(decided_, pushed_ - std::min(pushed_, undecided));
+    }
     return piece;
   }
 
@@ -33,12 +46,17 @@ class TextStream {
     return piece;
   }
 
-  // Bytes that were pushed and are not decided yet.
-  size_t held() const { return utf8_.held() + stops_.held(); }
+  // How many bytes have been pushed, and how many of them have been given out: all but what is held
+  // back, or but the stop string. Counted in bytes as pushed, where the text may have U+FFFD; only
+  // a stop string with several U+FFFD of its own can make the second number too small.
+  size_t pushed() const { return pushed_; }
+  size_t decided() const { return decided_; }
 
  private:
   Utf8Stream utf8_;
   StopMatcher stops_;
+  size_t pushed_ = 0;
+  size_t decided_ = 0;
 };
 
 }  // namespace anser

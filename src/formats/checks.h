@@ -46,11 +46,12 @@ inline constexpr int64_t kMaxElements = int64_t{1} << 48;
 int64_t checked_elements(const std::string& path, std::string_view name,
                          std::span<const int64_t> shape);
 
-// Bytes of a contiguous tensor whose elements were counted by checked_elements. Throws when a row
-// of a quantised type is no whole number of blocks. Zero for DType::unsupported.
+// checked_elements, and the bytes of a contiguous tensor. Throws when a row of a quantised type is
+// no whole number of blocks. Zero for DType::unsupported.
 size_t checked_bytes(const std::string& path, std::string_view name, DType type,
                      std::span<const int64_t> shape);
 
+// Of a shape that passed checked_elements.
 std::vector<int64_t> contiguous_strides(std::span<const int64_t> shape);
 std::string shape_text(std::span<const int64_t> shape);
 

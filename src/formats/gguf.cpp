@@ -281,8 +281,9 @@ class GgufReader {
       fail(path_, "damaged: tensor {} starts at byte {} of the data, expected a multiple of {}",
            printable(tensor.name), offset, alignment);
     }
+    const size_t size = checked_bytes(path_, tensor.name, tensor.type, tensor.shape);
     tensor.strides = contiguous_strides(tensor.shape);
-    return {offset, checked_bytes(path_, tensor.name, tensor.type, tensor.shape)};
+    return {offset, size};
   }
 
   std::span<const std::byte> bytes_;

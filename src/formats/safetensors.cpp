@@ -50,8 +50,8 @@ class HeaderReader {
       }
       tensor.shape.push_back(int64_t(dim));
     }
-    tensor.strides = contiguous_strides(tensor.shape);
     const size_t size = checked_bytes(path_, name, tensor.type, tensor.shape);
+    tensor.strides = contiguous_strides(tensor.shape);
     const std::vector<uint64_t> offsets = numbers(name, json, "data_offsets", 2);
     if (offsets.size() != 2 || offsets[0] > offsets[1]) {
       fail(path_, "damaged header: the data_offsets of tensor {} are not [begin, end]",

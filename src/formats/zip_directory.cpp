@@ -119,7 +119,8 @@ class ZipReader {
     if (method != 0) {
       fail(path_,
            "the zip entry {} is compressed (method {}), but torch.save stores entries as they "
-           "are. Unpack the archive and pack it again with 'zip -0', or save it again with torch",
+           "are. Save the model's state_dict with torch.save (a TorchScript program is no "
+           "checkpoint), or unpack the archive and pack it again with 'zip -0'",
            printable(name), method);
     }
     if (size != stored) {

@@ -1,6 +1,7 @@
 // The loop of generation, driven by a script instead of a model.
 #include "anser/generate.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "anser/error.h"
@@ -9,10 +10,14 @@
 namespace anser {
 namespace {
 
-// A "model" over bytes that writes a given text, one byte a step, and then end-of-text (byte 0).
+// A "model" that writes given tokens, and then end-of-text; over bytes a given text (then byte 0).
 class Script {
  public:
-  explicit Script(std::string text) : text_(std::move(text)) {}
+  explicit Script(const std::string& text) : Script(Tokenizer::bytes(), {}) {
+    for (const char c : text) tokens_.push_back(uint8_t(c));
+  }
+  Script(Tokenizer tokenizer, std::vector<Token> tokens)
+      : tokenizer_(std::move(tokenizer)), tokens_(std::move(tokens)) {}
 
   Generated run(const GenerateOptions& options, const OnText& on_text = {}) {
     fed.clear();
@@ -24,7 +29,7 @@ class Script {
       set_logits();
       return logits_;
     };
-    return generate_with(Tokenizer::bytes(), logits_, step, options, on_text);
+    return generate_with(tokenizer_, logits_, step, options, on_text);
   }
 
   // With a rewind, as generate() has it.
@@ -44,8 +49,7 @@ class Script {
                           fed = marked;
                           fed.insert(fed.end(), tail.begin(), tail.end());
                         }};
-    const Generated result =
-        generate_with(Tokenizer::bytes(), logits_, step, options, on_text, &rewind);
+    const Generated result = generate_with(tokenizer_, logits_, step, options, on_text, &rewind);
     EXPECT_EQ(fed, result.tokens);
     return result;
   }
@@ -54,11 +58,12 @@ class Script {
 
  private:
   void set_logits() {
-    logits_.assign(256, 0.0f);
-    logits_[at_ < text_.size() ? uint8_t(text_[at_]) : 0] = 50.0f;
+    logits_.assign(size_t(tokenizer_.size()), 0.0f);
+    logits_[at_ < tokens_.size() ? size_t(tokens_[at_]) : 0] = 50.0f;
   }
 
-  std::string text_;
+  Tokenizer tokenizer_;
+  std::vector<Token> tokens_;
   size_t at_ = 0;
   std::vector<float> logits_;
 };
@@ -159,6 +164,42 @@ TEST(Generate, WithARewindWhatAReaderDidNotGetHasNotBeenRead) {
   EXPECT_EQ(script.fed, bytes_of("Hel"));
 }
 
+// What the state has read must be the bytes of the text before the stop, however the tokens lie.
+TEST(Generate, WithARewindTheTokensMayLieAcrossTheStop) {
+  std::string vocabulary;
+  for (int byte = 0; byte < 256; ++byte) {
+    vocabulary += fmt::format("{} b'\\x{:02x}' 1\n", byte + 1, byte);
+  }
+  vocabulary += "257 'Hi.\\n' 4\n258 '\\nUser: x' 8\n259 '.\\n\\nUser:' 8\n260 'er: and' 7\n";
+  vocabulary += "261 b'\\xbdz\\n' 3\n262 b'\\xa0\\n' 2\n263 b'\\xff\\n' 2\n264 '\\n\\n' 2\n";
+  const Tokenizer tokenizer = Tokenizer::from_vocabulary(vocabulary, "test");
+  const auto read_by = [&](const std::vector<Token>& tokens) {
+    Script script(tokenizer, tokens);
+    const Generated result = script.run_rewinding(greedy({"\n\nUser:"}));
+    EXPECT_EQ(result.reason, StopReason::stop_text);
+    return tokenizer.decode(script.fed);
+  };
+  const Token newline = 11, e4 = 0xe4 + 1, bd = 0xbd + 1;
+  EXPECT_EQ(read_by({257, 258}), "Hi.");
+  EXPECT_EQ(read_by({'H' + 1, 'i' + 1, 259}), "Hi.");
+  EXPECT_EQ(read_by({257, newline, newline, 'U' + 1, 's' + 1, 260}), "Hi.\n");
+  EXPECT_EQ(read_by({264, 264, 258}), "\n\n\n");
+  EXPECT_EQ(read_by({257, 257, 258}), "Hi.\nHi.");
+  EXPECT_EQ(read_by({258, 257, 258}), "\nUser: xHi.");
+  // Characters that are split, broken off, or broken: the text has U+FFFD, the state the bytes.
+  EXPECT_EQ(read_by({e4, bd, 262, 258}), "\xe4\xbd\xa0");
+  EXPECT_EQ(read_by({e4, 261, 258}), "\xe4\xbdz");
+  EXPECT_EQ(read_by({e4, bd, newline, 258}), "\xe4\xbd");
+  EXPECT_EQ(read_by({e4, bd, 263, 258}), "\xe4\xbd\xff");
+  EXPECT_EQ(read_by({258 - 1, 263, 258}), "Hi.\n\xff");
+}
+
+TEST(Generate, WithARewindAStopThatHasAReplacementCharacter) {
+  Script script("ab\xff!");
+  EXPECT_EQ(script.run_rewinding(greedy({"\ufffd!"})).text, "ab");
+  EXPECT_EQ(script.fed, bytes_of("ab"));
+}
+
 TEST(Generate, TheHeldBackTailIsGivenOutAtTheEnd) {
   Script script("Hi.\n\nUse");
   Generated result = run(script, greedy({"\n\nUser:"}));
@@ -210,10 +251,10 @@ TEST(Generate, WithoutAReader) {
 TEST(Generate, PenaltiesSeeTheGeneratedTokens) {
   Script script("aaaa");
   GenerateOptions options = greedy({}, 4);
+  options.stop_tokens = {};
   options.sampling.presence = 60;  // more than the script's 50
   const Generated result = run(script, options);
-  EXPECT_EQ(result.tokens[0], 'a');
-  EXPECT_NE(result.tokens[1], 'a');
+  EXPECT_EQ(result.tokens, (std::vector<Token>{'a', 0, 1, 2}));
 }
 
 TEST(Generate, TheSameSeedGivesTheSameText) {

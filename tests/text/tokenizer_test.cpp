@@ -4,14 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "anser/error.h"
+#include "support/test_data.h"
 #include "text/byte_trie.h"
 #include "text/small_vocabulary.h"
 
@@ -156,14 +155,8 @@ TEST(ByteTrie, MemoryStaysProportional) {
 
 // --- the World vocabulary ---
 
-std::filesystem::path test_data(const std::string& name) {
-  const char* folder = std::getenv("ANSER_TEST_DATA");
-  return std::filesystem::path(folder ? folder : ANSER_SOURCE_DIR "/../shared/testdata") / name;
-}
-
 void check_recorded_ids(const Tokenizer& tokenizer) {
-  const auto path = test_data("world-tokenizer-vectors.json");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  ANSER_TEST_DATA_OR_SKIP(path, "world-tokenizer-vectors.json");
   const auto vectors = nlohmann::json::parse(std::ifstream(path));
   EXPECT_GE(vectors.size(), 20u);
   for (const auto& vector : vectors) {
@@ -210,10 +203,9 @@ void check_known_ids(const Tokenizer& tokenizer) {
 }
 
 TEST(WorldTokenizer, FromTheFile) {
-  const auto path = test_data("rwkv_vocab_v20230424.txt");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
-  const Tokenizer tokenizer = Tokenizer::from_vocabulary_file(path.string());
-  EXPECT_EQ(tokenizer.source(), path.string());
+  ANSER_TEST_DATA_OR_SKIP(path, "rwkv_vocab_v20230424.txt");
+  const Tokenizer tokenizer = Tokenizer::from_vocabulary_file(path);
+  EXPECT_EQ(tokenizer.source(), path);
   check_known_ids(tokenizer);
   check_recorded_ids(tokenizer);
 }
@@ -230,9 +222,8 @@ TEST(WorldTokenizer, BuiltIn) {
 }
 
 TEST(WorldTokenizer, EveryTokenComesBack) {
-  const auto path = test_data("rwkv_vocab_v20230424.txt");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
-  const Tokenizer tokenizer = Tokenizer::from_vocabulary_file(path.string());
+  ANSER_TEST_DATA_OR_SKIP(path, "rwkv_vocab_v20230424.txt");
+  const Tokenizer tokenizer = Tokenizer::from_vocabulary_file(path);
   for (Token id = 1; id < tokenizer.size(); ++id) {
     ASSERT_EQ(tokenizer.encode(tokenizer.bytes_of(id)), std::vector<Token>{id});
   }
