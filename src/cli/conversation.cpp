@@ -38,15 +38,19 @@ Generated Conversation::answer(std::string_view user, const OnText& on_text) {
   };
   // Works on a copy: should anything fail, the turn has not happened.
   State state = before.state;
-  feed(engine_, state, encode(turn_text(options_.format)));
+  const std::string prompt = turn_text(options_.format);
+  feed(engine_, state, encode(prompt));
   GenerateOptions generation = options_.generation;
   generation.sampling.seed += turn_++;  // an answer that is asked for again may differ
   const Generated answer = generate(engine_, state, generation, on_text);
 
   int newlines = newlines_at_end(answer.text);
   if (options_.format != Template::chat) {
-    const std::string words = clean_role_text(drop_thoughts(answer.text));
-    const std::string text = turn_text(Template::chat) + (words.empty() ? "" : " " + words);
+    // The prompt has opened the thought that the answer goes on with.
+    std::string text = turn_text(Template::chat);
+    const std::string opening = prompt.substr(text.size());
+    const std::string words = clean_role_text(drop_thoughts(opening + answer.text));
+    if (!words.empty()) text += " " + words;
     state = before.state;
     feed(engine_, state, encode(text));
     newlines = 0;

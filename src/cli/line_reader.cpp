@@ -69,11 +69,11 @@ std::optional<std::string> LineReader::read(const std::string& prompt) {
   editor_->cancelled = false;
   int count = 0;
   const char* text = el_gets(editor_->line, &count);
-  if (text == nullptr || count <= 0) return std::nullopt;
   if (editor_->cancelled) {
     say("");
     return "";
   }
+  if (text == nullptr || count <= 0) return std::nullopt;
   std::string line(text, size_t(count));
   HistEvent event;
   if (line.find_first_not_of(" \n") != std::string::npos) {

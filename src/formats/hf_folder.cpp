@@ -185,7 +185,8 @@ TensorFile open_hf_folder(const std::string& folder) {
   const std::string config = in_folder(folder, "config.json");
   if (!is_there(config) || whole.format == FileFormat::gguf) return whole;
   whole.format = FileFormat::hf_folder;
-  for (const auto& [key, value] : read_json(config, kMaxConfig).items()) {
+  const nlohmann::json settings = read_json(config, kMaxConfig);
+  for (const auto& [key, value] : settings.items()) {
     if (std::optional<MetaValue> meta = meta_value(value)) {
       whole.metadata.insert_or_assign(key, std::move(*meta));
     }

@@ -90,7 +90,16 @@ const std::vector<std::string>* strings(const TensorFile& file, const char* key)
 // See Model::tokenizer for the order. Sets `missing` when there is none.
 std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparameters& h,
                                         const OpenOptions& options, std::string& missing) {
-  if (!options.vocabulary.empty()) return Tokenizer::from_vocabulary_file(options.vocabulary);
+  const auto fitting = [&](Tokenizer tokenizer) {
+    if (tokenizer.size() > h.vocab) {
+      throw Error(fmt::format("{} has token ids up to {}, but the model {} knows only {} tokens",
+                              tokenizer.source(), tokenizer.size() - 1, file.path, h.vocab));
+    }
+    return tokenizer;
+  };
+  if (!options.vocabulary.empty()) {
+    return fitting(Tokenizer::from_vocabulary_file(options.vocabulary));
+  }
 
   const auto kind = file.metadata.find("tokenizer.ggml.model");
   if (const auto* tokens = strings(file, "tokenizer.ggml.tokens");
@@ -100,7 +109,7 @@ std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparam
     if (at != file.metadata.end()) {
       if (const auto* list = std::get_if<std::vector<int64_t>>(&at->second)) types = *list;
     }
-    return Tokenizer::from_escaped(*tokens, types, file.path);
+    return fitting(Tokenizer::from_escaped(*tokens, types, file.path));
   }
 
   namespace fs = std::filesystem;
@@ -108,12 +117,16 @@ std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparam
   const fs::path path(file.path);
   const fs::path folder = fs::is_directory(path, ignored) ? path : path.parent_path();
   const fs::path beside = folder / kVocabularyFile;
-  if (fs::is_regular_file(beside, ignored)) return Tokenizer::from_vocabulary_file(beside.string());
+  if (fs::is_regular_file(beside, ignored)) {
+    // In a folder of several models it may be another one's.
+    Tokenizer found = Tokenizer::from_vocabulary_file(beside.string());
+    if (found.size() <= h.vocab) return found;
+  }
 
   if (h.vocab == 256) return Tokenizer::bytes();
   if (h.vocab == kWorldVocab && Tokenizer::has_builtin_world()) return Tokenizer::builtin_world();
   missing = fmt::format(
-      "{}: no tokenizer for its {} tokens: the file holds none, there is no {} in {}{}. Put the "
+      "{}: no tokenizer for its {} tokens: the file holds none, there is no fitting {} in {}{}. Put the "
       "model's vocabulary file there or name it with --vocab FILE.",
       file.path, h.vocab, kVocabularyFile, folder.empty() ? "." : folder.string(),
       h.vocab == kWorldVocab ? ", and this program was built without the World vocabulary" : "");

@@ -41,12 +41,6 @@ constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
 constexpr uint32_t kVersion = 1, kFp32 = 0;
 constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
 
-template <class T>
-std::byte* put(std::byte* to, const T* from, size_t n) {
-  if (n > 0) std::memcpy(to, from, n * sizeof(T));
-  return to + n * sizeof(T);
-}
-
 }  // namespace
 
 bool is_state_file(std::span<const std::byte> bytes) {
@@ -54,24 +48,27 @@ bool is_state_file(std::span<const std::byte> bytes) {
 }
 
 std::vector<std::byte> State::serialize() const {
-  const Header header = {{},
-                         kVersion,
-                         kFp32,
-                         fingerprint_,
-                         tokens_,
-                         uint32_t(shape_.layers),
-                         uint32_t(shape_.width),
-                         uint32_t(shape_.heads),
-                         uint32_t(shape_.head_size),
-                         logits_.size()};
-  const size_t body = sizeof(Header) + (data_.size() + logits_.size()) * sizeof(float);
+  Header header = {};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.version = kVersion;
+  header.type = kFp32;
+  header.fingerprint = fingerprint_;
+  header.tokens = tokens_;
+  header.layers = uint32_t(shape_.layers);
+  header.width = uint32_t(shape_.width);
+  header.heads = uint32_t(shape_.heads);
+  header.head_size = uint32_t(shape_.head_size);
+  header.logits = logits_.size();
+
+  const size_t data = data_.size() * sizeof(float), logits = logits_.size() * sizeof(float);
+  const size_t body = sizeof(header) + data + logits;
   std::vector<std::byte> bytes(body + sizeof(uint64_t));
-  std::byte* to = put(bytes.data(), &header, 1);
-  std::memcpy(bytes.data(), kMagic, sizeof(kMagic));
-  to = put(to, data_.data(), data_.size());
-  to = put(to, logits_.data(), logits_.size());
-  const uint64_t checksum = XXH3_64bits(bytes.data(), body);
-  put(to, &checksum, 1);
+  std::byte* to = bytes.data();
+  std::memcpy(to, &header, sizeof(header));
+  if (data > 0) std::memcpy(to + sizeof(header), data_.data(), data);
+  if (logits > 0) std::memcpy(to + sizeof(header) + data, logits_.data(), logits);
+  const uint64_t checksum = XXH3_64bits(to, body);
+  std::memcpy(to + body, &checksum, sizeof(checksum));
   return bytes;
 }
 

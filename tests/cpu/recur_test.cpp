@@ -226,6 +226,15 @@ TEST_P(Recur, AKeyOfZerosRemovesNothing) {
   ASSERT_NO_FATAL_FAILURE(expect_close(d, result));
 }
 
+// The removal key is divided by its norm, but never by less than 1e-12.
+TEST_P(Recur, SmallKeys) {
+  for (const float scale : {1e-3f, 1e-10f, 1e-14f}) {
+    Data d = random_data(64, 2, true);
+    for (float& k : d.k) k *= scale;
+    ASSERT_NO_FATAL_FAILURE(expect_close(d, run(kernels(), d, 2))) << scale;
+  }
+}
+
 TEST_P(Recur, NoTokensNoChange) {
   const Data d = random_data(16, 1, true);
   std::vector<float> state = d.state, out(16, 5.0f);

@@ -128,7 +128,7 @@ TEST(Pickle, Stack) {
   expect_error("t.", {"no mark"});
   expect_error("N\x86.", {"too few values"});
   expect_error("N(\x85.", {"too few values"});  // not through the mark
-  expect_error("K\1a.", {"too few values"});
+  expect_error("K\1a.", {"no list or dict"});
   expect_error("NK\1a.", {"no list or dict"});
   expect_error("]N(e.", {"no list or dict"});
   expect_error("}NNa.", {"no list or dict"});

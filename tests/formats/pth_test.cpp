@@ -47,13 +47,13 @@ TEST(Pth, ReadsWhatTorchSaves) {
 // The very bytes of torch 2.x: torch.save({'w': torch.tensor([[1., 2.]])}, ...), data.pkl, with the
 // memo writes that the builders leave out.
 TEST(Pth, PickleOfTorchItself) {
-  const std::string pickled = std::string(
-      "\x80\x02}q\0X\1\0\0\0wq\1ctorch._utils\n_rebuild_tensor_v2\nq\2((X\7\0\0\0storageq"
-      "\3ctorch\nFloatStorage\nq\4X\1\0\0\0"
-      "0q\5X\3\0\0\0cpuq\6K\2tq\7QK\0K\1K\2\x86q\x08K"
-      "\2K\1\x86q\t\x89"
-      "ccollections\nOrderedDict\nq\n)Rq\x0btq\x0cRq\rs.",
-      165);
+  using namespace std::string_literals;
+  const std::string pickled =
+      "\x80\x02}q\0X\1\0\0\0wq\1ctorch._utils\n_rebuild_tensor_v2\nq\2((X\7\0\0\0storageq\3ctorch\n"
+      "FloatStorage\nq\4X\1\0\0\0"
+      "0q\5X\3\0\0\0cpuq\6K\2tq\7QK\0K\1K\2\x86q\x08K\2K\1\x86q\t\x89"
+      "ccollections\nOrderedDict\nq\n)Rq\x0btq\x0cRq\rs."s;
+  ASSERT_EQ(pickled.size(), 166u);
   const std::string bytes = pth(pickled, {{"0", raw_all<float>({1, 2})}});
   EXPECT_EQ(elements<float>(*parse(bytes).find("w")), (std::vector<float>{1, 2}));
 }

@@ -224,5 +224,21 @@ TEST_F(OpenFormats, VocabularyIsFoundBesideTheModelOrNamed) {
   EXPECT_EQ(Model::open(dir_ / "m.safetensors").tokenizer().encode("g"), std::vector<Token>{104});
 }
 
+TEST_F(OpenFormats, AVocabularyOfAnotherModelIsNotTaken) {
+  const RandomModel model = random_model({.vocab = 256, .width = 64, .layers = 1, .ffn = 64});
+  write_safetensors(dir_ / "m.safetensors", model);
+  std::string vocabulary;
+  for (int byte = 0; byte < 256; ++byte) {
+    char line[32];
+    std::snprintf(line, sizeof(line), "%d b'\\x%02x' 1\n", byte + 1, byte);
+    vocabulary += line;
+  }
+  write_file(dir_ / "rwkv_vocab_v20230424.txt", vocabulary);  // ids up to 256: one too many
+  EXPECT_TRUE(Model::open(dir_ / "m.safetensors").tokenizer().is_byte_level());
+  EXPECT_THROW(Model::open(dir_ / "m.safetensors",
+                           {.vocabulary = dir_ / "rwkv_vocab_v20230424.txt"}),
+               Error);
+}
+
 }  // namespace
 }  // namespace anser

@@ -16,7 +16,7 @@ enum class Float { f32, f16, bf16 };
 struct SafetensorsOptions {
   Float type = Float::f32;
   bool web_rwkv = false;  // low-rank matrices transposed, as web-rwkv's converter does
-  std::string prefix;     // before every name
+  std::string prefix = {};// before every name
 };
 void write_safetensors(const std::string& path, const RandomModel& model,
                        const SafetensorsOptions& options = {});
@@ -49,7 +49,7 @@ struct HfOptions {
   int shards = 1;          // more than one: with an index
   bool fused_mix = false;  // one x_x instead of x_r ... x_g
   std::string model_type = "rwkv7";
-  std::string extra_config;  // more members: `, "key": value`
+  std::string extra_config = {};  // more members: `, "key": value`
 };
 void write_hf_folder(const std::string& folder, const RandomModel& model,
                      const HfOptions& options = {});

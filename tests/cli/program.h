@@ -1,0 +1,20 @@
+// Runs the real program, as a shell would.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace support {
+
+struct Result {
+  int exit_code;  // -1: ended by a signal
+  std::string out, err;
+};
+
+// `input` is its stdin, a pipe that is closed after it. ANSER_ISA and the like are inherited.
+Result run_anser(const std::vector<std::string>& arguments, const std::string& input = "");
+
+// The same with stdout connected to a file of that name (such as /dev/full); out stays empty.
+Result run_anser_into(const std::string& file, const std::vector<std::string>& arguments);
+
+}  // namespace support

@@ -1,0 +1,172 @@
+// anser run: continuation, stops, states, JSON.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/models.h"
+#include "cli/program.h"
+
+namespace support {
+namespace {
+
+using Json = nlohmann::json;
+using Arguments = std::vector<std::string>;
+
+// Random weights write random bytes; without control characters and bytes beyond ASCII they are
+// text, one character a token.
+std::string printable_only() {
+  std::string list;
+  for (int byte = 0; byte < 256; ++byte) {
+    if (byte < 32 || byte >= 127) list += std::to_string(byte) + ",";
+  }
+  list.pop_back();
+  return list;
+}
+
+Arguments run_arguments(const Arguments& more) {
+  Arguments arguments = {"run", "-m", byte_model(), "--ban", printable_only()};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+Json run_json(Arguments more, const std::string& input = "") {
+  more.push_back("--json");
+  const Result result = run_anser(run_arguments(more), input);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err, "");
+  return Json::parse(result.out);
+}
+
+TEST(Run, WritesTheContinuationToStdoutAndTheRestToStderr) {
+  const Result result = run_anser(run_arguments({"-p", "Once", "-n", "20", "--seed", "7"}));
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out.size(), 20u) << result.out;
+  EXPECT_NE(result.err.find("prompt 4 tokens"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("generated 20 tokens"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("seed 7"), std::string::npos) << result.err;
+}
+
+TEST(Run, JsonHasTheContractsKeys) {
+  const Json object = run_json({"-p", "Once", "-n", "20", "--seed", "7"});
+  EXPECT_EQ(object["text"].get<std::string>().size(), 20u);
+  EXPECT_EQ(object["tokens"].size(), 20u);
+  EXPECT_EQ(object["reason"], "length");
+  EXPECT_EQ(object["seed"], 7);
+  EXPECT_EQ(object["timings"]["prompt_tokens"], 4);
+  EXPECT_EQ(object["timings"]["generated_tokens"], 20);
+  EXPECT_EQ(object["text"],
+            run_anser(run_arguments({"-p", "Once", "-n", "20", "--seed", "7"})).out);
+}
+
+TEST(Run, BytesThatAreNotUtf8BecomeReplacementCharacters) {
+  // The seeds' texts are random bytes; JSON must be able to hold them.
+  const Result result =
+      run_anser({"run", "-m", byte_model(), "-p", "x", "-n", "200", "--top-p", "1", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(Json::parse(result.out)["text"].get<std::string>().find("\xef\xbf\xbd"),
+            std::string::npos);
+}
+
+TEST(Run, TheSeedDecides) {
+  const Json first = run_json({"-p", "x", "-n", "40", "--top-p", "1", "--seed", "1"});
+  EXPECT_EQ(run_json({"-p", "x", "-n", "40", "--top-p", "1", "--seed", "1"})["text"],
+            first["text"]);
+  EXPECT_NE(run_json({"-p", "x", "-n", "40", "--top-p", "1", "--seed", "2"})["text"],
+            first["text"]);
+}
+
+TEST(Run, APresetGoesFirstAndSingleValuesOverrideIt) {
+  const Json greedy = run_json({"-p", "x", "-n", "30", "--preset", "greedy"});
+  EXPECT_EQ(run_json({"-p", "x", "-n", "30", "--temperature", "0"})["text"], greedy["text"]);
+  // Greedy with a temperature is greedy no more; whichever way round the two are given.
+  EXPECT_NE(run_json({"-p", "x", "-n", "30", "--temperature", "3", "--top-p", "1", "--preset",
+                      "greedy"})["text"],
+            greedy["text"]);
+}
+
+TEST(Run, PromptFromStdin) {
+  const Json given = run_json({"-p", "a prompt", "-n", "10", "--preset", "greedy"});
+  EXPECT_EQ(run_json({"-n", "10", "--preset", "greedy"}, "a prompt")["text"], given["text"]);
+  // One newline at the end is the shell's, not the prompt's.
+  EXPECT_EQ(run_json({"-p", "-", "-n", "10", "--preset", "greedy"}, "a prompt\n")["text"],
+            given["text"]);
+}
+
+TEST(Run, ThreadsChangeNothing) {
+  EXPECT_EQ(run_json({"-p", "x", "-n", "20", "--preset", "greedy", "--threads", "3"})["text"],
+            run_json({"-p", "x", "-n", "20", "--preset", "greedy", "--threads", "1"})["text"]);
+}
+
+TEST(Run, StopsBeforeAStopText) {
+  const std::string text = run_json({"-p", "x", "-n", "60", "--seed", "5"})["text"];
+  const std::string stop = text.substr(17, 3), other = "not in there";
+  const Json stopped =
+      run_json({"-p", "x", "-n", "60", "--seed", "5", "--stop", other, "--stop", stop});
+  EXPECT_EQ(stopped["text"], text.substr(0, text.find(stop)));
+  EXPECT_EQ(stopped["reason"], "stop_text");
+}
+
+TEST(Run, AWorldVocabularyBeginsWithTokenZero) {
+  const auto prompt_tokens = [](Arguments more) {
+    Arguments arguments = {"run", "-m", vocabulary_model(), "-p", "four", "-n", "1", "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return Json::parse(result.out)["timings"]["prompt_tokens"].get<int>();
+  };
+  EXPECT_EQ(prompt_tokens({}), 5);
+  EXPECT_EQ(prompt_tokens({"--no-bos"}), 4);
+  EXPECT_EQ(prompt_tokens({"--template", "chat"}), int(sizeof("User: four\n\nAssistant:") - 1));
+}
+
+TEST(Run, ASavedStateGoesOnExactly) {
+  const TempDir folder;
+  const Json whole = run_json({"-p", "Once", "-n", "20", "--preset", "greedy"});
+  const Json first =
+      run_json({"-p", "Once", "-n", "10", "--preset", "greedy", "--save-state", folder / "s"});
+  const Json second = run_json({"-n", "10", "--preset", "greedy", "--load-state", folder / "s"});
+  EXPECT_EQ(first["text"].get<std::string>() + second["text"].get<std::string>(), whole["text"]);
+  EXPECT_EQ(second["timings"]["prompt_tokens"], 0);
+}
+
+TEST(Run, NoTokensSaveThePromptsState) {
+  const TempDir folder;
+  run_json({"-p", "Once upon", "-n", "0", "--save-state", folder / "whole"});
+  run_json({"-p", "Once", "-n", "0", "--save-state", folder / "half"});
+  run_json({"-p", " upon", "-n", "0", "--load-state", folder / "half", "--save-state",
+            folder / "halves"});
+  EXPECT_TRUE(read_file(folder / "halves") == read_file(folder / "whole"));
+}
+
+TEST(Run, AfterAStopTextTheStateHasReadTheTextOnly) {
+  const TempDir folder;
+  const std::string text = run_json({"-p", "x", "-n", "60", "--seed", "5"})["text"];
+  const Json stopped = run_json({"-p", "x", "-n", "60", "--seed", "5", "--stop", text.substr(17, 3),
+                                 "--save-state", folder / "stopped"});
+  run_json(
+      {"-p", "x" + stopped["text"].get<std::string>(), "-n", "0", "--save-state", folder / "read"});
+  EXPECT_TRUE(read_file(folder / "stopped") == read_file(folder / "read"));
+}
+
+TEST(Run, AStateOfAnotherModelIsRefused) {
+  const TempDir folder;
+  run_json({"-p", "Once", "-n", "0", "--save-state", folder / "s"});
+  const Result result =
+      run_anser({"run", "-m", vocabulary_model(), "--load-state", folder / "s", "-n", "1"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(result.err.starts_with("anser: ")) << result.err;
+
+  std::string bytes = read_file(folder / "s");
+  bytes[bytes.size() / 2] ^= 1;
+  write_file(folder / "broken", bytes);
+  EXPECT_EQ(run_anser(run_arguments({"--load-state", folder / "broken", "-n", "1"})).exit_code, 1);
+}
+
+TEST(Run, TheEmbeddedModelWrites) {
+  const Result result = run_anser({"run", "-p", "Once upon a time", "-n", "8"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out, "");
+}
+
+}  // namespace
+}  // namespace support
