@@ -50,7 +50,7 @@ void matmul(benchmark::State& state, const Kernels& kernels, DType type, int col
   if (weights.size() < matrices * matrix_bytes) return state.SkipWithError("matrix too large");
   const std::vector<float> x = random_floats(size_t(rows) * cols);
   std::vector<float> y(size_t(rows) * outputs);
-  MatmulArgs args = {weights.data(), int64_t(row_bytes), cols, 0,       outputs,        x.data(),
+  MatmulArgs args = {weights.data(), int64_t(row_bytes), cols,    0,    outputs, x.data(),
                      cols,           y.data(),           outputs, rows, nullptr, Epilogue::store};
   size_t next = 0;
   for (auto _ : state) {
@@ -84,8 +84,8 @@ void recur(benchmark::State& state, const Kernels& kernels, int size, int tokens
     kernels.recur(args);
     benchmark::ClobberMemory();
   }
-  state.counters["tokens/s"] = benchmark::Counter(double(state.iterations()) * tokens,
-                                                  benchmark::Counter::kIsRate);
+  state.counters["tokens/s"] =
+      benchmark::Counter(double(state.iterations()) * tokens, benchmark::Counter::kIsRate);
 }
 
 // Reads and does next to nothing: the bandwidth that a kernel could have.
@@ -134,17 +134,15 @@ void add_benchmarks() {
           fmt::format("{}/recur/64/tokens:{}", kernels.name, tokens).c_str(),
           [&kernels, tokens](benchmark::State& s) { recur(s, kernels, 64, tokens); });
     }
-    benchmark::RegisterBenchmark(
-        fmt::format("{}/layer_norm/1024", kernels.name).c_str(),
-        [&kernels](benchmark::State& s) { layer_norm(s, kernels, 1024); });
-    for (auto [name, epilogue] : {std::pair{"tanh", Epilogue::tanh},
-                                  std::pair{"sigmoid", Epilogue::sigmoid},
-                                  std::pair{"decay", Epilogue::decay}}) {
-      benchmark::RegisterBenchmark(
-          fmt::format("{}/{}/1024", kernels.name, name).c_str(),
-          [&kernels, epilogue = epilogue](benchmark::State& s) {
-            apply(s, kernels, epilogue, 1024);
-          });
+    benchmark::RegisterBenchmark(fmt::format("{}/layer_norm/1024", kernels.name).c_str(),
+                                 [&kernels](benchmark::State& s) { layer_norm(s, kernels, 1024); });
+    for (auto [name, epilogue] :
+         {std::pair{"tanh", Epilogue::tanh}, std::pair{"sigmoid", Epilogue::sigmoid},
+          std::pair{"decay", Epilogue::decay}}) {
+      benchmark::RegisterBenchmark(fmt::format("{}/{}/1024", kernels.name, name).c_str(),
+                                   [&kernels, epilogue = epilogue](benchmark::State& s) {
+                                     apply(s, kernels, epilogue, 1024);
+                                   });
     }
   }
 }

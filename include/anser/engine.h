@@ -30,8 +30,9 @@ struct Sequence {
   State* state;                   // read, and advanced by tokens.size()
   std::span<const Token> tokens;  // may be of any length; empty is an error
   LogitsFor wanted = LogitsFor::last;
-  // For LogitsFor::all: [tokens.size()][vocab], the caller's. For none and last: unused. With `last`
-  // and `all`, the last row also goes to state->logits(); with `none` state->logits() is emptied.
+  // For LogitsFor::all: [tokens.size()][vocab], the caller's. For none and last: unused. With
+  // `last` and `all`, the last row also goes to state->logits(); with `none` state->logits() is
+  // emptied.
   float* logits = nullptr;
 };
 
@@ -39,8 +40,8 @@ struct Sequence {
 // Several engines may share a Model and run at the same time.
 class Engine {
  public:
-  // Makes the weights ready: the CPU keeps the mapped bytes and repacks only what its kernels cannot
-  // read in place. Throws Error when the device is not available.
+  // Makes the weights ready: the CPU keeps the mapped bytes and repacks only what its kernels
+  // cannot read in place. Throws Error when the device is not available.
   static std::unique_ptr<Engine> create(const Model& model, const EngineOptions& options = {});
   virtual ~Engine() = default;
 

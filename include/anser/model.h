@@ -17,16 +17,16 @@ struct Weights;  // src/model/weights.h
 
 // Sizes of an RWKV-7, read from the shapes of the tensors, never computed from a formula.
 struct Hyperparameters {
-  int vocab;      // V: rows of the embedding and of the head
-  int width;      // D
-  int layers;     // L
-  int heads;      // H
-  int head_size;  // N, with H * N = D
-  int ffn;        // F: rows of the channel mix; usually 4 D
-  int rank_w;     // widths of the low-rank pairs: decay,
-  int rank_a;     //   in-context rate,
-  int rank_v;     //   value residual (0 when there is one layer only),
-  int rank_g;     //   gate
+  int vocab;                      // V: rows of the embedding and of the head
+  int width;                      // D
+  int layers;                     // L
+  int heads;                      // H
+  int head_size;                  // N, with H * N = D
+  int ffn;                        // F: rows of the channel mix; usually 4 D
+  int rank_w;                     // widths of the low-rank pairs: decay,
+  int rank_a;                     //   in-context rate,
+  int rank_v;                     //   value residual (0 when there is one layer only),
+  int rank_g;                     //   gate
   float norm_eps = 1e-5f;         // layer norms
   float group_norm_eps = 64e-5f;  // the per-head norm of the time mix
 
@@ -62,8 +62,8 @@ class Model {
 
   // A state before the first token: zeros, or the file's own `time_state` where it has one.
   State initial_state() const;
-  // A state from a file: one saved by State::save, or a tuned initial state (`time_state` tensors in
-  // .pth, .safetensors or GGUF). Throws Error when it belongs to a model of another kind.
+  // A state from a file: one saved by State::save, or a tuned initial state (`time_state` tensors
+  // in .pth, .safetensors or GGUF). Throws Error when it belongs to a model of another kind.
   State load_state(const std::string& path) const;
 
   // Names this model in state files: a hash of its sizes and norm weights, equal for all file

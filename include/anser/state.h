@@ -34,7 +34,7 @@ struct StateShape {
 
 class State {
  public:
-  State() = default;  // empty: belongs to no model
+  State() = default;                                     // empty: belongs to no model
   State(const StateShape& shape, uint64_t fingerprint);  // zeros
 
   const StateShape& shape() const { return shape_; }

@@ -3,10 +3,10 @@
 // A tokenizer is an immutable value that is cheap to copy (copies share one table) and safe to use
 // from any number of threads.
 //
-// RWKV's "World" tokenization is greedy longest match of byte strings: at every position the longest
-// entry of the vocabulary that matches is taken. There is no normalisation, no merging and no
-// begin-of-text token, and since every single byte is an entry, every byte string can be encoded.
-// Id 0 is the end of a document and has no bytes.
+// RWKV's "World" tokenization is greedy longest match of byte strings: at every position the
+// longest entry of the vocabulary that matches is taken. There is no normalisation, no merging and
+// no begin-of-text token, and since every single byte is an entry, every byte string can be
+// encoded. Id 0 is the end of a document and has no bytes.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ class Tokenizer {
   // The tokens of a GGUF file (tokenizer.ggml.tokens): entry i is the escaped byte string of id i.
   // Ids whose type is not NORMAL (types[i] != 1: control and padding entries) have no bytes.
   // `types` may be empty: then all but id 0 are taken as they stand.
-  static Tokenizer from_escaped(std::span<const std::string> tokens,
-                                std::span<const int64_t> types, const std::string& source);
+  static Tokenizer from_escaped(std::span<const std::string> tokens, std::span<const int64_t> types,
+                                const std::string& source);
 
   // 256 ids, id = byte. (Here id 0 is the byte 0, and there is no end-of-text token.)
   static Tokenizer bytes();

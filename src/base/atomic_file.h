@@ -7,9 +7,9 @@
 
 namespace anser {
 
-// Writes `bytes` to a temporary file beside `path`, flushes it to disk and renames it. Throws Error,
-// having removed the temporary file. A path that exists and is no regular file (a pipe, /dev/stdout)
-// is written in place.
+// Writes `bytes` to a temporary file beside `path`, flushes it to disk and renames it. Throws
+// Error, having removed the temporary file. A path that exists and is no regular file (a pipe,
+// /dev/stdout) is written in place.
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
 
 }  // namespace anser

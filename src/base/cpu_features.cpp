@@ -23,7 +23,9 @@ uint64_t saved_registers() {
 constexpr uint64_t kYmmState = 0x06;  // xmm and the upper halves of ymm
 constexpr uint64_t kZmmState = 0xe6;  // those, the mask registers and both parts of zmm
 
-constexpr bool all(uint64_t value, uint64_t bits) { return (value & bits) == bits; }
+constexpr bool all(uint64_t value, uint64_t bits) {
+  return (value & bits) == bits;
+}
 
 }  // namespace
 
@@ -44,7 +46,9 @@ CpuFeatures detect_cpu_features() {
 
 #else
 
-CpuFeatures detect_cpu_features() { return {}; }
+CpuFeatures detect_cpu_features() {
+  return {};
+}
 
 #endif
 

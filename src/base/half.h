@@ -62,7 +62,9 @@ constexpr uint16_t f32_to_f16(float value) {
   return uint16_t(sign | half_detail::round_shift(mantissa, -1 - exponent));
 }
 
-constexpr float bf16_to_f32(uint16_t bf16) { return std::bit_cast<float>(uint32_t(bf16) << 16); }
+constexpr float bf16_to_f32(uint16_t bf16) {
+  return std::bit_cast<float>(uint32_t(bf16) << 16);
+}
 
 constexpr uint16_t f32_to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

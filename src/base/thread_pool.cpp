@@ -13,8 +13,8 @@
 namespace anser {
 namespace {
 
-// About 30 microseconds of pauses: longer than the serial gaps inside a step, far shorter than what a
-// person would notice as a busy core.
+// About 30 microseconds of pauses: longer than the serial gaps inside a step, far shorter than what
+// a person would notice as a busy core.
 constexpr int kSpins = 1000;
 
 void relax() {
@@ -54,13 +54,17 @@ FlushDenormals::FlushDenormals() : before_(_mm_getcsr()) {
   constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
   _mm_setcsr(unsigned(before_) | kFlushToZero | kDenormalsAreZero);
 }
-FlushDenormals::~FlushDenormals() { _mm_setcsr(unsigned(before_)); }
+FlushDenormals::~FlushDenormals() {
+  _mm_setcsr(unsigned(before_));
+}
 #elif defined(__aarch64__)
 FlushDenormals::FlushDenormals() {
   asm volatile("mrs %0, fpcr" : "=r"(before_));
   asm volatile("msr fpcr, %0" ::"r"(before_ | uint64_t(1) << 24));
 }
-FlushDenormals::~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+FlushDenormals::~FlushDenormals() {
+  asm volatile("msr fpcr, %0" ::"r"(before_));
+}
 #else
 FlushDenormals::FlushDenormals() : before_(0) {}
 FlushDenormals::~FlushDenormals() = default;

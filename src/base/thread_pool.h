@@ -1,8 +1,8 @@
 // Fork-join over a fixed set of threads. The caller is worker 0.
 //
 // A step of a model is hundreds of short parallel regions, so a region must cost well under a
-// microsecond: workers spin for a while before they sleep, and the work is divided statically, which
-// also keeps results and memory placement the same from step to step.
+// microsecond: workers spin for a while before they sleep, and the work is divided statically,
+// which also keeps results and memory placement the same from step to step.
 //
 // One pool belongs to one engine. run() may be called from one thread at a time.
 #pragma once
@@ -15,7 +15,8 @@
 
 namespace anser {
 
-// The half-open part [begin, end) of [0, count) that belongs to one worker, in multiples of `grain`.
+// The half-open part [begin, end) of [0, count) that belongs to one worker, in multiples of
+// `grain`.
 struct Part {
   int64_t begin, end;
 };
@@ -24,8 +25,8 @@ Part part_of(int64_t count, int worker, int workers, int64_t grain = 1);
 // Cores that this process may use (its affinity mask, not the machine's).
 int usable_cores();
 
-// Makes denormal numbers zero on this thread while it lives. A state decays by design, and arithmetic
-// on denormals is five to thirteen times slower.
+// Makes denormal numbers zero on this thread while it lives. A state decays by design, and
+// arithmetic on denormals is five to thirteen times slower.
 class FlushDenormals {
  public:
   FlushDenormals();

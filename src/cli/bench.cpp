@@ -32,9 +32,11 @@ struct BenchOptions {
   bool json = false;
 };
 
-struct Machine {
-  double stream_gb_s;
-  double peak_gflop_s;
+// What was done per second, before it is held against the machine.
+struct Rate {
+  int size;  // tokens of a prompt, or sequences of a batch
+  double tok_s;
+  double work_s;  // 1e9 operations, or 1e9 bytes, per second
 };
 
 // Any tokens do; always the same ones, so that runs can be compared.
@@ -73,8 +75,7 @@ MatrixParameters matrix_parameters(const Hyperparameters& h) {
   return {h.layers * layer + (h.layers - 1) * value_residual, width * h.vocab};
 }
 
-Json prefill_row(const LoadedModel& loaded, int tokens, const Machine& machine,
-                 Progress& progress) {
+Rate measure_prefill(const LoadedModel& loaded, int tokens, Progress& progress) {
   const std::vector<Token> prompt = some_tokens(loaded.model, tokens);
   const auto work = [&] {
     State state = loaded.model.initial_state();
@@ -84,13 +85,10 @@ Json prefill_row(const LoadedModel& loaded, int tokens, const Machine& machine,
   const double seconds = median_seconds(progress, fmt::format("prefill {}", tokens), work);
   const MatrixParameters matrices = matrix_parameters(loaded.model.hyperparameters());
   const double flops = 2.0 * (double(matrices.body) * tokens + double(matrices.head));
-  return {{"tokens", tokens},
-          {"tok_s", tokens / seconds},
-          {"fraction", flops / seconds / 1e9 / machine.peak_gflop_s}};
+  return {tokens, tokens / seconds, flops / seconds / 1e9};
 }
 
-Json decode_row(const LoadedModel& loaded, int batch, int steps, const Machine& machine,
-                Progress& progress) {
+Rate measure_decode(const LoadedModel& loaded, int batch, int steps, Progress& progress) {
   const std::vector<Token> tokens = some_tokens(loaded.model, batch * steps);
   const auto work = [&](int count) {
     std::vector<State> states(size_t(batch), loaded.model.initial_state());
@@ -107,11 +105,50 @@ Json decode_row(const LoadedModel& loaded, int batch, int steps, const Machine& 
   work(1);
   const double seconds =
       median_seconds(progress, fmt::format("decode, batch {}", batch), [&] { work(steps); });
-  const double gb_s = double(loaded.engine->step_bytes(batch)) * steps / seconds / 1e9;
-  return {{"batch", batch},
-          {"tok_s", double(batch) * steps / seconds},
-          {"gb_s", gb_s},
-          {"fraction", gb_s / machine.stream_gb_s}};
+  return {batch, double(batch) * steps / seconds,
+          double(loaded.engine->step_bytes(batch)) * steps / seconds / 1e9};
+}
+
+Json measure(const LoadedModel& loaded, const BenchOptions& options) {
+  const int threads = loaded.engine->threads();
+  Progress progress("measuring");
+  std::vector<Rate> prefill, decode;
+  for (const int tokens : options.prefill) {
+    prefill.push_back(measure_prefill(loaded, tokens, progress));
+  }
+  for (const int batch : options.batches) {
+    decode.push_back(measure_decode(loaded, batch, options.steps, progress));
+  }
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+
+  // After that, since its buffer is no memory that the model needs.
+  progress.update("the machine");
+  const double stream = measure_stream_gb_s(threads), peak = measure_peak_gflop_s(threads);
+  Json prefill_rows = Json::array(), decode_rows = Json::array();
+  for (const Rate& rate : prefill) {
+    prefill_rows.push_back(
+        {{"tokens", rate.size}, {"tok_s", rate.tok_s}, {"fraction", rate.work_s / peak}});
+  }
+  for (const Rate& rate : decode) {
+    decode_rows.push_back({{"batch", rate.size},
+                           {"tok_s", rate.tok_s},
+                           {"gb_s", rate.work_s},
+                           {"fraction", rate.work_s / stream}});
+  }
+  // null: not measured by this version.
+  return {{"model", loaded.model.name()},
+          {"type", loaded.model.type()},
+          {"threads", threads},
+          {"isa", loaded.engine->backend()},
+          {"stream_gb_s", stream},
+          {"peak_gflop_s", peak},
+          {"peak_int8_gop_s", nullptr},
+          {"load_s", loaded.load_s},
+          {"peak_rss_mb", usage.ru_maxrss / 1024},
+          {"zero_share", nullptr},
+          {"prefill", prefill_rows},
+          {"decode", decode_rows}};
 }
 
 void print_table(const Json& result) {
@@ -141,35 +178,7 @@ void print_table(const Json& result) {
 
 void bench_command(const BenchOptions& options) {
   const LoadedModel loaded = load_model(options.model);
-  const int threads = loaded.engine->threads();
-  Json result;
-  {
-    Progress progress("measuring");
-    progress.update("the machine");
-    const Machine machine{measure_stream_gb_s(threads), measure_peak_gflop_s(threads)};
-    Json prefill = Json::array(), decode = Json::array();
-    for (const int tokens : options.prefill) {
-      prefill.push_back(prefill_row(loaded, tokens, machine, progress));
-    }
-    for (const int batch : options.batches) {
-      decode.push_back(decode_row(loaded, batch, options.steps, machine, progress));
-    }
-    rusage usage = {};
-    getrusage(RUSAGE_SELF, &usage);
-    // null: not measured by this version.
-    result = {{"model", loaded.model.name()},
-              {"type", loaded.model.type()},
-              {"threads", threads},
-              {"isa", loaded.engine->backend()},
-              {"stream_gb_s", machine.stream_gb_s},
-              {"peak_gflop_s", machine.peak_gflop_s},
-              {"peak_int8_gop_s", nullptr},
-              {"load_s", loaded.load_s},
-              {"peak_rss_mb", usage.ru_maxrss / 1024},
-              {"zero_share", nullptr},
-              {"prefill", prefill},
-              {"decode", decode}};
-  }
+  const Json result = measure(loaded, options);
   if (options.json) {
     write_out(result.dump() + "\n");
   } else {

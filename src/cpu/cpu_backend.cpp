@@ -16,13 +16,13 @@ CpuBackend::CpuBackend(const Model& model, int threads, int max_rows, const Kern
   // Every buffer begins on a cache line.
   const auto padded = [&](int width) { return size_t(max_rows) * ((width + 15) / 16 * 16); };
   const std::pair<float**, int> buffers[] = {
-      {&act_.x, h_.width},       {&act_.z, h_.width},   {&act_.z_r, h_.width},
-      {&act_.z_w, h_.width},     {&act_.z_k, h_.width}, {&act_.z_v, h_.width},
-      {&act_.z_a, h_.width},     {&act_.z_g, h_.width}, {&act_.r, h_.width},
-      {&act_.w, h_.width},       {&act_.k, h_.width},   {&act_.v, h_.width},
-      {&act_.a, h_.width},       {&act_.g, h_.width},   {&act_.v_first, h_.width},
-      {&act_.nu, h_.width},      {&act_.y, h_.width},   {&act_.w1, h_.rank_w},
-      {&act_.a1, h_.rank_a},     {&act_.v1, h_.rank_v}, {&act_.g1, h_.rank_g},
+      {&act_.x, h_.width},   {&act_.z, h_.width},   {&act_.z_r, h_.width},
+      {&act_.z_w, h_.width}, {&act_.z_k, h_.width}, {&act_.z_v, h_.width},
+      {&act_.z_a, h_.width}, {&act_.z_g, h_.width}, {&act_.r, h_.width},
+      {&act_.w, h_.width},   {&act_.k, h_.width},   {&act_.v, h_.width},
+      {&act_.a, h_.width},   {&act_.g, h_.width},   {&act_.v_first, h_.width},
+      {&act_.nu, h_.width},  {&act_.y, h_.width},   {&act_.w1, h_.rank_w},
+      {&act_.a1, h_.rank_a}, {&act_.v1, h_.rank_v}, {&act_.g1, h_.rank_g},
       {&act_.h, h_.ffn},
   };
   size_t total = 0;
@@ -70,8 +70,8 @@ void CpuBackend::for_rows(int rows, Work&& work) {
 void CpuBackend::norm_rows(const Norm& norm, int rows) {
   const int D = h_.width;
   for_rows(rows, [&](int row) {
-    kernels_.layer_norm(act_.x + size_t(row) * D, norm.weight.data(), norm.bias.data(),
-                        h_.norm_eps, D, act_.z + size_t(row) * D);
+    kernels_.layer_norm(act_.x + size_t(row) * D, norm.weight.data(), norm.bias.data(), h_.norm_eps,
+                        D, act_.z + size_t(row) * D);
   });
 }
 
@@ -112,17 +112,15 @@ void CpuBackend::project(int layer, const Rows& rows) {
   norm_rows(l.ln1, rows.count());
   const Mix mixes[] = {{att.x_r, act_.z_r}, {att.x_w, act_.z_w}, {att.x_k, act_.z_k},
                        {att.x_v, act_.z_v}, {att.x_a, act_.z_a}, {att.x_g, act_.z_g}};
-  shift_rows(rows, [layer](State& state) { return state.att_shift(layer); }, mixes);
+  shift_rows(
+      rows, [layer](State& state) { return state.att_shift(layer); }, mixes);
 
   // Layer 0 has no value residual; its v is every later layer's v_first.
   v_ = layer == 0 ? act_.v_first : act_.v;
   const Product first[] = {
-      {att.receptance, act_.z_r, act_.r},
-      {att.key, act_.z_k, act_.k},
-      {att.value, act_.z_v, v_},
-      {att.w1, act_.z_w, act_.w1, Epilogue::tanh},
-      {att.a1, act_.z_a, act_.a1},
-      {att.g1, act_.z_g, act_.g1, Epilogue::sigmoid},
+      {att.receptance, act_.z_r, act_.r}, {att.key, act_.z_k, act_.k},
+      {att.value, act_.z_v, v_},          {att.w1, act_.z_w, act_.w1, Epilogue::tanh},
+      {att.a1, act_.z_a, act_.a1},        {att.g1, act_.z_g, act_.g1, Epilogue::sigmoid},
       {att.v1, act_.z_v, act_.v1},
   };
   const Product second[] = {
@@ -184,8 +182,7 @@ void CpuBackend::expand(int layer, const Rows& rows) {
 }
 
 void CpuBackend::contract(int layer, const Rows& rows) {
-  const Product product = {weights_.weights.layers[layer].ffn.value, act_.h, act_.x,
-                           Epilogue::add};
+  const Product product = {weights_.weights.layers[layer].ffn.value, act_.h, act_.x, Epilogue::add};
   multiply({&product, 1}, rows.count());
 }
 

@@ -56,8 +56,8 @@ class CpuBackend {
   // z = norm(x), row by row.
   void norm_rows(const Norm& norm, int rows);
 
-  // Token shift: to = z + (previous z - z) * mu for every row and mix. The previous z of a run's first
-  // row is in the state; afterwards the run's last z is.
+  // Token shift: to = z + (previous z - z) * mu for every row and mix. The previous z of a run's
+  // first row is in the state; afterwards the run's last z is.
   struct Mix {
     const Vector& mu;
     float* to;
@@ -65,8 +65,8 @@ class CpuBackend {
   template <class ShiftOf>
   void shift_rows(const Rows& rows, ShiftOf shift, std::span<const Mix> mixes);
 
-  // Logits are computed for this many rows at a time: enough to read the head seldom, few enough for
-  // their 65536 columns to take 8 MB.
+  // Logits are computed for this many rows at a time: enough to read the head seldom, few enough
+  // for their 65536 columns to take 8 MB.
   static constexpr int kLogitRows = 32;
 
   const Hyperparameters h_;
@@ -75,7 +75,7 @@ class CpuBackend {
   const int max_rows_;
   ThreadPool pool_;
 
-  // Activations, [max_rows][D] but for the last ones. Also their order in storage. 
+  // Activations, [max_rows][D] but for the last ones. Also their order in storage.
   struct Activations {
     AlignedBuffer<float> storage;
     float *x, *z;                              // residual stream; its norm

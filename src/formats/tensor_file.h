@@ -46,7 +46,8 @@ struct TensorFile {
   std::string path;  // as the user gave it; for error messages
   FileFormat format;
   std::vector<FileTensor> tensors;  // in file order
-  // GGUF key-values; safetensors __metadata__; the top-level scalars of a folder's config.json.
+  // GGUF key-values; safetensors __metadata__; the top-level entries of a folder's config.json:
+  // scalars, lists of one kind, objects as their JSON text (null and other lists are left out).
   std::map<std::string, MetaValue> metadata;
   std::vector<std::shared_ptr<const MappedFile>> files;  // keeps the bytes mapped
 

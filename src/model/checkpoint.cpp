@@ -57,8 +57,10 @@ constexpr Pair kGgufLayer[] = {
     {"channel_mix_value.weight", "ffn.value.weight"},
 };
 constexpr Pair kGgufTop[] = {
-    {"token_embd.weight", "emb.weight"}, {"token_embd_norm.", "blocks.0.ln0."},
-    {"output_norm.", "ln_out."},         {"output.weight", "head.weight"},
+    {"token_embd.weight", "emb.weight"},
+    {"token_embd_norm.", "blocks.0.ln0."},
+    {"output_norm.", "ln_out."},
+    {"output.weight", "head.weight"},
 };
 
 // Replaces the first pattern that `name` begins with; patterns that end in '.' keep what follows.
@@ -120,9 +122,9 @@ void split_fused_mix(const TensorFile& file, const std::string& block, const Fil
                      std::map<std::string, FileTensor>& tensors) {
   if (fused.shape.empty() || fused.shape[0] != 6 || !fused.contiguous() ||
       fused.type == DType::unsupported) {
-    throw Error(fmt::format(
-        "{}: tensor {}: expected the six token-shift vectors, [6, width], found {} {}", file.path,
-        fused.name, dtype_name(fused.type), fused.shape_text()));
+    throw Error(
+        fmt::format("{}: tensor {}: expected the six token-shift vectors, [6, width], found {} {}",
+                    file.path, fused.name, dtype_name(fused.type), fused.shape_text()));
   }
   const size_t bytes = fused.bytes.size() / 6;
   for (int i = 0; i < 6; ++i) {
@@ -149,8 +151,8 @@ std::optional<double> number(const TensorFile& file, const std::string& key) {
   return std::nullopt;
 }
 
-// Whether low-rank matrices under original names are [outputs][inputs], as web-rwkv stores them: the
-// side that is D is the input of x1 and the output of x2.
+// Whether low-rank matrices under original names are [outputs][inputs], as web-rwkv stores them:
+// the side that is D is the input of x1 and the output of x2.
 bool low_rank_is_transposed(const TensorFile& file, const std::map<std::string, FileTensor>& all) {
   const auto embedding = all.find("emb.weight");
   if (embedding == all.end() || embedding->second.shape.size() != 2) return false;
@@ -172,7 +174,9 @@ bool low_rank_is_transposed(const TensorFile& file, const std::map<std::string, 
   return format != nullptr && *format == "pt";
 }
 
-bool is_time_state(std::string_view name) { return name.ends_with(".att.time_state"); }
+bool is_time_state(std::string_view name) {
+  return name.ends_with(".att.time_state");
+}
 
 }  // namespace
 

@@ -19,11 +19,15 @@ ScaleMin scale_min(const uint8_t* b, int j) {
   return {(b[j + 4] & 15) | (b[j - 4] >> 6) << 4, (b[j + 4] >> 4) | (b[j] >> 6) << 4};
 }
 
-int nibble(uint8_t byte, bool high) { return high ? byte >> 4 : byte & 15; }
+int nibble(uint8_t byte, bool high) {
+  return high ? byte >> 4 : byte & 15;
+}
 
 // Element e of a block; one function per type.
 
-float element(const BlockQ8_0& b, int e) { return f16_to_f32(b.d) * b.q[e]; }
+float element(const BlockQ8_0& b, int e) {
+  return f16_to_f32(b.d) * b.q[e];
+}
 
 float element(const BlockQ4_0& b, int e) {
   return f16_to_f32(b.d) * (nibble(b.q[e % 16], e >= 16) - 8);
@@ -33,7 +37,9 @@ float element(const BlockQ4_1& b, int e) {
   return f16_to_f32(b.d) * nibble(b.q[e % 16], e >= 16) + f16_to_f32(b.m);
 }
 
-int fifth_bit(const uint8_t* high, int e) { return (high[e / 8] >> (e % 8) & 1) << 4; }
+int fifth_bit(const uint8_t* high, int e) {
+  return (high[e / 8] >> (e % 8) & 1) << 4;
+}
 
 float element(const BlockQ5_0& b, int e) {
   return f16_to_f32(b.d) * ((nibble(b.q[e % 16], e >= 16) | fifth_bit(b.high, e)) - 16);
@@ -54,8 +60,7 @@ float element(const BlockQ4K& b, int e) {
 float element(const BlockQ5K& b, int e) {
   const int j = e / 32;
   const ScaleMin s = scale_min(b.scales, j);
-  const int q =
-      nibble(b.q[j / 2 * 32 + e % 32], j % 2 == 1) | (b.high[e % 32] >> j & 1) << 4;
+  const int q = nibble(b.q[j / 2 * 32 + e % 32], j % 2 == 1) | (b.high[e % 32] >> j & 1) << 4;
   return f16_to_f32(b.d) * s.scale * q - f16_to_f32(b.dmin) * s.min;
 }
 

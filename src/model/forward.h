@@ -4,10 +4,10 @@
 // through a phase together; only `recur` and the token shifts know which rows follow each other.
 // A prompt is many rows of one sequence, decoding one row of each: the same call.
 //
-// A layer is five phases, the grain at which fusing pays. Inside a phase a backend does as it likes;
-// the equations below are what it must compute. W' y means a matrix stored as [outputs][inputs],
-// sigma is the logistic function, (.) elementwise, previous(z) is z of the same sequence's previous
-// token (from the state for its first new token; zeros at the very beginning).
+// A layer is five phases, the grain at which fusing pays. Inside a phase a backend does as it
+// likes; the equations below are what it must compute. W' y means a matrix stored as
+// [outputs][inputs], sigma is the logistic function, (.) elementwise, previous(z) is z of the same
+// sequence's previous token (from the state for its first new token; zeros at the very beginning).
 //
 //   embed      x = LN0(E[token])
 //

@@ -14,7 +14,8 @@
 namespace anser {
 namespace {
 
-// Far beyond any model; keeps every product of two sizes inside 64 bits and every size inside an int.
+// Far beyond any model; keeps every product of two sizes inside 64 bits and every size inside an
+// int.
 constexpr int64_t kMaxSize = int64_t(1) << 24;
 constexpr int64_t kMaxLayers = 1024;
 

@@ -12,14 +12,17 @@ namespace anser {
 namespace {
 
 // "NaN" or "infinity".
-const char* not_finite_name(float x) { return std::isnan(x) ? "NaN" : "infinity"; }
+const char* not_finite_name(float x) {
+  return std::isnan(x) ? "NaN" : "infinity";
+}
 
 void expect_type(const FileTensor& tensor, const std::string& path) {
   if (int(tensor.type) < kMatrixTypes) return;
-  throw Error(fmt::format(
-      "{}: tensor {} has type {}, which anser does not compute with: expected F32, F16, BF16, Q8_0, "
-      "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K. Take a file of one of these types.",
-      path, tensor.name, dtype_name(tensor.type)));
+  throw Error(
+      fmt::format("{}: tensor {} has type {}, which anser does not compute with: expected F32, "
+                  "F16, BF16, Q8_0, "
+                  "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K. Take a file of one of these types.",
+                  path, tensor.name, dtype_name(tensor.type)));
 }
 
 [[noreturn]] void wrong_shape(const FileTensor& tensor, const std::string& expected,
@@ -58,9 +61,10 @@ class Loader {
     to = widen(tensor);
     for (size_t i = 0; i < to.size(); ++i) {
       if (!std::isfinite(to[i])) {
-        throw Error(fmt::format("{}: tensor {}: {} at [{}]; the file is damaged or a training run "
-                                "diverged",
-                                path_, tensor.name, not_finite_name(to[i]), i));
+        throw Error(
+            fmt::format("{}: tensor {}: {} at [{}]; the file is damaged or a training run "
+                        "diverged",
+                        path_, tensor.name, not_finite_name(to[i]), i));
       }
     }
   }

@@ -38,11 +38,13 @@ StateShape state_shape(const Hyperparameters& h) {
   return {h.layers, h.width, h.heads, h.head_size};
 }
 
-// The norm weights are fp32 in every file format, or bf16 numbers that fp16 and fp32 hold exactly, so
-// their hash does not depend on how a model was converted or quantised.
+// The norm weights are fp32 in every file format, or bf16 numbers that fp16 and fp32 hold exactly,
+// so their hash does not depend on how a model was converted or quantised.
 uint64_t fingerprint_of(const Hyperparameters& h, const Weights& weights) {
   XXH64_hash_t hash = 0;
-  const auto add = [&](const void* bytes, size_t n) { hash = XXH3_64bits_withSeed(bytes, n, hash); };
+  const auto add = [&](const void* bytes, size_t n) {
+    hash = XXH3_64bits_withSeed(bytes, n, hash);
+  };
   const std::array<int32_t, 6> sizes = {h.vocab, h.width, h.layers, h.heads, h.head_size, h.ffn};
   add(sizes.data(), sizeof(sizes));
   for (const Layer& layer : weights.layers) {
@@ -126,7 +128,8 @@ std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparam
   if (h.vocab == 256) return Tokenizer::bytes();
   if (h.vocab == kWorldVocab && Tokenizer::has_builtin_world()) return Tokenizer::builtin_world();
   missing = fmt::format(
-      "{}: no tokenizer for its {} tokens: the file holds none, there is no fitting {} in {}{}. Put the "
+      "{}: no tokenizer for its {} tokens: the file holds none, there is no fitting {} in {}{}. "
+      "Put the "
       "model's vocabulary file there or name it with --vocab FILE.",
       file.path, h.vocab, kVocabularyFile, folder.empty() ? "." : folder.string(),
       h.vocab == kWorldVocab ? ", and this program was built without the World vocabulary" : "");
@@ -175,16 +178,24 @@ Model Model::embedded(const OpenOptions& options) {
   return build(parse_tensor_bytes(bytes, "embedded model"), options);
 }
 
-const Hyperparameters& Model::hyperparameters() const { return data_->h; }
-const Weights& Model::weights() const { return data_->weights; }
-bool Model::has_tokenizer() const { return data_->tokenizer.has_value(); }
+const Hyperparameters& Model::hyperparameters() const {
+  return data_->h;
+}
+const Weights& Model::weights() const {
+  return data_->weights;
+}
+bool Model::has_tokenizer() const {
+  return data_->tokenizer.has_value();
+}
 
 const Tokenizer& Model::tokenizer() const {
   if (!data_->tokenizer) throw Error(data_->no_tokenizer);
   return *data_->tokenizer;
 }
 
-State Model::initial_state() const { return data_->initial; }
+State Model::initial_state() const {
+  return data_->initial;
+}
 
 State Model::load_state(const std::string& path) const {
   const Hyperparameters& h = data_->h;
@@ -207,8 +218,8 @@ State Model::load_state(const std::string& path) const {
             path, state.fingerprint(), data_->file.path, fingerprint()));
       }
       if (!state.logits().empty() && int(state.logits().size()) != h.vocab) {
-        throw Error(fmt::format("{} holds {} logits, expected {}", path, state.logits().size(),
-                                h.vocab));
+        throw Error(
+            fmt::format("{} holds {} logits, expected {}", path, state.logits().size(), h.vocab));
       }
       return state;
     }
@@ -217,10 +228,10 @@ State Model::load_state(const std::string& path) const {
   const TensorFile file = open_tensor_file(path);
   const auto tensors = time_states(file);
   if (int(tensors.size()) != h.layers) {
-    throw Error(fmt::format(
-        "{} is no state of this model: expected an anser state file or {} tensors "
-        "blocks.*.att.time_state, found {}",
-        path, h.layers, tensors.size()));
+    throw Error(
+        fmt::format("{} is no state of this model: expected an anser state file or {} tensors "
+                    "blocks.*.att.time_state, found {}",
+                    path, h.layers, tensors.size()));
   }
   State state(state_shape(h), fingerprint());
   for (int l = 0; l < h.layers; ++l) {
@@ -233,21 +244,31 @@ State Model::load_state(const std::string& path) const {
   return state;
 }
 
-uint64_t Model::fingerprint() const { return data_->initial.fingerprint(); }
-const std::string& Model::name() const { return data_->name; }
-const std::string& Model::path() const { return data_->file.path; }
+uint64_t Model::fingerprint() const {
+  return data_->initial.fingerprint();
+}
+const std::string& Model::name() const {
+  return data_->name;
+}
+const std::string& Model::path() const {
+  return data_->file.path;
+}
 
-std::string Model::format() const { return file_format_name(data_->file.format); }
+std::string Model::format() const {
+  return file_format_name(data_->file.format);
+}
 
 std::string Model::type() const {
   const Totals totals = totals_of(data_->weights, data_->h);
-  const auto most = std::max_element(
-      totals.bytes_by_type.begin(), totals.bytes_by_type.end(),
-      [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most =
+      std::max_element(totals.bytes_by_type.begin(), totals.bytes_by_type.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
   return dtype_name(most->first);
 }
 
-int64_t Model::parameters() const { return totals_of(data_->weights, data_->h).parameters; }
+int64_t Model::parameters() const {
+  return totals_of(data_->weights, data_->h).parameters;
+}
 
 size_t Model::file_bytes() const {
   size_t bytes = 0;

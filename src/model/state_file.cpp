@@ -74,8 +74,8 @@ std::vector<std::byte> State::serialize() const {
 
 State State::deserialize(std::span<const std::byte> bytes, const std::string& source) {
   if (!is_state_file(bytes)) {
-    throw Error(fmt::format("{} is not an anser state file: it does not begin with ANSERST",
-                            source));
+    throw Error(
+        fmt::format("{} is not an anser state file: it does not begin with ANSERST", source));
   }
   Header header;
   if (bytes.size() < sizeof(header) + sizeof(uint64_t)) {
@@ -89,11 +89,11 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
         "{} (fp32). Save the state again with the same version of anser.",
         source, header.version, header.type, kVersion, kFp32));
   }
-  for (const uint64_t size :
-       {uint64_t(header.layers), uint64_t(header.width), uint64_t(header.heads),
-        uint64_t(header.head_size), header.logits}) {
+  for (const uint64_t size : {uint64_t(header.layers), uint64_t(header.width),
+                              uint64_t(header.heads), uint64_t(header.head_size), header.logits}) {
     if (size > kMaxSize) {
-      throw Error(fmt::format("{}: the state file's header is damaged: a size of {}", source, size));
+      throw Error(
+          fmt::format("{}: the state file's header is damaged: a size of {}", source, size));
     }
   }
   const StateShape shape = {int(header.layers), int(header.width), int(header.heads),
@@ -134,7 +134,9 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   return state;
 }
 
-void State::save(const std::string& path) const { write_file_atomically(path, serialize()); }
+void State::save(const std::string& path) const {
+  write_file_atomically(path, serialize());
+}
 
 State State::load(const std::string& path) {
   return deserialize(MappedFile::open(path)->bytes(), path);

@@ -1,6 +1,6 @@
-// A backend that looks over another one's shoulder: forward(trace, rows) runs the phases of the inner
-// backend and records every phase's outputs by name, so that two backends, or a backend and the
-// reference, can be compared phase by phase: the first that differs is the one to look at.
+// A backend that looks over another one's shoulder: forward(trace, rows) runs the phases of the
+// inner backend and records every phase's outputs by name, so that two backends, or a backend and
+// the reference, can be compared phase by phase: the first that differs is the one to look at.
 #pragma once
 
 #include <map>
@@ -54,7 +54,8 @@ class Trace {
   static std::string phase(int layer, const char* name) {
     return std::to_string(layer) + "." + name;
   }
-  void record(const std::string& phase, const Rows& rows, std::initializer_list<const char*> names) {
+  void record(const std::string& phase, const Rows& rows,
+              std::initializer_list<const char*> names) {
     for (const char* name : names) recorded_[phase + "." + name] = inner_.view(name, rows.count());
   }
 

@@ -36,13 +36,13 @@ struct Norm {
 };
 
 struct TimeMix {
-  Vector x_r, x_w, x_k, x_v, x_a, x_g;      // [D] token shift: x + (previous - x) * x_c
-  Matrix receptance, key, value, output;    // [D][D]
-  Vector w0, a0, v0;                        // [D]
-  Matrix w1, a1, v1, g1;                    // [rank][D]
-  Matrix w2, a2, v2, g2;                    // [D][rank]
-  Vector k_k, k_a, r_k;                     // [D]; r_k is [H][N]
-  Norm ln_x;                                // per head
+  Vector x_r, x_w, x_k, x_v, x_a, x_g;    // [D] token shift: x + (previous - x) * x_c
+  Matrix receptance, key, value, output;  // [D][D]
+  Vector w0, a0, v0;                      // [D]
+  Matrix w1, a1, v1, g1;                  // [rank][D]
+  Matrix w2, a2, v2, g2;                  // [D][rank]
+  Vector k_k, k_a, r_k;                   // [D]; r_k is [H][N]
+  Norm ln_x;                              // per head
 };
 
 struct ChannelMix {

@@ -142,6 +142,30 @@ TEST_P(VectorKernels, WidenEveryHalf) {
   }
 }
 
+// The small kernels too give the same bits in all tables that fuse multiply-add.
+TEST_P(VectorKernels, BitsAreThoseOfTheOtherFusedTables) {
+  if (!kernels().fused_multiply_add) GTEST_SKIP() << "not fused";
+  for (const Kernels* other : supported_kernels()) {
+    if (!other->fused_multiply_add || other == &kernels()) continue;
+    for (const int n : kSizes) {
+      const std::vector<float> x = normals(n, 4), weight = normals(n), bias = normals(n);
+      const auto run = [&](const Kernels& table) {
+        std::vector<float> all(n), y(n);
+        table.layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, n, all.data());
+        table.shift_mix(x.data(), weight.data(), bias.data(), n, y.data());
+        all.insert(all.end(), y.begin(), y.end());
+        for (const Epilogue epilogue : kEpilogues) {
+          y = x;
+          table.apply(epilogue, bias.data(), n, y.data());
+          all.insert(all.end(), y.begin(), y.end());
+        }
+        return all;
+      };
+      EXPECT_TRUE(same_bits(run(kernels()), run(*other))) << n;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tables, VectorKernels, testing::ValuesIn(supported_kernels()), table_name);
 
 }  // namespace

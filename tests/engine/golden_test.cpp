@@ -122,10 +122,12 @@ TEST(EmbeddedModel, Golden) {
       expect_close(state.logits(), golden.at("logits").get<std::vector<double>>(), tolerance,
                    "all logits");
     }
-    // No sane rounding can turn a choice whose lead is this large.
-    ASSERT_GT(golden.at("smallest_lead").get<double>(), 2 * tolerance);
-    const auto continuation = golden.at("continuation_ids").get<std::vector<Token>>();
-    EXPECT_EQ(greedy(*engine, state, continuation.size()), continuation);
+    // The greedy continuation, fed as it stands: where two tokens are closer than rounding can
+    // tell, either is right, and what follows must still agree.
+    for (const Token id : golden.at("continuation_ids").get<std::vector<Token>>()) {
+      EXPECT_GE(state.logits()[id], state.logits()[argmax(state.logits())] - 2 * tolerance);
+      engine->forward(state, std::span(&id, 1));
+    }
   }
 }
 

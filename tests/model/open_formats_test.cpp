@@ -235,9 +235,9 @@ TEST_F(OpenFormats, AVocabularyOfAnotherModelIsNotTaken) {
   }
   write_file(dir_ / "rwkv_vocab_v20230424.txt", vocabulary);  // ids up to 256: one too many
   EXPECT_TRUE(Model::open(dir_ / "m.safetensors").tokenizer().is_byte_level());
-  EXPECT_THROW(Model::open(dir_ / "m.safetensors",
-                           {.vocabulary = dir_ / "rwkv_vocab_v20230424.txt"}),
-               Error);
+  EXPECT_THROW(
+      Model::open(dir_ / "m.safetensors", {.vocabulary = dir_ / "rwkv_vocab_v20230424.txt"}),
+      Error);
 }
 
 }  // namespace

@@ -15,8 +15,8 @@ enum class Float { f32, f16, bf16 };
 // ---- safetensors ----
 struct SafetensorsOptions {
   Float type = Float::f32;
-  bool web_rwkv = false;  // low-rank matrices transposed, as web-rwkv's converter does
-  std::string prefix = {};// before every name
+  bool web_rwkv = false;    // low-rank matrices transposed, as web-rwkv's converter does
+  std::string prefix = {};  // before every name
 };
 void write_safetensors(const std::string& path, const RandomModel& model,
                        const SafetensorsOptions& options = {});

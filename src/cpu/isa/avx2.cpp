@@ -1,4 +1,4 @@
-// The kernel table of avx2: the shared texts with its registers.
+// The kernel table of AVX2: the shared texts with its registers.
 #include <immintrin.h>
 
 #include "cpu/isa/plain.h"
@@ -14,6 +14,6 @@ constexpr Kernels kTable = make_table("avx2", true);
 
 }  // namespace
 
-extern const Kernels kAvx2Kernels = kTable;
+const Kernels kAvx2Kernels = kTable;
 
 }  // namespace anser

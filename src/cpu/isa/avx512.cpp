@@ -1,4 +1,5 @@
-// The kernel table of avx512: the shared texts with its registers.
+// The kernel table of AVX-512: the shared texts with its registers.
+
 // g++ 12 warns of its own header: an "undefined" operand there is a variable set to itself.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
@@ -23,6 +24,6 @@ constexpr Kernels kTable = make_table("avx512", true);
 
 }  // namespace
 
-extern const Kernels kAvx512Kernels = kTable;
+const Kernels kAvx512Kernels = kTable;
 
 }  // namespace anser

@@ -1,4 +1,5 @@
-// The kernel table of baseline: the shared texts with its registers.
+// The baseline kernel table, for any machine of the architecture: the shared texts with its
+// registers.
 #include "cpu/isa/plain.h"
 
 namespace anser {
@@ -12,6 +13,6 @@ constexpr Kernels kTable = make_table("baseline", false);
 
 }  // namespace
 
-extern const Kernels kBaselineKernels = kTable;
+const Kernels kBaselineKernels = kTable;
 
 }  // namespace anser

@@ -56,7 +56,9 @@ ANSER_INLINE Vec tanh(Vec x) {
 }
 
 // The RWKV-7 decay exp(-exp(-1/2) sigmoid(x)).
-ANSER_INLINE Vec decay(Vec x) { return exp(broadcast(-0.6065306597f) * sigmoid(x)); }
+ANSER_INLINE Vec decay(Vec x) {
+  return exp(broadcast(-0.6065306597f) * sigmoid(x));
+}
 
 ANSER_INLINE Vec relu_squared(Vec x) {
   const Vec positive = max(broadcast(0.0f), x);

@@ -22,8 +22,8 @@ constexpr int kFewRows = 4;
 constexpr int kWidenedStride = kChunk + kLanes;
 
 // Asks for memory that will be read soon; any address may be named. The rows of a small matrix are
-// too short for the hardware to see a stream in each, so the next ones are asked for while these are
-// used: bf16 rows of 768 then come at 14 GB/s of the 16 that one core gets, without at 9.5.
+// too short for the hardware to see a stream in each, so the next ones are asked for while these
+// are used: f16 rows of 768 then come at 14 GB/s of the 16 that one core gets, without at 9.5.
 ANSER_INLINE void prefetch(const void* from, int64_t bytes_ahead) {
   __builtin_prefetch(reinterpret_cast<const void*>(uintptr_t(from) + uintptr_t(bytes_ahead)), 0, 2);
 }
@@ -39,10 +39,10 @@ struct Tile {
   float* z;          // [tokens][kPanel], of the first row
 };
 
-template <class Element, int kRows, int kTileTokens>
+template <class Element, int kRows, int kCount>
 void multiply_tile(const Tile& tile) {
-  Vec sums[kTileTokens][kRows];
-  ANSER_UNROLL for (int t = 0; t < kTileTokens; ++t) {
+  Vec sums[kCount][kRows];
+  ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
     ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
       sums[t][r] = tile.first ? broadcast(0.0f) : load(tile.parked + (t * kPanel + r) * kLanes);
     }
@@ -66,7 +66,7 @@ void multiply_tile(const Tile& tile) {
       const int at = i + p * kPartLanes;
       Part row[kRows];
       ANSER_UNROLL for (int r = 0; r < kRows; ++r) row[r] = load_part(w[r] + at);
-      ANSER_UNROLL for (int t = 0; t < kTileTokens; ++t) {
+      ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
         const Part column = load_part(x + t * x_stride + at);
         ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
           sums[t][r].p[p] = fma_part(row[r], column, sums[t][r].p[p]);
@@ -78,13 +78,13 @@ void multiply_tile(const Tile& tile) {
     const int rest = cols - i;
     ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
       const Vec row = load_partial(w[r] + i, rest);
-      ANSER_UNROLL for (int t = 0; t < kTileTokens; ++t) {
+      ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
         sums[t][r] = fma(row, load_partial(x + t * x_stride + i, rest), sums[t][r]);
       }
     }
   }
 
-  ANSER_UNROLL for (int t = 0; t < kTileTokens; ++t) {
+  ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
     if (!tile.last) {
       ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
         store(tile.parked + (t * kPanel + r) * kLanes, sums[t][r]);
@@ -132,8 +132,8 @@ struct Scratch {
 struct Chunk {
   const std::byte* w[kPanel];
   int rows;
-  int begin, end;       // columns
-  int64_t row_bytes;    // between rows in memory where they come straight from there, else 0
+  int begin, end;     // columns
+  int64_t row_bytes;  // between rows in memory where they come straight from there, else 0
 };
 
 template <class Element>

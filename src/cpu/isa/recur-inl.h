@@ -5,14 +5,14 @@
 // that each element of the token's vectors is loaded once for four and eight sums are in flight.
 // S of a head of 64 is 16 KiB: over a run of tokens it lives in the level 1 cache.
 
-// One token's vectors, padded with zeros to whole vectors. As S is loaded with zeros for its missing
-// columns, these stay zero throughout.
+// One token's vectors, padded with zeros to whole vectors. As S is loaded with zeros for its
+// missing columns, these stay zero throughout.
 struct HeadToken {
   alignas(64) float r[kMaxHeadSize];
   alignas(64) float w[kMaxHeadSize];
-  alignas(64) float k[kMaxHeadSize];            // replacement key
-  alignas(64) float minus_kk[kMaxHeadSize];     // removal key, negated
-  alignas(64) float kk_a[kMaxHeadSize];         // removal key * a
+  alignas(64) float k[kMaxHeadSize];         // replacement key
+  alignas(64) float minus_kk[kMaxHeadSize];  // removal key, negated
+  alignas(64) float kk_a[kMaxHeadSize];      // removal key * a
   alignas(64) float v[kMaxHeadSize];
   alignas(64) float y[kMaxHeadSize];
   float bonus;

@@ -6,8 +6,8 @@
 //   load_partial, store_partial    the first n < 16 elements; missing lanes are zero
 //   keep_first                     zero in all lanes but the first n < 16
 //   to_float                       16 bytes
-//   reduce_add, reduce_add4        sums in the one order that all tables share: lane i + lane i + 8,
-//                                  then i + 4, i + 2, i + 1
+//   reduce_add, reduce_add4        sums in the one order that all tables share: lanes i and i + 8,
+//                                  then i and i + 4, i + 2, i + 1
 // max(a, b) is a > b ? a : b: it returns b when either is NaN.
 
 ANSER_INLINE Vec load(const float* from) {
@@ -64,4 +64,6 @@ ANSER_INLINE void store_first(float* to, int n, Vec a) {
   }
 }
 
-ANSER_INLINE int min(int a, int b) { return a < b ? a : b; }
+ANSER_INLINE int min(int a, int b) {
+  return a < b ? a : b;
+}

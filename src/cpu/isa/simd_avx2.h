@@ -11,24 +11,40 @@ struct Vec {
 // Register tiles of the matrix product: 2 x 3 accumulators of two ymm, 2 registers of W and one of
 // x are 15 of the 16. A single token has more independent sums with four rows.
 constexpr int kTileTokens = 3;
-constexpr int tile_rows(int tokens) { return tokens == 1 ? 4 : 2; }
+constexpr int tile_rows(int tokens) {
+  return tokens == 1 ? 4 : 2;
+}
 
-ANSER_INLINE Part f16_part(__m128i halves) { return _mm256_cvtph_ps(halves); }
+ANSER_INLINE Part f16_part(__m128i halves) {
+  return _mm256_cvtph_ps(halves);
+}
 ANSER_INLINE Part bf16_part(__m128i halves) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
-ANSER_INLINE Part load_part(const float* from) { return _mm256_loadu_ps(from); }
+ANSER_INLINE Part load_part(const float* from) {
+  return _mm256_loadu_ps(from);
+}
 ANSER_INLINE Part load_part(const F16* from) {
   return f16_part(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from)));
 }
 ANSER_INLINE Part load_part(const Bf16* from) {
   return bf16_part(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from)));
 }
-ANSER_INLINE void store_part(float* to, Part a) { _mm256_storeu_ps(to, a); }
-ANSER_INLINE Part broadcast_part(float a) { return _mm256_set1_ps(a); }
-ANSER_INLINE Part fma_part(Part a, Part b, Part c) { return _mm256_fmadd_ps(a, b, c); }
-ANSER_INLINE Part max_part(Part a, Part b) { return _mm256_max_ps(a, b); }
-ANSER_INLINE Part sqrt_part(Part a) { return _mm256_sqrt_ps(a); }
+ANSER_INLINE void store_part(float* to, Part a) {
+  _mm256_storeu_ps(to, a);
+}
+ANSER_INLINE Part broadcast_part(float a) {
+  return _mm256_set1_ps(a);
+}
+ANSER_INLINE Part fma_part(Part a, Part b, Part c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+ANSER_INLINE Part max_part(Part a, Part b) {
+  return _mm256_max_ps(a, b);
+}
+ANSER_INLINE Part sqrt_part(Part a) {
+  return _mm256_sqrt_ps(a);
+}
 
 // All ones in the first n of 16 lanes.
 struct Mask {
@@ -77,7 +93,9 @@ ANSER_INLINE Vec to_float(U8x16 a) {
   return {{_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))}};
 }
-ANSER_INLINE float half_to_float(uint16_t bits) { return _cvtsh_ss(bits); }
+ANSER_INLINE float half_to_float(uint16_t bits) {
+  return _cvtsh_ss(bits);
+}
 
 ANSER_INLINE __m128 add_to_four(Vec a) {
   const __m256 s8 = a.p[0] + a.p[1];

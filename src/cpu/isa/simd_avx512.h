@@ -1,4 +1,5 @@
-// Registers of AVX-512 F, BW, DQ, VL: a vector is one zmm. See simd-inl.h for what is expected here.
+// Registers of AVX-512 F, BW, DQ, VL: a vector is one zmm. See simd-inl.h for what is expected
+// here.
 
 typedef __m512 Part;
 constexpr int kParts = 1;
@@ -11,9 +12,13 @@ struct Vec {
 // Register tiles of the matrix product: 4 x 6 accumulators, 4 registers of W and one of x are 29 of
 // the 32, and a step of 24 multiply-adds needs 10 loads where 24 would fit.
 constexpr int kTileTokens = 6;
-constexpr int tile_rows(int /*tokens*/) { return 4; }
+constexpr int tile_rows(int /*tokens*/) {
+  return 4;
+}
 
-ANSER_INLINE Part load_part(const float* from) { return _mm512_loadu_ps(from); }
+ANSER_INLINE Part load_part(const float* from) {
+  return _mm512_loadu_ps(from);
+}
 ANSER_INLINE Part load_part(const F16* from) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from)));
 }
@@ -23,13 +28,25 @@ ANSER_INLINE Part bf16_part(__m256i halves) {
 ANSER_INLINE Part load_part(const Bf16* from) {
   return bf16_part(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from)));
 }
-ANSER_INLINE void store_part(float* to, Part a) { _mm512_storeu_ps(to, a); }
-ANSER_INLINE Part broadcast_part(float a) { return _mm512_set1_ps(a); }
-ANSER_INLINE Part fma_part(Part a, Part b, Part c) { return _mm512_fmadd_ps(a, b, c); }
-ANSER_INLINE Part max_part(Part a, Part b) { return _mm512_max_ps(a, b); }
-ANSER_INLINE Part sqrt_part(Part a) { return _mm512_sqrt_ps(a); }
+ANSER_INLINE void store_part(float* to, Part a) {
+  _mm512_storeu_ps(to, a);
+}
+ANSER_INLINE Part broadcast_part(float a) {
+  return _mm512_set1_ps(a);
+}
+ANSER_INLINE Part fma_part(Part a, Part b, Part c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+ANSER_INLINE Part max_part(Part a, Part b) {
+  return _mm512_max_ps(a, b);
+}
+ANSER_INLINE Part sqrt_part(Part a) {
+  return _mm512_sqrt_ps(a);
+}
 
-ANSER_INLINE __mmask16 first_lanes(int n) { return __mmask16((1u << n) - 1); }
+ANSER_INLINE __mmask16 first_lanes(int n) {
+  return __mmask16((1u << n) - 1);
+}
 
 ANSER_INLINE Vec load_partial(const float* from, int n) {
   return {{_mm512_maskz_loadu_ps(first_lanes(n), from)}};
@@ -53,7 +70,9 @@ ANSER_INLINE Vec to_float(I8x16 a) {
 ANSER_INLINE Vec to_float(U8x16 a) {
   return {{_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32((__m128i)a))}};
 }
-ANSER_INLINE float half_to_float(uint16_t bits) { return _cvtsh_ss(bits); }
+ANSER_INLINE float half_to_float(uint16_t bits) {
+  return _cvtsh_ss(bits);
+}
 
 ANSER_INLINE float reduce_add(Vec a) {
   const __m256 low = _mm512_castps512_ps256(a.p[0]);
@@ -67,8 +86,8 @@ ANSER_INLINE float reduce_add(Vec a) {
 ANSER_INLINE void reduce_add4(Vec a, Vec b, Vec c, Vec d, float* to) {
   const __m512 ab = _mm512_shuffle_f32x4(a.p[0], b.p[0], 0x44) +  // a0 a1 b0 b1, 4 lanes each
                     _mm512_shuffle_f32x4(a.p[0], b.p[0], 0xee);   // a2 a3 b2 b3
-  const __m512 cd = _mm512_shuffle_f32x4(c.p[0], d.p[0], 0x44) +
-                    _mm512_shuffle_f32x4(c.p[0], d.p[0], 0xee);
+  const __m512 cd =
+      _mm512_shuffle_f32x4(c.p[0], d.p[0], 0x44) + _mm512_shuffle_f32x4(c.p[0], d.p[0], 0xee);
   const __m512 s4 = _mm512_shuffle_f32x4(ab, cd, 0x88) + _mm512_shuffle_f32x4(ab, cd, 0xdd);
   const __m512 s2 = s4 + _mm512_permute_ps(s4, 0x4e);
   const __m512 s1 = s2 + _mm512_permute_ps(s2, 0xb1);

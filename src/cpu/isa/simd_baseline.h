@@ -13,7 +13,9 @@ struct Vec {
 // Register tiles of the matrix product: two accumulators of four xmm, which leaves half of the 16
 // for operands and products. Eight chains hide the latency of an addition.
 constexpr int kTileTokens = 1;
-constexpr int tile_rows(int /*tokens*/) { return 2; }
+constexpr int tile_rows(int /*tokens*/) {
+  return 2;
+}
 
 typedef uint16_t U16x4 __attribute__((vector_size(8)));
 
@@ -34,23 +36,35 @@ ANSER_INLINE Part widen_halves(U32x4 halves) {
   const U32x4 small = (U32x4)(__builtin_convertvector(magnitude, Part) * 0x1p-24f);
   const U32x4 finite = ((U32x4)magnitude << 13) + (112u << 23);
   const U32x4 infinite_or_nan = finite + (112u << 23);
-  const U32x4 value = select(magnitude < 0x400, small,
-                             select(magnitude < 0x7c00, finite, infinite_or_nan));
+  const U32x4 value =
+      select(magnitude < 0x400, small, select(magnitude < 0x7c00, finite, infinite_or_nan));
   return (Part)(value | (halves & 0x8000) << 16);
 }
 
-ANSER_INLINE float half_to_float(uint16_t bits) { return widen_halves(U32x4{bits, 0, 0, 0})[0]; }
+ANSER_INLINE float half_to_float(uint16_t bits) {
+  return widen_halves(U32x4{bits, 0, 0, 0})[0];
+}
 
 ANSER_INLINE Part load_part(const float* from) {
   Part a;
   memcpy(&a, from, sizeof(a));
   return a;
 }
-ANSER_INLINE Part load_part(const F16* from) { return widen_halves(load_halves(from)); }
-ANSER_INLINE Part load_part(const Bf16* from) { return (Part)(load_halves(from) << 16); }
-ANSER_INLINE void store_part(float* to, Part a) { memcpy(to, &a, sizeof(a)); }
-ANSER_INLINE Part broadcast_part(float a) { return Part{a, a, a, a}; }
-ANSER_INLINE Part fma_part(Part a, Part b, Part c) { return a * b + c; }
+ANSER_INLINE Part load_part(const F16* from) {
+  return widen_halves(load_halves(from));
+}
+ANSER_INLINE Part load_part(const Bf16* from) {
+  return (Part)(load_halves(from) << 16);
+}
+ANSER_INLINE void store_part(float* to, Part a) {
+  memcpy(to, &a, sizeof(a));
+}
+ANSER_INLINE Part broadcast_part(float a) {
+  return Part{a, a, a, a};
+}
+ANSER_INLINE Part fma_part(Part a, Part b, Part c) {
+  return a * b + c;
+}
 ANSER_INLINE Part max_part(Part a, Part b) {
   const PartMask greater = a > b;
   return (Part)(((PartMask)a & greater) | ((PartMask)b & ~greater));
@@ -70,7 +84,9 @@ ANSER_INLINE Vec load_partial(const T* from, int n) {
   memcpy(padded, from, size_t(n) * sizeof(T));
   return load_padded(padded);
 }
-ANSER_INLINE void store_partial(float* to, int n, Vec a) { memcpy(to, &a, size_t(n) * 4); }
+ANSER_INLINE void store_partial(float* to, int n, Vec a) {
+  memcpy(to, &a, size_t(n) * 4);
+}
 ANSER_INLINE Vec keep_first(Vec a, int n) {
   Vec kept = {};
   memcpy(&kept, &a, size_t(n) * 4);
@@ -83,8 +99,12 @@ ANSER_INLINE Vec bytes_to_float(T bytes) {
   for (int i = 0; i < kLanes; ++i) to[i] = float(int32_t(bytes[i]));
   return load_padded(to);
 }
-ANSER_INLINE Vec to_float(I8x16 a) { return bytes_to_float(a); }
-ANSER_INLINE Vec to_float(U8x16 a) { return bytes_to_float(a); }
+ANSER_INLINE Vec to_float(I8x16 a) {
+  return bytes_to_float(a);
+}
+ANSER_INLINE Vec to_float(U8x16 a) {
+  return bytes_to_float(a);
+}
 
 ANSER_INLINE float reduce_add(Vec a) {
   const Part s4 = (a.p[0] + a.p[2]) + (a.p[1] + a.p[3]);

@@ -1,5 +1,5 @@
-// The kernels' texts in order, and the table made of them. Included by each instruction set inside a
-// nameless namespace, after its registers (simd_<name>.h).
+// The kernels' texts in order, and the table made of them. Included by each instruction set inside
+// a nameless namespace, after its registers (simd_<name>.h).
 
 // clang-format off
 #include "cpu/isa/simd-inl.h"

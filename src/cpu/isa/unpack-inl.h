@@ -14,8 +14,12 @@ ANSER_INLINE I8x16 load_bytes(const int8_t* from) {
   memcpy(&a, from, sizeof(a));
   return a;
 }
-ANSER_INLINE U8x16 low_nibbles(U8x16 a) { return a & 15; }
-ANSER_INLINE U8x16 high_nibbles(U8x16 a) { return a >> 4; }
+ANSER_INLINE U8x16 low_nibbles(U8x16 a) {
+  return a & 15;
+}
+ANSER_INLINE U8x16 high_nibbles(U8x16 a) {
+  return a >> 4;
+}
 
 struct WeightsQ8_0 {
   static constexpr int kBlock = 32, kBytes = sizeof(BlockQ8_0);

@@ -32,7 +32,8 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
   if (i < n) {
     const int rest = n - i;
     const Vec d = (load_partial(x + i, rest) - mean) * scale;
-    store_partial(y + i, rest, fma(d, load_partial(weight + i, rest), load_partial(bias + i, rest)));
+    store_partial(y + i, rest,
+                  fma(d, load_partial(weight + i, rest), load_partial(bias + i, rest)));
   }
 }
 
