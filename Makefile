@@ -1,5 +1,6 @@
 # Thin doors to CMake's presets and tools/. Every door installs what is missing first.
 PROMPT ?= The meaning of life is
+export PROMPT
 ANSER := build/release/anser
 
 # ninja prints one line that it rewrites on a terminal, and nothing but failures elsewhere.
@@ -8,7 +9,7 @@ NINJA_QUIET := $(if $(shell test -t 1 && echo yes),,--quiet)
 .PHONY: run build test bench check format setup clean
 
 run: build
-	@$(ANSER) run -p "$(PROMPT)"
+	@$(ANSER) run -p "$$PROMPT"
 
 build: setup
 	@test -f build/release/build.ninja || cmake --preset release > build-configure.log 2>&1 \

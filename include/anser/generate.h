@@ -14,9 +14,9 @@ namespace anser {
 
 struct GenerateOptions {
   int max_tokens = 256;
-  SamplingOptions sampling;
+  SamplingOptions sampling = {};
   // Generation ends before the first of these; no part of a stop string is ever given out.
-  std::vector<std::string> stop;
+  std::vector<std::string> stop = {};
   // Tokens that end generation and are not given out.
   std::vector<Token> stop_tokens = {kEndOfText};
 };

@@ -2,7 +2,7 @@
 // the maker of random models and the engine in place when any of them is changed.
 //
 // To make the files again after a deliberate change of the random models:
-//   test_engine --gtest_also_run_disabled_tests --gtest_filter='*DISABLED_MakeAgain'
+//   test_engine --gtest_also_run_disabled_tests --gtest_filter='*DISABLED_MakeAgain*'
 #include <gtest/gtest.h>
 
 #include <cmath>

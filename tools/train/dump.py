@@ -5,7 +5,7 @@
 
 Per prompt: its ids, at its last position the largest logits, the sum and the maximum, and the ids of the greedy
 continuation with the smallest lead of a winner over the second (a near tie may fall the other way in float32). For the
-first prompt all logits.
+first prompt all logits. A continuation goes on through an end of text, so that all have the same length.
 """
 import argparse
 import hashlib
@@ -65,7 +65,8 @@ def main():
             cases.append(case)
             print(f"{prompt!r}: {case['continuation_text']!r}, smallest lead {case['smallest_lead']:.2e}")
     with open(args.out, "w") as f:
-        json.dump({"model_sha256": digest, "arithmetic": "float64, one token at a time", "cases": cases}, f, indent=1)
+        json.dump({"model_sha256": digest, "arithmetic": "float64, one token at a time",
+                   "stops_at_end_of_text": False, "cases": cases}, f, indent=1)
         f.write("\n")
 
 
