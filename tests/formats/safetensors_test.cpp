@@ -138,6 +138,10 @@ TEST(Safetensors, HostileHeadersCostNothing) {
   std::string objects;
   for (int i = 0; i < 1000; ++i) objects += "{\"a\":";
   expect_error(parse_safetensors, safetensors(objects, ""), {"nested more than"});
+  // Time that grows with the square of the number of lists would be minutes here.
+  std::string wide = "{\"a\":{\"x\":[{}";
+  for (int i = 0; i < 500'000; ++i) wide += ",{}";
+  expect_error(parse_safetensors, safetensors(wide + "]}}", ""), {"'a'", "dtype"});
   // Escape sequences in a name must not reach the terminal.
   const std::string text =
       builders::error_of(parse_safetensors, safetensors(R"({"\u001b[31m":{"dtype":"U8"}})", ""));
