@@ -14,16 +14,6 @@ namespace {
 
 using namespace support;
 
-const Shape kShape = {.vocab = 20,
-                      .width = 32,
-                      .layers = 2,
-                      .head_size = 16,
-                      .ffn = 64,
-                      .rank_w = 8,
-                      .rank_a = 8,
-                      .rank_v = 8,
-                      .rank_g = 8};
-
 class Refuse : public testing::Test {
  protected:
   void expect_error(const std::string& path, const std::vector<std::string>& words) {
@@ -49,7 +39,7 @@ class Refuse : public testing::Test {
   // The random model with one change.
   template <class Change>
   std::string changed(const std::string& file, Change change) {
-    RandomModel model = random_model(kShape);
+    RandomModel model = random_model(kTinyShape);
     change(model);
     write_safetensors(dir_ / file, model);
     return dir_ / file;
@@ -72,7 +62,7 @@ TEST_F(Refuse, OtherGenerationsOfRwkvByName) {
 }
 
 TEST_F(Refuse, OtherArchitecturesOfGgufAndHuggingFace) {
-  const RandomModel model = random_model(kShape);
+  const RandomModel model = random_model(kTinyShape);
   const std::pair<const char*, const char*> kinds[] = {
       {"arwkv7", "ARWKV"}, {"rwkv6", "RWKV-6"}, {"rwkv6qwen2", "QRWKV-6"}, {"llama", "llama"}};
   for (const auto& [architecture, word] : kinds) {
@@ -123,7 +113,7 @@ TEST_F(Refuse, TensorsThatContradictEachOther) {
 }
 
 TEST_F(Refuse, MetadataThatContradictsTheTensors) {
-  const RandomModel model = random_model(kShape);
+  const RandomModel model = random_model(kTinyShape);
   write_hf_folder(dir_ / "hf", model);
   const std::string config = read_file(dir_ / "hf/config.json");
   const std::pair<const char*, const char*> lies[] = {
@@ -144,7 +134,7 @@ TEST_F(Refuse, MetadataThatContradictsTheTensors) {
 
 TEST_F(Refuse, TypesThatCannotBeComputedWith) {
   // As if a matrix were IQ4_NL: 18 bytes for 32 weights.
-  const RandomModel model = random_model(kShape);
+  const RandomModel model = random_model(kTinyShape);
   write_gguf(dir_ / "m", model, {.type = Ggml::q4_0});
   std::string bytes = read_file(dir_ / "m");
   const size_t name = bytes.find("output.weight", bytes.find("token_embd_norm"));

@@ -28,20 +28,10 @@ std::string error_of(const std::function<void()>& work) {
   EXPECT_NE(error_of([&] { __VA_ARGS__; }).find(words), std::string::npos) \
       << error_of([&] { __VA_ARGS__; })
 
-const Shape kShape = {.vocab = 20,
-                      .width = 32,
-                      .layers = 2,
-                      .head_size = 16,
-                      .ffn = 64,
-                      .rank_w = 8,
-                      .rank_a = 8,
-                      .rank_v = 8,
-                      .rank_g = 8};
-
 class StateTest : public testing::Test {
  protected:
   void SetUp() override {
-    write_safetensors(dir_ / "m", random_model(kShape));
+    write_safetensors(dir_ / "m", random_model(kTinyShape));
     model_ = std::make_unique<Model>(Model::open(dir_ / "m"));
     engine_ = Engine::create(*model_, {.threads = 1});
     state_ = model_->initial_state();
@@ -134,10 +124,10 @@ TEST_F(StateTest, ErrorsSayWhatIsWrong) {
 
 TEST_F(StateTest, OfAnotherModelIsRefused) {
   state_.save(dir_ / "s");
-  write_safetensors(dir_ / "same-size", random_model(kShape, 2));
+  write_safetensors(dir_ / "same-size", random_model(kTinyShape, 2));
   EXPECT_ERROR("another model of the same size",
                Model::open(dir_ / "same-size").load_state(dir_ / "s"));
-  Shape wider = kShape;
+  Shape wider = kTinyShape;
   wider.width = 64;
   write_safetensors(dir_ / "wider", random_model(wider));
   EXPECT_ERROR("layers of width 64", Model::open(dir_ / "wider").load_state(dir_ / "s"));
@@ -195,7 +185,7 @@ TEST_F(StateTest, TrainedInitialStatesLoadFromTheirOwnFiles) {
 }
 
 TEST_F(StateTest, TrainedInitialStatesInsideAModel) {
-  RandomModel model = random_model(kShape);
+  RandomModel model = random_model(kTinyShape);
   for (const Tensor& tensor : time_state_tensors()) model.tensors.push_back(tensor);
   write_pth(dir_ / "m.pth", model, {.type = Float::f32});
   expect_time_states(Model::open(dir_ / "m.pth").initial_state());

@@ -15,6 +15,17 @@ struct Shape {
   int rank_w = 32, rank_a = 24, rank_v = 16, rank_g = 40;
 };
 
+// For tests that need a model, but no particular one: 100 KB in fp32.
+inline constexpr Shape kTinyShape = {.vocab = 20,
+                                     .width = 32,
+                                     .layers = 2,
+                                     .head_size = 16,
+                                     .ffn = 64,
+                                     .rank_w = 8,
+                                     .rank_a = 8,
+                                     .rank_v = 8,
+                                     .rank_g = 8};
+
 // One tensor under its original name, [outputs][inputs] but for the low-rank ones.
 struct Tensor {
   std::string name;
