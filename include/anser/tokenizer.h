@@ -24,7 +24,7 @@ constexpr Token kEndOfText = 0;  // RWKV's end-of-document token, in every World
 class Tokenizer {
  public:
   // A vocabulary in the grammar of rwkv_vocab_v20230424.txt: per line `<id> <literal> <bytes>`, the
-  // literal a Python string ('…' or "…": Unicode, stored as UTF-8) or bytes (b'…') literal.
+  // literal a Python string ('...' or "...": Unicode, stored as UTF-8) or bytes (b'...') literal.
   // Throws Error naming `source` and the line.
   static Tokenizer from_vocabulary(std::string_view text, const std::string& source);
   static Tokenizer from_vocabulary_file(const std::string& path);

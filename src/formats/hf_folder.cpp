@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 // Far above the largest there are (a config has a few kB, an index 100 bytes a tensor).
-constexpr size_t kMaxConfig = 16'000'000, kMaxIndex = 100'000'000;
+constexpr size_t kMaxConfig = 16'000'000, kMaxIndex = 16'000'000;
 
 std::string in_folder(const std::string& folder, const std::string& name) {
   return (fs::path(folder) / name).string();
