@@ -9,48 +9,65 @@
 #include <cstring>
 
 #include "anser/error.h"
+#include "base/check.h"
 
 namespace anser {
-namespace {
 
-// 0, or errno.
-int write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    bytes = bytes.subspan(size_t(n));
-  }
-  return 0;
-}
-
-[[noreturn]] void fail(const std::string& path, size_t bytes, int error) {
-  throw Error(fmt::format("cannot write {} ({} bytes): {}", path, bytes, std::strerror(error)));
-}
-
-}  // namespace
-
-void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   struct stat status {};
   const bool in_place = ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
-  const std::string target = in_place ? path : fmt::format("{}.{}.new", path, getpid());
-
+  written_path_ = in_place ? path : fmt::format("{}.{}.new", path, getpid());
   const int flags = O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC);
-  const int fd = ::open(target.c_str(), flags, 0666);
-  if (fd < 0) fail(path, bytes.size(), errno);
+  fd_ = ::open(written_path_.c_str(), flags, 0666);
+  if (fd_ < 0) fail(errno);
+}
 
-  int error = write_all(fd, bytes);
-  if (error == 0 && !in_place && fsync(fd) != 0) error = errno;
-  if (::close(fd) != 0 && error == 0) error = errno;
-  if (in_place) {
-    if (error != 0) fail(path, bytes.size(), error);
-    return;
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  if (written_path_ != path_) ::unlink(written_path_.c_str());
+}
+
+void AtomicFile::reserve(size_t bytes) {
+  expected_ = bytes;
+  // Pipes and some file systems cannot: then it shows while writing.
+  if (::fallocate(fd_, 0, 0, off_t(bytes)) == 0) return;
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) fail(errno);
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(errno);
+    written_ += size_t(n);
+    bytes = bytes.subspan(size_t(n));
   }
-  if (error == 0 && ::rename(target.c_str(), path.c_str()) != 0) error = errno;
-  if (error != 0) {
-    ::unlink(target.c_str());
-    fail(path, bytes.size(), error);
-  }
+}
+
+void AtomicFile::commit() {
+  ANSER_CHECK(expected_ == 0 || written_ == expected_);
+  const bool in_place = written_path_ == path_;
+  if (!in_place && ::fsync(fd_) != 0) fail(errno);
+  const int fd = fd_;
+  fd_ = -1;
+  int error = ::close(fd) == 0 ? 0 : errno;
+  if (error == 0 && !in_place && ::rename(written_path_.c_str(), path_.c_str()) != 0) error = errno;
+  if (error == 0) return;
+  if (!in_place) ::unlink(written_path_.c_str());
+  fail(error);
+}
+
+void AtomicFile::fail(int error) {
+  const std::string size = expected_ == 0 ? "" : fmt::format(" ({} bytes)", expected_);
+  throw Error(fmt::format("cannot write {}{}: {}", path_, size, std::strerror(error)));
+}
+
+void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path);
+  file.reserve(bytes.size());
+  file.write(bytes);
+  file.commit();
 }
 
 }  // namespace anser

@@ -7,9 +7,35 @@
 
 namespace anser {
 
-// Writes `bytes` to a temporary file beside `path`, flushes it to disk and renames it. Throws
-// Error, having removed the temporary file. A path that exists and is no regular file (a pipe,
+// A file written in pieces under a temporary name beside its place, which it takes in commit().
+// Without commit() nothing is left behind. A path that exists and is no regular file (a pipe,
 // /dev/stdout) is written in place.
+//
+// Throws Error that names the path when something cannot be done.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  // States how many bytes there will be, before the first is written, so that a disk that is too
+  // full shows now. Then exactly as many must come.
+  void reserve(size_t bytes);
+  void write(std::span<const std::byte> bytes);
+  // Flushes to disk and renames. Nothing may follow.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(int error);
+
+  std::string path_;
+  std::string written_path_;  // path_ when in place
+  int fd_;
+  size_t expected_ = 0;  // 0: not stated
+  size_t written_ = 0;
+};
+
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
 
 }  // namespace anser

@@ -1,8 +1,11 @@
 #include "anser/state.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 
 #include "anser/error.h"
@@ -140,6 +143,40 @@ TEST_F(StateTest, AFailedSaveLeavesTheOldFile) {
   EXPECT_ERROR("No such file", state_.save(dir_ / "no/such/folder/s"));
   EXPECT_ERROR("No space left", state_.save("/dev/full"));
   EXPECT_EQ(read_file(dir_ / "s"), before);
+}
+
+// A limit on file sizes is to write() what a disk is that fills halfway: first a part is written,
+// then nothing more.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit = {bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_ = {};
+  sighandler_t handler_;
+};
+
+TEST_F(StateTest, ASaveThatStopsHalfwayLeavesTheOldFileAndNothingElse) {
+  state_.save(dir_ / "s");
+  const std::string before = read_file(dir_ / "s");
+  {
+    const FileSizeLimit limit(before.size() / 2);
+    EXPECT_ERROR("File too large", state_.save(dir_ / "s"));
+    EXPECT_ERROR("File too large", state_.save(dir_ / "other"));
+  }
+  EXPECT_EQ(read_file(dir_ / "s"), before);
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+    const std::string name = entry.path().filename();
+    EXPECT_TRUE(name == "m" || name == "s") << name << " was left behind";
+  }
 }
 
 std::vector<Tensor> time_state_tensors() {
