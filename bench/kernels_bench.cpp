@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cpu/dispatch.h"
+#include "cpu/packed.h"
 
 namespace anser {
 namespace {
@@ -43,15 +44,34 @@ std::vector<float> random_floats(size_t n) {
 
 void matmul(benchmark::State& state, const Kernels& kernels, DType type, int cols, int outputs,
             int rows) {
-  const size_t row_bytes = dtype_bytes(type, cols), matrix_bytes = row_bytes * outputs;
+  Matrix matrix;
+  matrix.type = type;
+  matrix.rows = outputs;
+  matrix.cols = cols;
+  const size_t matrix_bytes = packed_bytes(matrix);
   const size_t matrices = std::max<size_t>(1, kFootprint / matrix_bytes);
-  static std::vector<std::byte> weights;  // made once: the making takes longer than a measurement
+  // Made once: the making takes longer than a measurement. Any bytes will do for a packed matrix.
+  static std::vector<std::byte> weights;
   if (weights.empty()) weights = random_weights(kFootprint);
   if (weights.size() < matrices * matrix_bytes) return state.SkipWithError("matrix too large");
   const std::vector<float> x = random_floats(size_t(rows) * cols);
-  std::vector<float> y(size_t(rows) * outputs);
-  MatmulArgs args = {weights.data(), int64_t(row_bytes), cols,    0,    outputs, x.data(),
-                     cols,           y.data(),           outputs, rows, nullptr, Epilogue::store};
+  std::vector<float> y(size_t(rows) * outputs), d(x.size() / 32 + 1);
+  std::vector<std::byte> q(x.size() * kernels.activation_bytes);
+  std::vector<int32_t> sums(x.size() / 16 + 1);
+  if (block_elements(type) > 1) {
+    kernels.quantise(x.data(), int(x.size()), q.data(), d.data(), sums.data());
+  }
+  MatmulArgs args = {.weights = weights.data(),
+                     .inputs = cols,
+                     .outputs = outputs,
+                     .begin = 0,
+                     .end = outputs,
+                     .x = x.data(),
+                     .quantised = {q.data(), d.data(), sums.data()},
+                     .y = y.data(),
+                     .rows = rows,
+                     .bias = nullptr,
+                     .epilogue = Epilogue::store};
   size_t next = 0;
   for (auto _ : state) {
     args.weights = weights.data() + next * matrix_bytes;

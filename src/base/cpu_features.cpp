@@ -41,6 +41,7 @@ CpuFeatures detect_cpu_features() {
   features.avx512_f_bw_dq_vl =
       features.avx2_fma_f16c && all(saved, kZmmState) &&
       all(b, uint64_t{bit_AVX512F} | bit_AVX512BW | bit_AVX512DQ | unsigned(bit_AVX512VL));
+  features.avx512_vnni = features.avx512_f_bw_dq_vl && all(c, bit_AVX512VNNI);
   return features;
 }
 

@@ -4,15 +4,34 @@
 #include <utility>
 
 #include "base/check.h"
+#include "cpu/packed.h"
 
 namespace anser {
+namespace {
+
+// Inputs of one phase that may have to be quantised: the six mixes.
+constexpr size_t kMostInputs = 6;
+
+size_t padded_line(size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+int64_t tile_cost(const Matrix& W) {
+  return int64_t(W.row_bytes());
+}
+
+int64_t tiles_of(const Matrix& W) {
+  return (W.rows + kTileOutputs - 1) / kTileOutputs;
+}
+
+}  // namespace
 
 CpuBackend::CpuBackend(const Model& model, int threads, int max_rows, const Kernels& kernels)
     : h_(model.hyperparameters()),
-      weights_(model.weights(), h_),
       kernels_(kernels),
       max_rows_(max_rows),
-      pool_(threads) {
+      pool_(threads),
+      weights_(model.weights(), h_, pool_) {
   // Every buffer begins on a cache line.
   const auto padded = [&](int width) { return size_t(max_rows) * ((width + 15) / 16 * 16); };
   const std::pair<float**, int> buffers[] = {
@@ -34,27 +53,98 @@ CpuBackend::CpuBackend(const Model& model, int threads, int max_rows, const Kern
     next += padded(width);
   }
   logits_ = AlignedBuffer<float>(size_t(kLogitRows) * h_.vocab);
+  // The most that a phase needs: six mixed inputs of width D, or one of F.
+  quantised_storage_ =
+      AlignedBuffer<std::byte>(std::max(kMostInputs * quantised_bytes(h_.width, max_rows),
+                                        quantised_bytes(std::max(h_.ffn, h_.width), max_rows)));
+  quantised_.reserve(kMostInputs);
+}
+
+// Of one input: q, then d, then sums, each on a cache line.
+size_t CpuBackend::quantised_bytes(int width, int rows) const {
+  return padded_line(size_t(rows) * width * kernels_.activation_bytes) +
+         padded_line(size_t(rows) * (width / 32) * sizeof(float)) +
+         padded_line(size_t(rows) * (width / 16) * sizeof(int32_t));
+}
+
+void CpuBackend::quantise_inputs(std::span<const Product> products, int rows) {
+  quantised_.clear();
+  std::byte* next = quantised_storage_.data();
+  int widest = 0;
+  for (const Product& product : products) {
+    if (block_elements(product.W.type) == 1 || quantised(product.x).q != nullptr) continue;
+    ANSER_CHECK(quantised_.size() < kMostInputs);
+    const int width = product.W.cols;
+    widest = std::max(widest, width);
+    std::byte* q = next;
+    std::byte* d = q + padded_line(size_t(rows) * width * kernels_.activation_bytes);
+    std::byte* sums = d + padded_line(size_t(rows) * (width / 32) * sizeof(float));
+    next += quantised_bytes(width, rows);
+    quantised_.push_back(
+        {product.x,
+         width,
+         {q, reinterpret_cast<const float*>(d), reinterpret_cast<const int32_t*>(sums)}});
+  }
+  if (quantised_.empty()) return;
+  // Whole rows where there are many; pieces of a row, of 256 elements, where there are few.
+  constexpr int kPiece = 256;
+  const int64_t pieces = (widest + kPiece - 1) / kPiece;
+  pool_.run([&](int worker) {
+    for (const QuantisedInput& input : quantised_) {
+      const Part part = part_of(rows * pieces, worker, pool_.size());
+      for (int64_t piece = part.begin; piece < part.end; ++piece) {
+        const int64_t row = piece / pieces, begin = piece % pieces * kPiece;
+        if (begin >= input.width) continue;
+        const int64_t at = row * input.width + begin;
+        const auto of = [&](const auto* array, int64_t i) {
+          return const_cast<std::remove_cvref_t<decltype(*array)>*>(array + i);
+        };
+        kernels_.quantise(
+            input.x + at, int(std::min<int64_t>(kPiece, input.width - begin)),
+            of(static_cast<const std::byte*>(input.rows.q), at * kernels_.activation_bytes),
+            of(input.rows.d, at / 32), of(input.rows.sums, at / 16));
+      }
+    }
+  });
+}
+
+QuantisedRows CpuBackend::quantised(const float* x) const {
+  for (const QuantisedInput& input : quantised_) {
+    if (input.x == x) return input.rows;
+  }
+  return {};
 }
 
 void CpuBackend::multiply(std::span<const Product> products, int rows) {
+  quantise_inputs(products, rows);
+  // Tiles of all products in a row; a tile costs what its weights take in memory.
+  int64_t total = 0;
+  for (const Product& product : products) total += tile_cost(product.W) * tiles_of(product.W);
   pool_.run([&](int worker) {
+    const int64_t begin = total * worker / pool_.size(), end = total * (worker + 1) / pool_.size();
+    int64_t at = 0;  // cost of all tiles before this product's
     for (const Product& product : products) {
       const Matrix& W = product.W;
-      // Whole groups of 16 outputs, the kernels' panel.
-      const Part part = part_of(W.rows, worker, pool_.size(), 16);
-      if (part.begin == part.end) continue;
+      const int64_t cost = tile_cost(W), tiles = tiles_of(W);
+      // A tile belongs to the worker in whose share its beginning lies.
+      const auto first_at = [&](int64_t share) {
+        return std::clamp<int64_t>((share - at + cost - 1) / cost, 0, tiles);
+      };
+      const int64_t first = first_at(begin), last = first_at(end);
+      at += cost * tiles;
+      if (first == last) continue;
       kernels_.matmul[int(W.type)]({.weights = W.data,
-                                    .row_bytes = int64_t(W.row_bytes()),
-                                    .cols = W.cols,
-                                    .begin = int(part.begin),
-                                    .end = int(part.end),
+                                    .inputs = W.cols,
+                                    .outputs = W.rows,
+                                    .begin = int(first) * kTileOutputs,
+                                    .end = std::min(int(last) * kTileOutputs, W.rows),
                                     .x = product.x,
-                                    .x_stride = W.cols,
+                                    .quantised = quantised(product.x),
                                     .y = product.y,
-                                    .y_stride = W.rows,
                                     .rows = rows,
                                     .bias = product.bias,
-                                    .epilogue = product.epilogue});
+                                    .epilogue = product.epilogue,
+                                    .density = product.density});
     }
   });
 }
@@ -182,7 +272,21 @@ void CpuBackend::expand(int layer, const Rows& rows) {
 }
 
 void CpuBackend::contract(int layer, const Rows& rows) {
-  const Product product = {weights_.weights.layers[layer].ffn.value, act_.h, act_.x, Epilogue::add};
+  // A trained model's h is zero for nine numbers in ten. Where rows are few it is worth counting.
+  constexpr int kFewRows = 8;
+  float density = 1;
+  if (rows.count() <= kFewRows) {
+    const int64_t n = int64_t(rows.count()) * h_.ffn;
+    const int64_t zeros = kernels_.count_zeros(act_.h, n);
+    density = float(n - zeros) / float(n);
+    zeros_ += zeros;
+    zeros_of_ += n;
+  }
+  const Product product = {.W = weights_.weights.layers[layer].ffn.value,
+                           .x = act_.h,
+                           .y = act_.x,
+                           .epilogue = Epilogue::add,
+                           .density = density};
   multiply({&product, 1}, rows.count());
 }
 

@@ -33,6 +33,9 @@ class CpuBackend {
   void contract(int layer, const Rows& rows);
   void logits(const Rows& rows);
 
+  // The share of zeros in the channel mix's h over all steps of few rows so far.
+  double zero_share() const { return zeros_of_ > 0 ? double(zeros_) / double(zeros_of_) : 0; }
+
   // For Trace: a copy of the first `rows` rows of a buffer by its name in the equations.
   std::vector<float> view(const std::string& name, int rows) const;
 
@@ -44,10 +47,21 @@ class CpuBackend {
     float* y;
     Epilogue epilogue = Epilogue::store;
     const float* bias = nullptr;
+    float density = 1;  // share of x that is not zero
   };
-  // The products share no output, so all of them are one parallel region: every worker takes the
-  // same share of the outputs of each.
+  // The products share no output, so all of them are one parallel region, divided by the bytes that
+  // each worker reads. Before it, inputs of quantised matrices are quantised.
   void multiply(std::span<const Product> products, int rows);
+
+  // Quantised copies of the inputs of the running products, one for each distinct x.
+  struct QuantisedInput {
+    const float* x;
+    int width;
+    QuantisedRows rows;
+  };
+  size_t quantised_bytes(int width, int rows) const;
+  void quantise_inputs(std::span<const Product> products, int rows);
+  QuantisedRows quantised(const float* x) const;
 
   // Calls work(row) for every row, the rows divided over the workers.
   template <class Work>
@@ -70,10 +84,10 @@ class CpuBackend {
   static constexpr int kLogitRows = 32;
 
   const Hyperparameters h_;
-  const CpuWeights weights_;
   const Kernels& kernels_;
   const int max_rows_;
   ThreadPool pool_;
+  const CpuWeights weights_;
 
   // Activations, [max_rows][D] but for the last ones. Also their order in storage.
   struct Activations {
@@ -85,8 +99,12 @@ class CpuBackend {
     float *w1, *a1, *v1, *g1;  // [max_rows][rank]
     float* h;                  // [max_rows][F]
   } act_;
-  float* v_ = nullptr;           // this layer's v: v_first in layer 0
-  AlignedBuffer<float> logits_;  // [kLogitRows][V]
+  float* v_ = nullptr;  // this layer's v: v_first in layer 0
+  // Room for the quantised inputs of a phase: q, d and sums of up to four x.
+  AlignedBuffer<std::byte> quantised_storage_;
+  std::vector<QuantisedInput> quantised_;
+  int64_t zeros_ = 0, zeros_of_ = 0;  // of h, in steps of few rows
+  AlignedBuffer<float> logits_;       // [kLogitRows][V]
 };
 
 }  // namespace anser

@@ -1,48 +1,62 @@
 #include "cpu/cpu_weights.h"
 
 #include <cstring>
+#include <vector>
 
-#include "base/check.h"
+#include "cpu/packed.h"
 
 namespace anser {
 namespace {
 
-template <class T>
-void transpose(const std::byte* from, std::byte* to, int rows, int cols) {
-  // from [cols][rows] -> to [rows][cols]; a file's bytes need not be aligned
-  for (int r = 0; r < rows; ++r) {
-    for (int c = 0; c < cols; ++c) {
-      std::memcpy(to + (size_t(r) * cols + c) * sizeof(T),
-                  from + (size_t(c) * rows + r) * sizeof(T), sizeof(T));
-    }
-  }
-}
-
-struct Untranspose {
-  std::list<AlignedBuffer<std::byte>>& copies;
+struct MatricesOf {
+  std::vector<Matrix*>& list;
 
   void vector(const std::string&, Vector&, int) {}
-  void low_rank(const std::string& name, Matrix& m, int rows, int cols) {
-    matrix(name, m, rows, cols);
-  }
-  void matrix(const std::string&, Matrix& m, int, int) {
-    if (!m.transposed) return;
-    ANSER_CHECK(block_elements(m.type) == 1);
-    std::byte* to = copies.emplace_back(m.bytes()).data();
-    if (block_bytes(m.type) == 2) {
-      transpose<uint16_t>(m.data, to, m.rows, m.cols);
-    } else {
-      transpose<uint32_t>(m.data, to, m.rows, m.cols);
-    }
-    m.data = to;
-    m.transposed = false;
-  }
+  void low_rank(const std::string&, Matrix& m, int, int) { list.push_back(&m); }
+  void matrix(const std::string&, Matrix& m, int, int) { list.push_back(&m); }
 };
+
+// A matrix stored as [cols][rows], which a strided file may do even with the embedding, copied to
+// [rows][cols]. Plain types only. A file's bytes need not be aligned.
+void turn(Matrix& m, AlignedBuffer<std::byte>& copy) {
+  const size_t size = block_bytes(m.type), rows = m.rows, cols = m.cols;
+  copy = AlignedBuffer<std::byte>(m.bytes());
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < cols; ++c) {
+      std::memcpy(copy.data() + (r * cols + c) * size, m.data + (c * rows + r) * size, size);
+    }
+  }
+  m.data = copy.data();
+  m.transposed = false;
+}
+
+// Packed matrices begin on cache lines.
+size_t padded(size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
 
 }  // namespace
 
-CpuWeights::CpuWeights(const Weights& from, const Hyperparameters& h) : weights(from) {
-  visit_weights(weights, h, Untranspose{copies});
+CpuWeights::CpuWeights(const Weights& from, const Hyperparameters& h, ThreadPool& pool)
+    : weights(from) {
+  std::vector<Matrix*> matrices;
+  visit_weights(weights, h, MatricesOf{matrices});
+  std::erase(matrices, &weights.emb);
+  if (weights.emb.transposed) turn(weights.emb, emb);
+
+  size_t total = 0;
+  for (const Matrix* m : matrices) total += padded(packed_bytes(*m));
+  packed = HugeBlock(total);
+  std::byte* to = packed.data();
+  for (Matrix* m : matrices) {
+    pool.run([&](int worker) {
+      const Part part = part_of(m->rows, worker, pool.size(), kTileOutputs);
+      for (int o = int(part.begin); o < part.end; o += kTileOutputs) pack_tile(*m, o, to);
+    });
+    m->data = to;
+    m->transposed = false;
+    to += padded(packed_bytes(*m));
+  }
 }
 
 }  // namespace anser

@@ -1,21 +1,27 @@
 // Weights as the CPU's kernels read them.
 #pragma once
 
-#include <list>
+#include <cstddef>
 
 #include "base/aligned_buffer.h"
+#include "base/huge_block.h"
+#include "base/thread_pool.h"
 #include "model/weights.h"
 
 namespace anser {
 
-// The model's weights with every matrix stored as [outputs][inputs]. Matrices that are stored the
-// other way round (the low-rank ones of the original formats, a few percent of a model) are copied
-// into `copies`; all others stay in the mapped file.
+// The model's weights with every matrix but the embedding packed (cpu/packed.h): `data` of such a
+// Matrix points to its packed bytes, all in one block of huge pages. The embedding, of which a step
+// reads a line for each row, stays in the mapped file.
+//
+// Packing runs at the speed of memory on all threads of the pool, each packing what it will later
+// compute. The file's pages stay in the system's cache, which takes them back when it needs them.
 struct CpuWeights {
-  CpuWeights(const Weights& weights, const Hyperparameters& h);
+  CpuWeights(const Weights& weights, const Hyperparameters& h, ThreadPool& pool);
 
   Weights weights;
-  std::list<AlignedBuffer<std::byte>> copies;
+  HugeBlock packed;
+  AlignedBuffer<std::byte> emb;  // of files that store the embedding transposed
 };
 
 }  // namespace anser

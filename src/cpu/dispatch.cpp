@@ -22,6 +22,7 @@ std::vector<Candidate> candidates() {
   std::vector<Candidate> list;
 #if defined(__x86_64__)
   const CpuFeatures cpu = detect_cpu_features();
+  list.push_back({&kAvx512VnniKernels, cpu.avx512_vnni});
   list.push_back({&kAvx512Kernels, cpu.avx512_f_bw_dq_vl});
   list.push_back({&kAvx2Kernels, cpu.avx2_fma_f16c});
 #endif

@@ -6,11 +6,11 @@
 // They compute with vectors of 16 lanes whatever the register width, and sum in one fixed order:
 //   - a result depends neither on how many rows are computed together nor on the thread count, so
 //     prefill, token by token and batches agree bit for bit;
-//   - tables whose machine fuses multiply-add (avx2, avx512) agree with each other bit for bit.
+//   - tables whose machine fuses multiply-add (avx2, avx512, avx512vnni) agree with each other bit
+//     for bit.
 //
-// All float arrays may be unaligned and of any length >= 1 unless said otherwise. Rows of x that
-// start at multiples of 64 bytes are a good tenth to a quarter faster where tokens are many.
-// A matmul takes about 150 KiB of stack.
+// All float arrays may be unaligned and of any length >= 1 unless said otherwise. A matmul takes
+// about 200 KiB of stack.
 #pragma once
 
 #include <cstddef>
@@ -31,19 +31,31 @@ enum class Epilogue : uint8_t {
   decay,         // y  = exp(-exp(-1/2) sigmoid(z)), the RWKV-7 decay, in (0.545, 1)
 };
 
+// Rows of activations as quantised weights are multiplied with: every 32 inputs of a row have a
+// scale, x = d * q with |q| <= 127, and every 16 the sum of their q.
+struct QuantisedRows {
+  const void* q;        // [rows][inputs] of Kernels::activation_bytes each
+  const float* d;       // [rows][inputs / 32]
+  const int32_t* sums;  // [rows][inputs / 16]
+};
+
 // y[t][o] = epilogue(sum_i W[o][i] x[t][i] + bias[o]) for o in [begin, end) and t in [0, rows).
+//
+// Plain types sum products in fp32, 256 inputs at a time in their order, and add these sums up.
+// Quantised types multiply codes with quantised activations: 32 inputs (16 in Q6_K) are summed
+// exactly in integers, and the blocks in fp32 in their order. So neither the number of rows nor the
+// instruction set changes a bit; nor do zeros, whose weights are not read when rows are few.
 struct MatmulArgs {
-  const std::byte* weights;  // W[0][0]; rows are `row_bytes` apart, in the type of the table entry
-  int64_t row_bytes;
-  int cols;          // i; a multiple of the type's block (kernels need no other alignment)
-  int begin, end;    // o
-  const float* x;    // [rows][x_stride]
-  int64_t x_stride;  // in floats
-  float* y;          // [rows][y_stride], indexed by the absolute o
-  int64_t y_stride;
-  int rows;           // t
-  const float* bias;  // indexed by the absolute o; null: none
+  const std::byte* weights;  // packed, see packed.h, in the type of the table entry
+  int inputs, outputs;       // i, o
+  int begin, end;            // begin a multiple of 64; end too, or equal to outputs
+  const float* x;            // [rows][inputs]; of plain types
+  QuantisedRows quantised;   // of the others
+  float* y;                  // [rows][outputs]
+  int rows;                  // t
+  const float* bias;         // [outputs]; null: none
   Epilogue epilogue;
+  float density = 1;  // share of x that is not zero: a hint to look for zeros; changes no result
 };
 
 // The time mix of one head over a run of consecutive tokens of one sequence, from the projections
@@ -74,8 +86,17 @@ struct RecurArgs {
 struct Kernels {
   const char* name;
   bool fused_multiply_add;
+  int activation_bytes;  // of one q: what the machine's dot products take
 
   void (*matmul[kMatrixTypes])(const MatmulArgs&);
+
+  // A row of n activations, n a multiple of 32, for products with quantised weights: q[n], d[n /
+  // 32] and sums[n / 16]. d is the largest magnitude of a block / 127, q = x / d rounded to
+  // nearest.
+  void (*quantise)(const float* x, int n, void* q, float* d, int32_t* sums);
+
+  // How many of n numbers are zero.
+  int64_t (*count_zeros)(const float* x, int64_t n);
 
   // n elements to fp32, exactly. n is a multiple of the type's block.
   void (*widen[kMatrixTypes])(const std::byte* from, int64_t n, float* to);
@@ -98,7 +119,8 @@ struct Kernels {
 };
 
 extern const Kernels kBaselineKernels;
-extern const Kernels kAvx2Kernels;    // AVX2, FMA, F16C
-extern const Kernels kAvx512Kernels;  // AVX-512 F, BW, DQ, VL
+extern const Kernels kAvx2Kernels;        // AVX2, FMA, F16C
+extern const Kernels kAvx512Kernels;      // AVX-512 F, BW, DQ, VL
+extern const Kernels kAvx512VnniKernels;  // and VNNI
 
 }  // namespace anser

@@ -1,6 +1,8 @@
 // The matrix product of every table and type: against double precision, and bit for bit against
 // itself in all the ways that must not matter.
+#include "base/aligned_buffer.h"
 #include "cpu/kernels_support.h"
+#include "cpu/packed.h"
 
 namespace anser {
 namespace {
@@ -10,50 +12,113 @@ struct Problem {
   int cols, outputs, rows;
 };
 
+// A matrix in its file's layout, in the kernels', and as numbers.
+struct Weights {
+  std::vector<std::byte> file;
+  AlignedBuffer<std::byte> packed;
+  std::vector<float> values;  // [outputs][cols]
+};
+
+// Relative error of z with regard to the sum of its products' magnitudes. Plain types: 256 products
+// are summed one after the other, and then these sums; each addition multiplies by 1 + d, |d| <=
+// kUnit, and so does a product's own rounding where multiply-add is not fused. Quantised types:
+// codes are summed exactly; a block is scaled by a rounded product of two scales (each rounded
+// itself where it is a product: 3 factors), and is added like any other. The minimum is a term of
+// its own, hence twice the blocks.
+double sum_error(DType type, int cols) {
+  const int additions = block_elements(type) == 1 ? std::min(cols, 256) + (cols + 255) / 256 + 1
+                                                  : 4 * ((cols + 31) / 32) + 5;
+  return 1.01 * kUnit * additions;
+}
+
 class Matmul : public KernelsTest {
  protected:
   struct Data {
-    std::vector<std::byte> w;
+    Weights w;
     std::vector<float> x, y, bias;
   };
 
+  Weights random_weights(const Problem& p) {
+    Weights w;
+    w.file = weights(p.type, size_t(p.outputs) * p.cols);
+    w.values.resize(size_t(p.outputs) * p.cols);
+    dequantize_row(p.type, w.file.data(), int64_t(w.values.size()), w.values.data());
+    pack(p, w);
+    return w;
+  }
+
+  static void pack(const Problem& p, Weights& w) {
+    Matrix m;
+    m.data = w.file.data();
+    m.type = p.type;
+    m.rows = p.outputs;
+    m.cols = p.cols;
+    w.packed = AlignedBuffer<std::byte>(packed_bytes(m));
+    for (int o = 0; o < p.outputs; o += kTileOutputs) pack_tile(m, o, w.packed.data());
+  }
+
   Data random_data(const Problem& p) {
     // x of mixed sign and size; y is what stood in memory before.
-    return {weights(p.type, size_t(p.outputs) * p.cols), normals(size_t(p.rows) * p.cols),
+    return {random_weights(p), normals(size_t(p.rows) * p.cols),
             normals(size_t(p.rows) * p.outputs), normals(p.outputs)};
   }
 
-  static MatmulArgs args(const Problem& p, const Data& data, std::vector<float>& y,
-                         Epilogue epilogue) {
-    return {data.w.data(),    int64_t(dtype_bytes(p.type, p.cols)),
-            p.cols,           0,
-            p.outputs,        data.x.data(),
-            p.cols,           y.data(),
-            p.outputs,        p.rows,
-            data.bias.data(), epilogue};
-  }
+  // x as the kernels take it, and as the numbers that they then compute with.
+  struct Quantised {
+    Quantised(const Kernels& table, const Problem& p, const std::vector<float>& x)
+        : numbers(x), q(x.size() * table.activation_bytes), d(x.size() / 32), sums(x.size() / 16) {
+      if (block_elements(p.type) == 1) return;
+      table.quantise(x.data(), int(x.size()), q.data(), d.data(), sums.data());
+      for (size_t i = 0; i < x.size(); ++i) {
+        int16_t wide = 0;
+        std::memcpy(&wide, &q[i * table.activation_bytes], table.activation_bytes);
+        numbers[i] = float(double(d[i / 32]) * (table.activation_bytes == 1 ? int8_t(wide) : wide));
+      }
+    }
+    QuantisedRows rows() const { return {q.data(), d.data(), sums.data()}; }
 
-  std::vector<float> multiply(const Kernels& table, const Problem& p, const Data& data,
-                              Epilogue epilogue) {
+    std::vector<float> numbers;
+    std::vector<std::byte> q;
+    std::vector<float> d;
+    std::vector<int32_t> sums;
+  };
+
+  static std::vector<float> multiply(const Kernels& table, const Problem& p, const Data& data,
+                                     Epilogue epilogue, int begin = 0, int end = -1,
+                                     float density = 1, bool bias = true) {
+    const Quantised x(table, p, data.x);
     std::vector<float> y = data.y;
-    table.matmul[int(p.type)](args(p, data, y, epilogue));
+    table.matmul[int(p.type)]({.weights = data.w.packed.data(),
+                               .inputs = p.cols,
+                               .outputs = p.outputs,
+                               .begin = begin,
+                               .end = end < 0 ? p.outputs : end,
+                               .x = data.x.data(),
+                               .quantised = x.rows(),
+                               .y = y.data(),
+                               .rows = p.rows,
+                               .bias = bias ? data.bias.data() : nullptr,
+                               .epilogue = epilogue,
+                               .density = density});
     return y;
   }
 
   void expect_close(const Problem& p, const Data& data, Epilogue epilogue, bool bias,
                     const std::vector<float>& y) {
-    std::vector<float> w(data.w.size() / block_bytes(p.type) * block_elements(p.type));
-    dequantize_row(p.type, data.w.data(), int64_t(w.size()), w.data());
+    const std::vector<float> x = Quantised(kernels(), p, data.x).numbers;
     for (int t = 0; t < p.rows; ++t) {
       for (int o = 0; o < p.outputs; ++o) {
         double z = bias ? data.bias[o] : 0, magnitude = std::abs(z);
         for (int i = 0; i < p.cols; ++i) {
-          const double term = double(w[size_t(o) * p.cols + i]) * data.x[size_t(t) * p.cols + i];
+          const double term =
+              double(data.w.values[size_t(o) * p.cols + i]) * x[size_t(t) * p.cols + i];
           z += term;
           magnitude += std::abs(term);
         }
+        // A block with a minimum is the difference of two sums that may each be larger.
+        if (block_elements(p.type) > 1) magnitude += spread(p, data, x, t, o);
         // The bias is one more addition.
-        const double error = (dot_error(p.cols) + kUnit) * magnitude;
+        const double error = (sum_error(p.type, p.cols) + kUnit) * magnitude;
         const size_t at = size_t(t) * p.outputs + o;
         const double expected = epilogue_reference(epilogue, z, data.y[at]);
         // An epilogue carries the error of z on by its slope and adds its own, see functions_test.
@@ -83,6 +148,22 @@ class Matmul : public KernelsTest {
       }
     }
   }
+
+  // Sum over the blocks of |sum of x| times the spread of the block's weights: a bound of what its
+  // minimum adds, which the products of the codes then take away again.
+  static double spread(const Problem& p, const Data& data, const std::vector<float>& x, int t,
+                       int o) {
+    double total = 0;
+    for (int i = 0; i < p.cols; i += 32) {
+      double most = 0, sum = 0;
+      for (int k = i; k < i + 32; ++k) {
+        most = std::max(most, std::abs(double(data.w.values[size_t(o) * p.cols + k])));
+        sum += std::abs(x[size_t(t) * p.cols + k]);
+      }
+      total += 2 * most * sum;
+    }
+    return total;
+  }
 };
 
 std::vector<int> columns(DType type) {
@@ -100,7 +181,7 @@ TEST_P(Matmul, IsTheProduct) {
   for (int type = 0; type < kMatrixTypes; ++type) {
     for (const int cols : columns(DType(type))) {
       for (const int rows : {1, 3, 7, 17}) {
-        const Problem p = {DType(type), cols, uniform_int(1, 40), rows};
+        const Problem p = {DType(type), cols, uniform_int(1, 150), rows};
         const Data data = random_data(p);
         ASSERT_NO_FATAL_FAILURE(expect_close(p, data, Epilogue::store, true,
                                              multiply(kernels(), p, data, Epilogue::store)));
@@ -113,14 +194,12 @@ TEST_P(Matmul, EveryEpilogueWithAndWithoutBias) {
   for (const int rows : {1, 2, 5, 16}) {
     for (const Epilogue epilogue : kEpilogues) {
       for (const bool bias : {false, true}) {
-        const Problem p = {DType::f16, 65, 23, rows};
+        const Problem p = {DType::f16, 65, 83, rows};
         Data data = random_data(p);
         for (float& x : data.x) x /= 4;  // sums of a few units, where the functions bend
-        std::vector<float> y = data.y;
-        MatmulArgs a = args(p, data, y, epilogue);
-        if (!bias) a.bias = nullptr;
-        kernels().matmul[int(p.type)](a);
-        ASSERT_NO_FATAL_FAILURE(expect_close(p, data, epilogue, bias, y)) << int(epilogue);
+        ASSERT_NO_FATAL_FAILURE(expect_close(
+            p, data, epilogue, bias, multiply(kernels(), p, data, epilogue, 0, -1, 1, bias)))
+            << int(epilogue);
       }
     }
   }
@@ -130,67 +209,130 @@ TEST_P(Matmul, EveryEpilogueWithAndWithoutBias) {
 TEST_P(Matmul, BitsDoNotDependOnTheNumberOfRows) {
   for (int type = 0; type < kMatrixTypes; ++type) {
     const int cols = block_elements(DType(type)) == 1 ? 1063 : 1280;
-    const int most = 150;  // more than two of the kernels' blocks of tokens
+    const int most = 299;  // more than the kernels' block of tokens
     const Problem all = {DType(type), cols, 21, most};
     const Data data = random_data(all);
     const std::vector<float> y = multiply(kernels(), all, data, Epilogue::add);
-    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 33, 64, 65, 149}) {
+    for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 33, 256, 257, 299}) {
       // From the end, so that a token's place in its block differs too.
       const int skipped = most - rows;
-      Data some = data;
-      some.x.erase(some.x.begin(), some.x.begin() + size_t(skipped) * cols);
-      some.y.erase(some.y.begin(), some.y.begin() + size_t(skipped) * all.outputs);
       Problem p = all;
       p.rows = rows;
+      Data some;
+      some.w.file = data.w.file;
+      pack(p, some.w);
+      some.bias = data.bias;
+      some.x = {data.x.begin() + size_t(skipped) * cols, data.x.end()};
+      some.y = {data.y.begin() + size_t(skipped) * all.outputs, data.y.end()};
       const std::vector<float> expected(y.begin() + size_t(skipped) * all.outputs, y.end());
-      ASSERT_TRUE(same_bits(multiply(kernels(), p, some, Epilogue::add), expected))
-          << dtype_name(p.type) << " rows " << rows;
+      for (const float density : {1.0f, 0.1f}) {
+        ASSERT_TRUE(
+            same_bits(multiply(kernels(), p, some, Epilogue::add, 0, -1, density), expected))
+            << dtype_name(p.type) << " rows " << rows << " density " << density;
+      }
+    }
+  }
+}
+
+// Nor on whether zeros are looked for, and skipped.
+TEST_P(Matmul, SkippingZerosChangesNoBit) {
+  for (int type = 0; type < kMatrixTypes; ++type) {
+    for (const int rows : {1, 2, 3, 8, 20}) {
+      for (const double share : {0.5, 0.9, 1.0}) {
+        const Problem p = {DType(type), 1024, 100, rows};
+        Data data = random_data(p);
+        const std::vector<float> draw = uniforms(data.x.size(), 0, 1);
+        for (size_t i = 0; i < data.x.size(); ++i) {
+          if (draw[i] < share) data.x[i] = 0;
+        }
+        ASSERT_TRUE(same_bits(multiply(kernels(), p, data, Epilogue::add, 0, -1, 0.1f),
+                              multiply(kernels(), p, data, Epilogue::add, 0, -1, 1)))
+            << dtype_name(p.type) << " rows " << rows << " zeros " << share;
+      }
     }
   }
 }
 
 // Nor on how the outputs are divided among threads; and nothing outside a range may be written.
 TEST_P(Matmul, BitsDoNotDependOnTheRange) {
+  constexpr int kOutputs = 333;  // a whole panel, a tile and a bit
   for (int type = 0; type < kMatrixTypes; ++type) {
     for (const int rows : {1, 2, 7, 20}) {
-      const Problem p = {DType(type), 256, 45, rows};
+      const Problem p = {DType(type), 256, kOutputs, rows};
       const Data data = random_data(p);
       const std::vector<float> whole = multiply(kernels(), p, data, Epilogue::tanh);
       for (const auto& [begin, end] :
-           {std::pair{0, 1}, {44, 45}, {3, 20}, {5, 5}, {16, 45}, {1, 18}, {0, 45}}) {
-        std::vector<float> y = data.y, expected = data.y;
-        MatmulArgs a = args(p, data, y, Epilogue::tanh);
-        a.begin = begin;
-        a.end = end;
-        kernels().matmul[type](a);
+           {std::pair{0, 64}, {64, 64}, {64, 333}, {192, 320}, {256, 333}, {320, 333}}) {
+        std::vector<float> expected = data.y;
         for (int t = 0; t < rows; ++t) {
-          for (int o = begin; o < end; ++o) expected[t * 45 + o] = whole[t * 45 + o];
+          for (int o = begin; o < end; ++o) {
+            expected[t * kOutputs + o] = whole[t * kOutputs + o];
+          }
         }
-        ASSERT_TRUE(same_bits(y, expected)) << dtype_name(p.type) << " " << begin << " " << end;
+        ASSERT_TRUE(same_bits(multiply(kernels(), p, data, Epilogue::tanh, begin, end), expected))
+            << dtype_name(p.type) << " " << begin << " " << end;
       }
     }
   }
 }
 
-// A matrix of any type gives the bits of the same numbers in fp32.
-TEST_P(Matmul, BitsAreThoseOfTheDequantizedMatrix) {
-  for (int type = 0; type < kMatrixTypes; ++type) {
-    for (const int rows : {1, 2, 5, 12, 40}) {
-      for (const int cols : {256, 1280}) {
-        const Problem p = {DType(type), cols, 19, rows};
-        const Data data = random_data(p);
-        Problem plain = p;
-        plain.type = DType::f32;
-        Data widened = data;
-        widened.w.resize(size_t(p.outputs) * cols * 4);
-        dequantize_row(p.type, data.w.data(), int64_t(p.outputs) * cols,
-                       reinterpret_cast<float*>(widened.w.data()));
-        ASSERT_TRUE(same_bits(multiply(kernels(), p, data, Epilogue::store),
-                              multiply(kernels(), plain, widened, Epilogue::store)))
-            << dtype_name(p.type) << " rows " << rows;
+// Half-precision weights give the bits of the same numbers in fp32, whichever way they are stored.
+TEST_P(Matmul, PlainTypesDifferInNothingButTheirNumbers) {
+  for (const DType type : {DType::f16, DType::bf16}) {
+    for (const int rows : {1, 2, 5, 40}) {
+      const Problem p = {type, 300, 70, rows};
+      const Data data = random_data(p);
+      const std::vector<float> expected = multiply(kernels(), p, data, Epilogue::store);
+
+      Problem plain = p;
+      plain.type = DType::f32;
+      Data wide;
+      wide.x = data.x;
+      wide.y = data.y;
+      wide.bias = data.bias;
+      wide.w.file.resize(data.w.values.size() * sizeof(float));
+      std::memcpy(wide.w.file.data(), data.w.values.data(), wide.w.file.size());
+      pack(plain, wide.w);
+      EXPECT_TRUE(same_bits(multiply(kernels(), plain, wide, Epilogue::store), expected));
+
+      // Stored by inputs, as the low-rank matrices of the original files are.
+      Matrix m;
+      std::vector<float> turned(data.w.values.size());
+      for (int o = 0; o < p.outputs; ++o) {
+        for (int i = 0; i < p.cols; ++i) {
+          turned[size_t(i) * p.outputs + o] = data.w.values[size_t(o) * p.cols + i];
+        }
       }
+      m.data = reinterpret_cast<const std::byte*>(turned.data());
+      m.rows = p.outputs;
+      m.cols = p.cols;
+      m.transposed = true;
+      for (int o = 0; o < p.outputs; o += kTileOutputs) pack_tile(m, o, wide.w.packed.data());
+      EXPECT_TRUE(same_bits(multiply(kernels(), plain, wide, Epilogue::store), expected));
     }
   }
+}
+
+// q is x / d to the nearest integer, and sums are theirs.
+TEST_P(Matmul, ActivationsAreQuantisedToTheNearest) {
+  std::vector<float> x = normals(320);
+  std::fill_n(x.begin() + 64, 32, 0.0f);
+  const Quantised quantised(kernels(), {DType::q8_0, 320, 1, 1}, x);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double d = quantised.d[i / 32];
+    // Half a step, and the rounding of d, of its inverse and of the product.
+    EXPECT_LE(std::abs(x[i] - quantised.numbers[i]), d * (0.5 + 127 * 4 * kUnit)) << i;
+  }
+  for (size_t i = 0; i < x.size(); i += 16) {
+    double sum = 0;
+    for (size_t k = i; k < i + 16; ++k) sum += double(quantised.numbers[k]);
+    const double d = quantised.d[i / 32];
+    EXPECT_EQ(quantised.sums[i / 16], d > 0 ? std::lround(sum / d) : 0) << i;
+  }
+  x[5] = NAN;
+  EXPECT_TRUE(std::isnan(Quantised(kernels(), {DType::q8_0, 320, 1, 1}, x).d[0]));
+  x[5] = INFINITY;
+  EXPECT_FALSE(std::isfinite(Quantised(kernels(), {DType::q8_0, 320, 1, 1}, x).d[0]));
 }
 
 // Tables that fuse multiply-add agree.
@@ -213,35 +355,32 @@ TEST_P(Matmul, BitsAreThoseOfTheOtherFusedTables) {
   }
 }
 
-// Rows farther apart than they are long, arrays that end where memory ends, weights at an odd
-// address: nothing beyond the elements is read or written.
-TEST_P(Matmul, StridesAndEdges) {
+// Arrays that end where memory ends: nothing beyond the elements is read or written.
+TEST_P(Matmul, NothingBeyondTheArraysIsTouched) {
   for (int type = 0; type < kMatrixTypes; ++type) {
     for (const int rows : {1, 2, 7}) {
       for (const int cols : {int(block_elements(DType(type))) * 3, 256, 768}) {
-        const Problem p = {DType(type), cols, 18, rows};
+        const Problem p = {DType(type), cols, 82, rows};
         const Data data = random_data(p);
-        const std::vector<float> expected = multiply(kernels(), p, data, Epilogue::add);
-
-        const int x_stride = cols + 3, y_stride = p.outputs + 5;
-        const int64_t row_bytes = int64_t(dtype_bytes(p.type, cols));
-        const int64_t far = row_bytes + 7;
-        std::vector<std::byte> w(far * (p.outputs - 1) + row_bytes);
-        for (int o = 0; o < p.outputs; ++o) {
-          std::memcpy(&w[o * far], &data.w[o * row_bytes], row_bytes);
-        }
-        std::vector<float> x(x_stride * (rows - 1) + cols, NAN);
-        std::vector<float> y(y_stride * (rows - 1) + p.outputs, 7.0f), y_expected = y;
-        for (int t = 0; t < rows; ++t) {
-          std::copy_n(&data.x[t * cols], cols, &x[t * x_stride]);
-          std::copy_n(&data.y[t * p.outputs], p.outputs, &y[t * y_stride]);
-          std::copy_n(&expected[t * p.outputs], p.outputs, &y_expected[t * y_stride]);
-        }
-        const Guarded<std::byte> gw(w);
-        const Guarded<float> gx(x), gy(y), bias(data.bias);
-        kernels().matmul[type]({gw.data(), far, cols, 0, p.outputs, gx.data(), x_stride, gy.data(),
-                                y_stride, rows, bias.data(), Epilogue::add});
-        ASSERT_TRUE(same_bits(gy.copy(), y_expected)) << dtype_name(p.type) << " rows " << rows;
+        const Quantised quantised(kernels(), p, data.x);
+        const Guarded<std::byte> w(std::vector<std::byte>(
+            data.w.packed.data(), data.w.packed.data() + data.w.packed.size()));
+        const Guarded<float> x(data.x), y(data.y), bias(data.bias), d(quantised.d);
+        const Guarded<std::byte> q(quantised.q);
+        const Guarded<int32_t> sums(quantised.sums);
+        kernels().matmul[type]({.weights = w.data(),
+                                .inputs = cols,
+                                .outputs = p.outputs,
+                                .begin = 0,
+                                .end = p.outputs,
+                                .x = x.data(),
+                                .quantised = {q.data(), d.data(), sums.data()},
+                                .y = y.data(),
+                                .rows = rows,
+                                .bias = bias.data(),
+                                .epilogue = Epilogue::add});
+        ASSERT_TRUE(same_bits(y.copy(), multiply(kernels(), p, data, Epilogue::add)))
+            << dtype_name(p.type) << " rows " << rows;
       }
     }
   }

@@ -29,13 +29,13 @@ class OpenFormats : public testing::Test {
     return reference::run(m, state, random_tokens(kTokens, model.shape.vocab));
   }
 
-  void expect_reference(const std::string& path, const RandomModel& model,
-                        double group_eps = 64e-5) {
+  void expect_reference(const std::string& path, const RandomModel& model, double group_eps = 64e-5,
+                        double (*tolerance)(const Shape&, double) = float_tolerance) {
     SCOPED_TRACE(path);
     const auto want = expected(model, group_eps);
     const auto got = all_logits(path, random_tokens(kTokens, model.shape.vocab));
     for (int t = 0; t < kTokens; ++t) {
-      expect_close(got[t], want[t], float_tolerance(model.shape, largest(want[t])),
+      expect_close(got[t], want[t], tolerance(model.shape, largest(want[t])),
                    "token " + std::to_string(t));
     }
   }
@@ -84,7 +84,7 @@ TEST_F(OpenFormats, QuantisedTypesGiveTheReferencesNumbersOnTheStoredWeights) {
                           Ggml::q5_k, Ggml::q6_k}) {
     const std::string path = dir_ / (std::string(ggml_name(type)) + ".gguf");
     const RandomModel stored = write_gguf(path, model, {.type = type});
-    expect_reference(path, stored);
+    expect_reference(path, stored, 64e-5, quantised_tolerance);
     EXPECT_EQ(Model::open(path).type(), ggml_name(type));
     // Not so far from the model that it was made of: 4 bits keep a distribution recognisable.
     EXPECT_LT(kl_divergence(expected(model).back(), expected(stored).back()), 0.3) << path;
@@ -95,7 +95,7 @@ TEST_F(OpenFormats, QuantisedTypesGiveTheReferencesNumbersOnTheStoredWeights) {
   const std::string path = dir_ / "low-rank-q8_0.gguf";
   const RandomModel stored =
       write_gguf(path, random_model(blocks), {.type = Ggml::q8_0, .low_rank = Ggml::q8_0});
-  expect_reference(path, stored);
+  expect_reference(path, stored, 64e-5, quantised_tolerance);
 }
 
 TEST_F(OpenFormats, SizesComeFromShapes) {

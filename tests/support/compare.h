@@ -15,16 +15,25 @@ namespace support {
 
 // What fp32 may differ from double precision by, in logits whose largest is `largest`.
 //
-// One output of a matrix product passes n / 16 additions of one lane and 5 more, each rounding by
-// at most u = 2^-24 of the sum. Such errors are independent and add up like a random walk, to
-// u sqrt(n / 16 + 5) relative to the sum's magnitude. A layer has 5 products in series, the head
-// one; norms in between keep relative errors what they are. The factor 2 is for tails: the largest
-// of some thousand outputs is at four standard deviations, but rounding is on average half of its
-// bound. (The kernels stay below a quarter of this: it is not there to hide anything.)
+// One output of a matrix product passes 256 additions, and one more for every 256 inputs, each
+// rounding by at most u = 2^-24 of the sum. Such errors are independent and add up like a random
+// walk, to u sqrt(256 + n / 256) relative to the sum's magnitude. A layer has 5 products in series,
+// the head one; norms in between keep relative errors what they are. The factor 2 is for tails: the
+// largest of some thousand outputs is at four standard deviations, but rounding is on average half
+// of its bound. (The kernels stay below a quarter of this: it is not there to hide anything.)
 inline double float_tolerance(const Shape& shape, double largest) {
   const double longest = std::max(shape.width, shape.ffn);
-  const double product = 0x1p-24 * std::sqrt(longest / 16 + 5);
+  const double product = 0x1p-24 * std::sqrt(std::min(longest, 256.0) + longest / 256);
   return 2 * std::sqrt(5.0 * shape.layers + 1) * product * largest;
+}
+
+// The same for models of quantised types, whose activations are rounded to 8 bits, 32 at a time.
+// The largest of 32 normal numbers is about 2.5 deviations, so a step is 2.5 / 127 of one and its
+// error that over sqrt(12), in each product; errors of different inputs are independent, and so are
+// those of products in series. The largest of a row of logits is three to four of their deviations,
+// which covers the tail.
+inline double quantised_tolerance(const Shape& shape, double largest) {
+  return std::sqrt(5.0 * shape.layers + 1) * 2.5 / 127 / std::sqrt(12.0) * largest;
 }
 
 struct Difference {

@@ -7,6 +7,7 @@ namespace {
 
 #include "cpu/isa/simd_baseline.h"
 
+#define ANSER_INTEGERS "cpu/isa/integers_plain.h"
 #include "cpu/isa/table-inl.h"
 
 constexpr Kernels kTable = make_table("baseline", false);

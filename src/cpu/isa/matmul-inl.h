@@ -1,232 +1,443 @@
-// y[t][o] = epilogue(sum_i W[o][i] x[t][i] + bias[o]).
+// y[t][o] = epilogue(sum_i W[o][i] x[t][i] + bias[o]) over packed weights, see cpu/packed.h.
 //
-// Every (o, t) has one accumulator of 16 lanes, which takes i in steps of 16 from 0 to cols and is
-// reduced at the end. Tiles of output rows x tokens only decide which accumulators share loads, and
-// chunks of cols park accumulators in memory, so neither changes a bit of any result.
+// Two ways through a matrix, with the same operations on every y in the same order:
 //
-// Few tokens: W goes by once and the work is to read it. fp32, f16 and bf16 feed the tile straight
-// from memory; blocks are widened piece by piece into the L1 cache.
-// Many tokens: a panel of 16 rows of W is widened to fp32 once per kTokens tokens and used from the
-// cache by all of them.
+//   stream_*   few rows: W goes by once, block after block, and the work is to read it. A block of
+//              a panel is 8 to 16 KiB in one piece; while one is used from the level 1 cache, the
+//              next one is asked for. Inputs that are zero are left out.
+//   block_*    many rows: 256 inputs of a tile are unpacked once into a level 1 cache and used by
+//              all rows in register tiles.
+//
+// Which of the two is taken: matmul() at the end.
 
-// Output rows that are finished together: one vector of y per token.
-constexpr int kPanel = kLanes;
-// 64 tokens of x in chunks of 1024 are 256 KiB, and their parked accumulators 64 KiB: both stay in
-// a level 2 cache, and widening a weight costs a few instructions against 64 multiply-adds.
-constexpr int kTokens = 64;
-// Columns that are widened together. A panel of them takes 64 KiB. With few tokens a widened weight
-// is used once and should still be in a level 1 cache then: kFewRows rows take 16 KiB.
-constexpr int kChunk = 1024;
-constexpr int kFewRows = 4;
-// One cache line more, lest the rows of a chunk fall into the same sets of a level 1 cache.
-constexpr int kWidenedStride = kChunk + kLanes;
+// Rows whose sums are kept at a time: 64 KiB. Their activations, 256 at a time, take 256 KiB, so
+// that both stay in a level 2 cache, and unpacking a weight is little against 256 multiply-adds.
+constexpr int kRowsAtOnce = 256;
 
-// Asks for memory that will be read soon; any address may be named. The rows of a small matrix are
-// too short for the hardware to see a stream in each, so the next ones are asked for while these
-// are used: f16 rows of 768 then come at 14 GB/s of the 16 that one core gets, without at 9.5.
-ANSER_INLINE void prefetch(const void* from, int64_t bytes_ahead) {
-  __builtin_prefetch(reinterpret_cast<const void*>(uintptr_t(from) + uintptr_t(bytes_ahead)), 0, 2);
+// Rows up to which streaming was the faster way, and the most that have room for it.
+constexpr float kStreamPlainRows = 4, kStreamQuantisedRows = 2;
+constexpr int kFewRows = 8;
+
+constexpr int kPrefetchLocality = 2;  // into the level 2 cache and up
+
+// Asks for memory that will be read soon; any address may be named.
+ANSER_INLINE void prefetch(const std::byte* from, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, kPrefetchLocality);
 }
 
-struct Tile {
-  const std::byte* w[4];  // rows
-  int64_t ahead;          // bytes from a row to the one to be prefetched meanwhile, or 0
-  const float* x;
-  int64_t x_stride;
-  int cols;
-  bool first, last;  // chunk of the row: accumulators start at zero, are reduced to z
-  float* parked;     // accumulators between chunks: [tokens][kPanel][kLanes], of the first row
-  float* z;          // [tokens][kPanel], of the first row
-};
-
-template <class Element, int kRows, int kCount>
-void multiply_tile(const Tile& tile) {
-  Vec sums[kCount][kRows];
-  ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-    ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
-      sums[t][r] = tile.first ? broadcast(0.0f) : load(tile.parked + (t * kPanel + r) * kLanes);
-    }
-  }
-
-  const Element* w[kRows];
-  ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
-    w[r] = reinterpret_cast<const Element*>(tile.w[r]);
-  }
-  const float* x = tile.x;
-  const int64_t x_stride = tile.x_stride;
-  const int cols = tile.cols;
-  const int64_t ahead = tile.ahead;
-  int i = 0;
-  for (; i + kLanes <= cols; i += kLanes) {
-    if (ahead != 0) {
-      ANSER_UNROLL for (int r = 0; r < kRows; ++r) prefetch(w[r] + i, ahead);
-    }
-    // By registers rather than by vectors, so that few are live besides the sums.
-    ANSER_UNROLL for (int p = 0; p < kParts; ++p) {
-      const int at = i + p * kPartLanes;
-      Part row[kRows];
-      ANSER_UNROLL for (int r = 0; r < kRows; ++r) row[r] = load_part(w[r] + at);
-      ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-        const Part column = load_part(x + t * x_stride + at);
-        ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
-          sums[t][r].p[p] = fma_part(row[r], column, sums[t][r].p[p]);
-        }
-      }
-    }
-  }
-  if (i < cols) {
-    const int rest = cols - i;
-    ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
-      const Vec row = load_partial(w[r] + i, rest);
-      ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-        sums[t][r] = fma(row, load_partial(x + t * x_stride + i, rest), sums[t][r]);
-      }
-    }
-  }
-
-  ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-    if (!tile.last) {
-      ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
-        store(tile.parked + (t * kPanel + r) * kLanes, sums[t][r]);
-      }
-    } else if constexpr (kRows == 4) {
-      reduce_add4(sums[t][0], sums[t][1], sums[t][2], sums[t][3], tile.z + t * kPanel);
-    } else {
-      ANSER_UNROLL for (int r = 0; r < kRows; ++r) {
-        tile.z[t * kPanel + r] = reduce_add(sums[t][r]);
-      }
-    }
-  }
+// Looking costs about as much as a few inputs of a block.
+ANSER_INLINE bool looks_for_zeros(const MatmulArgs& m) {
+  return m.density < 0.75f;
 }
 
-template <class Element>
-ANSER_INLINE void multiply_tile(const Tile& tile, int tokens) {
-  static_assert(kTileTokens <= 6);
-  constexpr int kMost = kTileTokens;
-  switch (tokens) {
-    case 1:
-      return multiply_tile<Element, tile_rows(1), 1>(tile);
-    case 2:
-      if constexpr (kMost >= 2) return multiply_tile<Element, tile_rows(2), 2>(tile);
-      return;
-    case 3:
-      if constexpr (kMost >= 3) return multiply_tile<Element, tile_rows(3), 3>(tile);
-      return;
-    case 4:
-      if constexpr (kMost >= 4) return multiply_tile<Element, tile_rows(4), 4>(tile);
-      return;
-    case 5:
-      if constexpr (kMost >= 5) return multiply_tile<Element, tile_rows(5), 5>(tile);
-      return;
-    default:
-      if constexpr (kMost >= 6) return multiply_tile<Element, tile_rows(6), 6>(tile);
-  }
-}
-
-struct Scratch {
-  alignas(64) float parked[kTokens * kPanel * kLanes];
-  alignas(64) float widened[kPanel * kWidenedStride];
-};
-
-// Rows of W as they are to be multiplied: `rows` of them, at w[r] for the columns of this chunk.
-struct Chunk {
-  const std::byte* w[kPanel];
-  int rows;
-  int begin, end;     // columns
-  int64_t row_bytes;  // between rows in memory where they come straight from there, else 0
-};
-
-template <class Element>
-void multiply_chunk(const MatmulArgs& m, const Chunk& chunk, int t0, int tokens, float* parked,
-                    float* z) {
-  Tile tile;
-  tile.cols = chunk.end - chunk.begin;
-  tile.x_stride = m.x_stride;
-  tile.first = chunk.begin == 0;
-  tile.last = chunk.end == m.cols;
-  // The fewest tiles, of sizes as equal as can be: 7 tokens are better off as 4 + 3 than as 6 + 1.
-  const int tiles = (tokens + kTileTokens - 1) / kTileTokens;
-  for (int i = 0; i < tiles; ++i) {
-    const int t = tokens * i / tiles, count = tokens * (i + 1) / tiles - t;
-    const int rows = tile_rows(count);
-    tile.ahead = rows * chunk.row_bytes;
-    tile.x = m.x + (t0 + t) * m.x_stride + chunk.begin;
-    for (int r = 0; r < chunk.rows; r += rows) {
-      // Rows beyond the last one are the last one again; nobody reads their z.
-      for (int k = 0; k < rows; ++k) tile.w[k] = chunk.w[min(r + k, chunk.rows - 1)];
-      tile.parked = parked + (t * kPanel + r) * kLanes;
-      tile.z = z + t * kPanel + r;
-      multiply_tile<Element>(tile, count);
-    }
-  }
-}
-
-// bias, epilogue and store of z [tokens][kPanel], outputs o to o + count.
-ANSER_INLINE void finish(const MatmulArgs& m, int o, int count, int t0, int tokens,
-                         const float* z) {
+// bias, epilogue and store of z [rows][kTile], outputs o to o + 64 or the last.
+ANSER_INLINE void finish(const MatmulArgs& m, int o, int t0, int rows, const float* z) {
   const bool adds = m.epilogue == Epilogue::add;
-  const Vec bias = m.bias != nullptr ? load_first(m.bias + o, count) : broadcast(0.0f);
-  for (int t = 0; t < tokens; ++t) {
-    float* y = m.y + (t0 + t) * m.y_stride + o;
-    const Vec old = adds ? load_first(y, count) : broadcast(0.0f);
-    store_first(y, count, apply_epilogue(m.epilogue, load(z + t * kPanel) + bias, old));
+  for (int at = 0; at < kTile && o + at < m.outputs; at += kLanes) {
+    const int count = m.outputs - o - at;
+    const Vec bias = m.bias != nullptr ? load_first(m.bias + o + at, count) : broadcast(0.0f);
+    for (int t = 0; t < rows; ++t) {
+      float* y = m.y + int64_t{t0 + t} * m.outputs + o + at;
+      const Vec old = adds ? load_first(y, count) : broadcast(0.0f);
+      store_first(y, count, apply_epilogue(m.epilogue, load(z + t * kTile + at) + bias, old));
+    }
   }
 }
 
-// z [tokens][kPanel] of outputs o to o + rows.
-template <class W>
-ANSER_INLINE void multiply_rows(const MatmulArgs& m, int o, int rows, int t0, int tokens,
-                                Scratch& scratch, float* z) {
-  constexpr bool kPlain = W::kBlock == 1;
-  // Widened at a time, between prefetches: a multiple of all blocks.
-  constexpr int kPiece = 256, kPieceBytes = kPiece / W::kBlock * W::kBytes;
-  const std::byte* weights = m.weights + o * m.row_bytes;
-  Chunk chunk;
-  chunk.rows = rows;
-  chunk.row_bytes = 0;
-  if constexpr (kPlain) {
-    if (tokens <= kTileTokens) {
-      for (int r = 0; r < rows; ++r) chunk.w[r] = weights + r * m.row_bytes;
-      chunk.row_bytes = m.row_bytes;
-      chunk.begin = 0;
-      chunk.end = m.cols;
-      return multiply_chunk<typename W::Element>(m, chunk, t0, tokens, scratch.parked, z);
+ANSER_INLINE void clear(float* z, int n) {
+  for (int i = 0; i < n; i += kLanes) store(z + i, broadcast(0.0f));
+}
+
+// ---- Plain types ----
+
+// 64 outputs of one row: z += x[i] * w[i] over some inputs of a block. w: the block's first row of
+// weights, `stride` elements apart.
+template <class Element>
+ANSER_INLINE void add_inputs(const Element* w, int64_t stride, const Inputs& inputs, const float* x,
+                             float* z) {
+  constexpr int kVecs = kTile / kLanes;
+  Vec sums[kVecs];
+  ANSER_UNROLL for (int v = 0; v < kVecs; ++v) sums[v] = load(z + v * kLanes);
+  for (int i = 0; i < inputs.count; ++i) {
+    const int k = inputs.index[i];
+    const Part column = broadcast_part(x[k]);
+    const Element* row = w + k * stride;
+    ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
+      ANSER_UNROLL for (int p = 0; p < kParts; ++p) {
+        sums[v].p[p] = fma_part(load_part(row + v * kLanes + p * kPartLanes), column, sums[v].p[p]);
+      }
     }
   }
-  for (chunk.begin = 0; chunk.begin < m.cols; chunk.begin = chunk.end) {
-    chunk.end = min(chunk.begin + kChunk, m.cols);
-    const int n = chunk.end - chunk.begin;
-    for (int r = 0; r < rows; ++r) {
-      const std::byte* row =
-          weights + r * m.row_bytes + int64_t{chunk.begin / W::kBlock} * W::kBytes;
-      if constexpr (kPlain && W::kBytes == 4) {
-        chunk.w[r] = row;
-      } else {
-        float* to = scratch.widened + r * kWidenedStride;
-        chunk.w[r] = reinterpret_cast<const std::byte*>(to);
-        for (int i = 0; i < n; i += kPiece, row += kPieceBytes, to += kPiece) {
-          for (int b = 0; b < kPieceBytes; b += 64) prefetch(row + b, rows * m.row_bytes);
-          widen<W>(row, min(kPiece, n - i), to);
+  ANSER_UNROLL for (int v = 0; v < kVecs; ++v) store(z + v * kLanes, sums[v]);
+}
+
+template <class W>
+void stream_plain(const MatmulArgs& m) {
+  typedef typename W::Element Element;
+  alignas(64) float total[kFewRows][kPanel], sums[kFewRows][kPanel];
+  const bool looks = looks_for_zeros(m);
+  for (int o0 = m.begin; o0 < m.end; o0 = o0 / kPanel * kPanel + kPanel) {
+    const int o1 = min(o0 / kPanel * kPanel + kPanel, m.end);
+    const auto first = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o0);
+    clear(total[0], kFewRows * kPanel);
+    clear(sums[0], kFewRows * kPanel);
+    for (int i = 0, b = 0; i < m.inputs; i += kBlockInputs, ++b) {
+      const int n = min(kBlockInputs, m.inputs - i);
+      const bool more = i + kBlockInputs < m.inputs;
+      for (int t = 0; t < m.rows; ++t) {
+        const float* x = m.x + int64_t{t} * m.inputs + i;
+        Inputs inputs, next;
+        if (looks) {
+          list_inputs(not_zero(x, n), inputs);
+          const int following = min(kBlockInputs, m.inputs - i - n);
+          list_inputs(more ? not_zero(x + n, following) : 0, next);
+        } else {
+          inputs = n == kBlockInputs ? kAllInputs : all_inputs(0, n);
+          next = more && t == 0 ? kAllInputs : kNoInputs;
+        }
+        for (int o = o0; o < o1; o += kTile) {
+          auto tile = first;
+          tile.at += o - o0;
+          add_inputs(reinterpret_cast<const Element*>(tile.codes(b)), tile.width, inputs, x,
+                     sums[t] + o - o0);
+          const std::byte* ahead = tile.codes(b + 1);
+          for (int k = 0; k < next.count; ++k) {
+            prefetch(ahead + next.index[k] * tile.row_bytes(), kTile * int64_t(sizeof(Element)));
+          }
+        }
+      }
+      if (i / kChunk != (i + kBlockInputs) / kChunk || !more) {
+        for (int t = 0; t < m.rows; ++t) {
+          for (int at = 0; at < kPanel; at += kLanes) {
+            store(total[t] + at, load(total[t] + at) + load(sums[t] + at));
+            store(sums[t] + at, broadcast(0.0f));
+          }
         }
       }
     }
-    multiply_chunk<float>(m, chunk, t0, tokens, scratch.parked, z);
+    for (int o = o0; o < o1; o += kTile) {
+      for (int t = 0; t < m.rows; ++t) finish(m, o, t, 1, total[t] + o - o0);
+    }
   }
 }
+
+// z[t] += sum over n inputs of x[t][i] * w[i], kVecs vectors of outputs for kCount rows.
+template <int kCount, int kVecs>
+ANSER_INLINE void multiply_tile(const float* w, const float* x, int64_t x_stride, int n, float* z) {
+  Vec sums[kCount][kVecs];
+  ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
+    ANSER_UNROLL for (int v = 0; v < kVecs; ++v) sums[t][v] = broadcast(0.0f);
+  }
+  for (int i = 0; i < n; ++i, w += kVecs * kLanes) {
+    Part row[kVecs * kParts];
+    ANSER_UNROLL for (int p = 0; p < kVecs * kParts; ++p) row[p] = load_part(w + p * kPartLanes);
+    ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
+      const Part column = broadcast_part(x[t * x_stride + i]);
+      ANSER_UNROLL for (int p = 0; p < kVecs * kParts; ++p) {
+        sums[t][p / kParts].p[p % kParts] =
+            fma_part(row[p], column, sums[t][p / kParts].p[p % kParts]);
+      }
+    }
+  }
+  ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
+    ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
+      float* to = z + t * kTile + v * kLanes;
+      store(to, load(to) + sums[t][v]);
+    }
+  }
+}
+
+template <int n>
+struct Count {
+  static constexpr int value = n;
+};
+template <int kMost, class Tile>
+ANSER_INLINE void call_with_count(int n, const Tile& tile, int t) {
+  if constexpr (kMost > 1) {
+    if (n < kMost) return call_with_count<kMost - 1>(n, tile, t);
+  }
+  tile(Count<kMost>{}, t);
+}
+
+// Calls tile(Count<rows>, first row) for tiles of at most kMost rows: the fewest, as equal as can
+// be, so that 7 rows are 4 + 3 rather than 6 + 1.
+template <int kMost, class Tile>
+ANSER_INLINE void for_row_tiles(int rows, const Tile& tile) {
+  const int tiles = (rows + kMost - 1) / kMost;
+  for (int i = 0; i < tiles; ++i) {
+    const int t = rows * i / tiles;
+    call_with_count<kMost>(rows * (i + 1) / tiles - t, tile, t);
+  }
+}
+
+template <class W>
+void block_plain(const MatmulArgs& m) {
+  typedef typename W::Element Element;
+  alignas(64) float z[kRowsAtOnce * kTile];
+  alignas(64) float w[kChunk * kFloatTileVecs * kLanes];
+  constexpr int kStep = kFloatTileVecs * kLanes;
+  for (int t0 = 0; t0 < m.rows; t0 += kRowsAtOnce) {
+    const int rows = min(kRowsAtOnce, m.rows - t0);
+    for (int o = m.begin; o < m.end; o += kTile) {
+      const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
+      clear(z, rows * kTile);
+      for (int i = 0; i < m.inputs; i += kChunk) {
+        const int n = min(kChunk, m.inputs - i);
+        for (int at = 0; at < kTile; at += kStep) {
+          for (int b = 0; b < n; b += kBlockInputs) {
+            const auto* from = reinterpret_cast<const Element*>(tile.codes((i + b) / kBlockInputs));
+            const int inputs = min(kBlockInputs, n - b);
+            for (int k = 0; k < inputs; ++k) {
+              ANSER_UNROLL for (int p = 0; p < kStep / kPartLanes; ++p) {
+                store_part(w + (b + k) * kStep + p * kPartLanes,
+                           load_part(from + k * int64_t{tile.width} + at + p * kPartLanes));
+              }
+            }
+          }
+          const float* x = m.x + int64_t{t0} * m.inputs + i;
+          for_row_tiles<kFloatTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
+            multiply_tile<decltype(count)::value, kFloatTileVecs>(w, x + int64_t{t} * m.inputs,
+                                                                  m.inputs, n, z + t * kTile + at);
+          });
+        }
+      }
+      finish(m, o, t0, rows, z);
+    }
+  }
+}
+
+// ---- Quantised types ----
+
+// Scales of the 64 outputs of a block: of all its inputs, or of each half of them.
+struct BlockScales {
+  alignas(64) float scale[2][kTile];
+  alignas(64) float minimum[kTile];
+};
+
+template <class W>
+ANSER_INLINE void load_scales(const PackedTile<const std::byte>& tile, int b, BlockScales& to) {
+  constexpr Packing p = W::kPacking;
+  const std::byte *super = tile.super(b), *block = tile.block(b);
+  const auto half = [&](const std::byte* region, int array, int at) ANSER_INLINE_LAMBDA {
+    return load(reinterpret_cast<const F16*>(region) + array * tile.width + tile.at + at);
+  };
+  for (int at = 0; at < kTile; at += kLanes) {
+    if constexpr (p.super_bytes == 0) {
+      store(to.scale[0] + at, half(block, 0, at));
+      if constexpr (p.minimum) store(to.minimum + at, half(block, 1, at));
+    } else {
+      const Vec d = half(super, 0, at);
+      if constexpr (p.minimum) {
+        const auto* six = reinterpret_cast<const uint8_t*>(block) + tile.at + at;
+        store(to.scale[0] + at, d * to_float(load_bytes(six)));
+        const Vec dmin = broadcast(0.0f) - half(super, 1, at);
+        store(to.minimum + at, dmin * to_float(load_bytes(six + tile.width)));
+      } else {
+        const auto* eight = reinterpret_cast<const int8_t*>(block) + tile.at + at;
+        store(to.scale[0] + at, d * to_float(load_bytes(eight)));
+        store(to.scale[1] + at, d * to_float(load_bytes(eight + tile.width)));
+      }
+    }
+  }
+}
+
+// z += what a block, or half of one, adds to a vector of outputs: `product` is the exact sum of
+// (code - zero) * q.
+ANSER_INLINE Vec add_product(Vec z, Vec product, const float* scale, float d) {
+  return fma(product, load(scale) * broadcast(d), z);
+}
+// And what the minima add: the block's sum of activations times them.
+ANSER_INLINE Vec add_minimum(Vec z, const float* minimum, float d, const int32_t* sums) {
+  return fma(load(minimum), broadcast(d * float(sums[0] + sums[1])), z);
+}
+// The sum of activations that belongs to a half, or to the whole block.
+template <int kHalves>
+ANSER_INLINE int32_t sum_of(const int32_t* sums, int half) {
+  return kHalves == 2 ? sums[half] : sums[0] + sums[1];
+}
+
+template <class W>
+void stream_quantised(const MatmulArgs& m) {
+  constexpr int kHalves = W::kPacking.halves();
+  alignas(64) float z[kFewRows][kPanel];
+  const bool looks = looks_for_zeros(m);
+  const auto* q = static_cast<const Activation*>(m.quantised.q);
+  const int blocks = m.inputs / kBlockInputs;
+  for (int o0 = m.begin; o0 < m.end; o0 = o0 / kPanel * kPanel + kPanel) {
+    const int o1 = min(o0 / kPanel * kPanel + kPanel, m.end);
+    const auto first = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o0);
+    clear(z[0], kFewRows * kPanel);
+    for (int b = 0; b < blocks; ++b) {
+      for (int t = 0; t < m.rows; ++t) {
+        const Activation* x = q + int64_t{t} * m.inputs + b * kBlockInputs;
+        const float d = m.quantised.d[int64_t{t} * blocks + b];
+        const int32_t* sums = m.quantised.sums + (int64_t{t} * blocks + b) * 2;
+        const bool more = b + 1 < blocks;
+        Inputs inputs[kHalves], next;
+        if (looks) {
+          const uint32_t used = not_zero(x, kBlockInputs);
+          if constexpr (kHalves == 2) {
+            list_inputs(used & 0xffff, inputs[0]);
+            list_inputs(used & ~0xffffu, inputs[1]);
+          } else {
+            list_inputs(used, inputs[0]);
+          }
+          list_inputs(more ? not_zero(x + kBlockInputs, kBlockInputs) : 0, next);
+        } else {
+          inputs[0] = kHalves == 2 ? kFirst16 : kAllInputs;
+          if constexpr (kHalves == 2) inputs[1] = kLast16;
+          next = more && t == 0 ? kAllInputs : kNoInputs;
+        }
+        for (int o = o0; o < o1; o += kTile) {
+          auto tile = first;
+          tile.at += o - o0;
+          BlockScales scales;
+          load_scales<W>(tile, b, scales);
+          float* to = z[t] + o - o0;
+          ANSER_UNROLL for (int half = 0; half < kHalves; ++half) {
+            alignas(64) int32_t products[kTile];
+            dot_inputs<W::kPacking.code_bits>(tile, b, inputs[half], x, products);
+            const int32_t zero = W::kPacking.zero * sum_of<kHalves>(sums, half);
+            for (int at = 0; at < kTile; at += kLanes) {
+              store(to + at, add_product(load(to + at), difference(products + at, zero),
+                                         scales.scale[half] + at, d));
+            }
+          }
+          if constexpr (W::kPacking.minimum) {
+            for (int at = 0; at < kTile; at += kLanes) {
+              store(to + at, add_minimum(load(to + at), scales.minimum + at, d, sums));
+            }
+          }
+          const std::byte* ahead = tile.codes(b + 1);
+          for (int k = 0; k < next.count; ++k) {
+            const std::byte* row = ahead + next.index[k] * tile.row_bytes();
+            __builtin_prefetch(row, 0, kPrefetchLocality);
+            if constexpr (W::kPacking.code_bits == 6) {
+              __builtin_prefetch(row + tile.high_bits(), 0, kPrefetchLocality);
+            }
+          }
+        }
+      }
+    }
+    for (int o = o0; o < o1; o += kTile) {
+      for (int t = 0; t < m.rows; ++t) finish(m, o, t, 1, z[t] + o - o0);
+    }
+  }
+}
+
+// A run of rows as multiply_codes needs them, from the first block of a chunk on.
+struct QuantisedRun {
+  const Activation* q;
+  int64_t inputs;  // from a row to the next
+  const float* d;
+  const int32_t* sums;
+  int64_t blocks;
+};
+
+// 16 outputs from `at` on, kCount rows, `blocks` blocks: codes [block][32 / kGroup][16][kGroup].
+template <int kHalves, bool kMinimum, int kCount>
+ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, int at, int blocks,
+                                 int zero, const QuantisedRun& rows, float* z) {
+  constexpr int kSteps = kBlockInputs / kGroup / kHalves;
+  const Activation* q = rows.q;
+  for (int b = 0; b < blocks; ++b) {
+    const int32_t* sums = rows.sums + 2 * b;
+    ANSER_UNROLL for (int half = 0; half < kHalves; ++half) {
+      IntVec products[kCount];
+      ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
+        products[t] = int_broadcast(-zero * sum_of<kHalves>(sums + 2 * t * rows.blocks, half));
+      }
+      for (int step = 0; step < kSteps; ++step) {
+        const IntVec code = int_load(codes);
+        ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
+          products[t] = int_dot(products[t], code, q + t * rows.inputs);
+        }
+        codes += kLanes * kGroup;
+        q += kGroup;
+      }
+      ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
+        const float d = rows.d[t * rows.blocks + b];
+        Vec sum = add_product(load(z + t * kTile), int_to_float(products[t]),
+                              scales[b].scale[half] + at, d);
+        if constexpr (kMinimum) {
+          sum = add_minimum(sum, scales[b].minimum + at, d, sums + 2 * t * rows.blocks);
+        }
+        store(z + t * kTile, sum);
+      }
+    }
+  }
+}
+
+template <class W>
+void block_quantised(const MatmulArgs& m) {
+  constexpr Packing kPacking = W::kPacking;
+  constexpr int kBlocks = kChunk / kBlockInputs;
+  constexpr int kVecCodes = kChunk * kLanes;  // of 16 outputs
+  alignas(64) float z[kRowsAtOnce * kTile];
+  alignas(64) Code codes[kTile / kLanes * kVecCodes];
+  BlockScales scales[kBlocks];
+  const auto* q = static_cast<const Activation*>(m.quantised.q);
+  const int blocks = m.inputs / kBlockInputs;
+  for (int t0 = 0; t0 < m.rows; t0 += kRowsAtOnce) {
+    const int rows = min(kRowsAtOnce, m.rows - t0);
+    for (int o = m.begin; o < m.end; o += kTile) {
+      const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
+      clear(z, rows * kTile);
+      for (int b0 = 0; b0 < blocks; b0 += kBlocks) {
+        const int n = min(kBlocks, blocks - b0);
+        for (int b = 0; b < n; ++b) {
+          load_scales<W>(tile, b0 + b, scales[b]);
+          group_codes<kPacking.code_bits>(tile, b0 + b, codes + b * kBlockInputs * kLanes,
+                                          kVecCodes);
+        }
+        for (int at = 0; at < kTile; at += kLanes) {
+          const Code* from = codes + at / kLanes * kVecCodes;
+          for_row_tiles<kIntTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
+            const int64_t row = t0 + t, block = row * blocks + b0;
+            const QuantisedRun x = {q + row * m.inputs + b0 * kBlockInputs, m.inputs,
+                                    m.quantised.d + block, m.quantised.sums + 2 * block, blocks};
+            multiply_codes<kPacking.halves(), kPacking.minimum, decltype(count)::value>(
+                from, scales, at, n, kPacking.zero, x, z + t * kTile + at);
+          });
+        }
+      }
+      finish(m, o, t0, rows, z);
+    }
+  }
+}
+
+// q = x / d rounded to nearest, even on a tie.
+void quantise(const float* x, int n, void* to, float* d, int32_t* sums) {
+  auto* q = static_cast<Activation*>(to);
+  for (int i = 0; i < n; i += kBlockInputs) {
+    const Vec a = load(x + i), b = load(x + i + kLanes), zero = broadcast(0.0f);
+    const Vec most = max(max(a, zero - a), max(b, zero - b));
+    // 0 * x is zero for numbers and NaN for infinities and NaN, which max() may drop.
+    const float largest = reduce_max(most) + reduce_add(fma(a, zero, b * zero));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    d[i / kBlockInputs] = largest / 127.0f;
+    sums[i / 16] = store_rounded(q + i, a * broadcast(inverse));
+    sums[i / 16 + 1] = store_rounded(q + i + kLanes, b * broadcast(inverse));
+  }
+}
+
+// ---- Either ----
 
 template <class W>
 void matmul(const MatmulArgs& m) {
-  Scratch scratch;
-  alignas(64) float z[kTokens * kPanel];
-  for (int t0 = 0; t0 < m.rows; t0 += kTokens) {
-    const int tokens = min(kTokens, m.rows - t0);
-    const int group = tokens <= kTileTokens ? kFewRows : kPanel;
-    for (int o = m.begin; o < m.end; o += kPanel) {
-      const int count = min(kPanel, m.end - o);
-      for (int r = 0; r < count; r += group) {
-        multiply_rows<W>(m, o + r, min(group, count - r), t0, tokens, scratch, z + r);
-      }
-      finish(m, o, count, t0, tokens, z);
-    }
+  constexpr bool kPlain = W::kBlock == 1;
+  // Rows that are mostly zeros take a fraction of the time when streamed, so more of them pay.
+  constexpr float kMost = kPlain ? kStreamPlainRows : kStreamQuantisedRows;
+  const bool stream = m.rows <= kFewRows && float(m.rows) * m.density <= kMost;
+  if constexpr (kPlain) {
+    stream ? stream_plain<W>(m) : block_plain<W>(m);
+  } else {
+    stream ? stream_quantised<W>(m) : block_quantised<W>(m);
   }
+}
+
+int64_t count_zeros(const float* x, int64_t n) {
+  int64_t zeros = 0;
+  for (int64_t i = 0; i < n; ++i) zeros += x[i] == 0;
+  return zeros;
 }

@@ -12,6 +12,7 @@
 // Vectors cross no function call, so that no calling convention for them matters and nothing is
 // left to the inliner's taste.
 #define ANSER_INLINE inline __attribute__((always_inline))
+#define ANSER_INLINE_LAMBDA __attribute__((always_inline))
 
 // Loops over registers are unrolled whole; else an array of accumulators lives in memory.
 #if defined(__clang__)

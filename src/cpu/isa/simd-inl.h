@@ -6,11 +6,13 @@
 //   load_partial, store_partial    the first n < 16 elements; missing lanes are zero
 //   keep_first                     zero in all lanes but the first n < 16
 //   to_float                       16 bytes
+//   reduce_max                     of numbers none of which is NaN
 //   reduce_add, reduce_add4        sums in the one order that all tables share: lanes i and i + 8,
 //                                  then i and i + 4, i + 2, i + 1
 // max(a, b) is a > b ? a : b: it returns b when either is NaN.
 
-ANSER_INLINE Vec load(const float* from) {
+template <class Element>
+ANSER_INLINE Vec load(const Element* from) {
   Vec a;
   ANSER_UNROLL for (int i = 0; i < kParts; ++i) a.p[i] = load_part(from + i * kPartLanes);
   return a;

@@ -8,12 +8,11 @@ struct Vec {
   Part p[kParts];
 };
 
-// Register tiles of the matrix product: 2 x 3 accumulators of two ymm, 2 registers of W and one of
-// x are 15 of the 16. A single token has more independent sums with four rows.
-constexpr int kTileTokens = 3;
-constexpr int tile_rows(int tokens) {
-  return tokens == 1 ? 4 : 2;
-}
+// Register tiles of the matrix product. Floats: 6 rows x 16 outputs are 12 accumulators of one ymm,
+// with 2 registers of W and one of x 15 of the 16. Integers: 3 rows x 16 outputs are 6; with 4 the
+// compiler spills one, which costs more than the fourth row gains.
+constexpr int kFloatTileRows = 6, kFloatTileVecs = 1;
+constexpr int kIntTileRows = 3;
 
 ANSER_INLINE Part f16_part(__m128i halves) {
   return _mm256_cvtph_ps(halves);
@@ -106,6 +105,13 @@ ANSER_INLINE float reduce_add(Vec a) {
   const __m128 s4 = add_to_four(a);
   const __m128 s2 = s4 + _mm_movehl_ps(s4, s4);
   return s2[0] + s2[1];
+}
+
+ANSER_INLINE float reduce_max(Vec a) {
+  const __m256 m8 = _mm256_max_ps(a.p[0], a.p[1]);
+  const __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+  const __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
+  return m2[0] > m2[1] ? m2[0] : m2[1];
 }
 
 // The four sums of reduce_add at once.

@@ -9,12 +9,10 @@ struct Vec {
   Part p[kParts];
 };
 
-// Register tiles of the matrix product: 4 x 6 accumulators, 4 registers of W and one of x are 29 of
-// the 32, and a step of 24 multiply-adds needs 10 loads where 24 would fit.
-constexpr int kTileTokens = 6;
-constexpr int tile_rows(int /*tokens*/) {
-  return 4;
-}
+// Register tiles of the matrix product. Floats: 12 rows x 32 outputs are 24 accumulators, with 2
+// registers of W 26 of the 32 (x comes as a broadcast operand). Integers: 12 rows x 16 outputs.
+constexpr int kFloatTileRows = 12, kFloatTileVecs = 2;
+constexpr int kIntTileRows = 12;
 
 ANSER_INLINE Part load_part(const float* from) {
   return _mm512_loadu_ps(from);
@@ -80,6 +78,10 @@ ANSER_INLINE float reduce_add(Vec a) {
   const __m128 s4 = _mm256_castps256_ps128(s8) + _mm256_extractf128_ps(s8, 1);
   const __m128 s2 = s4 + _mm_movehl_ps(s4, s4);
   return s2[0] + s2[1];
+}
+
+ANSER_INLINE float reduce_max(Vec a) {
+  return _mm512_reduce_max_ps(a.p[0]);
 }
 
 // The four sums of reduce_add at once: halves of two vectors share a register on the way down.

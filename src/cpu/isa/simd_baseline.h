@@ -10,12 +10,10 @@ struct Vec {
   Part p[kParts];
 };
 
-// Register tiles of the matrix product: two accumulators of four xmm, which leaves half of the 16
-// for operands and products. Eight chains hide the latency of an addition.
-constexpr int kTileTokens = 1;
-constexpr int tile_rows(int /*tokens*/) {
-  return 2;
-}
+// Register tiles of the matrix product: 2 rows x 16 outputs are 8 accumulators of one xmm, which
+// leaves half of the 16 for operands and products.
+constexpr int kFloatTileRows = 2, kFloatTileVecs = 1;
+constexpr int kIntTileRows = 2;
 
 typedef uint16_t U16x4 __attribute__((vector_size(8)));
 
@@ -109,6 +107,13 @@ ANSER_INLINE Vec to_float(U8x16 a) {
 ANSER_INLINE float reduce_add(Vec a) {
   const Part s4 = (a.p[0] + a.p[2]) + (a.p[1] + a.p[3]);
   return (s4[0] + s4[2]) + (s4[1] + s4[3]);
+}
+ANSER_INLINE float reduce_max(Vec a) {
+  float most = a.p[0][0];
+  for (int i = 0; i < kParts; ++i) {
+    for (int j = 0; j < kPartLanes; ++j) most = a.p[i][j] > most ? a.p[i][j] : most;
+  }
+  return most;
 }
 ANSER_INLINE void reduce_add4(Vec a, Vec b, Vec c, Vec d, float* to) {
   to[0] = reduce_add(a);

@@ -2,10 +2,13 @@
 // a nameless namespace, after its registers (simd_<name>.h).
 
 // clang-format off
+#include "cpu/isa/packing-inl.h"
 #include "cpu/isa/simd-inl.h"
 #include "cpu/isa/math-inl.h"
 #include "cpu/isa/vector-inl.h"
 #include "cpu/isa/unpack-inl.h"
+#include "cpu/isa/inputs-inl.h"
+#include ANSER_INTEGERS
 #include "cpu/isa/matmul-inl.h"
 #include "cpu/isa/recur-inl.h"
 // clang-format on
@@ -31,6 +34,9 @@ constexpr Kernels make_table(const char* name, bool fused_multiply_add) {
   set_type<WeightsQ4K>(table, DType::q4_k);
   set_type<WeightsQ5K>(table, DType::q5_k);
   set_type<WeightsQ6K>(table, DType::q6_k);
+  table.activation_bytes = int(sizeof(Activation));
+  table.quantise = quantise;
+  table.count_zeros = count_zeros;
   table.layer_norm = layer_norm;
   table.shift_mix = shift_mix;
   table.recur = recur;

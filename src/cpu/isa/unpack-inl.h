@@ -23,6 +23,8 @@ ANSER_INLINE U8x16 high_nibbles(U8x16 a) {
 
 struct WeightsQ8_0 {
   static constexpr int kBlock = 32, kBytes = sizeof(BlockQ8_0);
+  static constexpr DType kType = DType::q8_0;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ8_0*>(from);
     const Vec d = broadcast(half_to_float(b.d));
@@ -33,6 +35,8 @@ struct WeightsQ8_0 {
 
 struct WeightsQ4_0 {
   static constexpr int kBlock = 32, kBytes = sizeof(BlockQ4_0);
+  static constexpr DType kType = DType::q4_0;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ4_0*>(from);
     const Vec d = broadcast(half_to_float(b.d));
@@ -44,6 +48,8 @@ struct WeightsQ4_0 {
 
 struct WeightsQ4_1 {
   static constexpr int kBlock = 32, kBytes = sizeof(BlockQ4_1);
+  static constexpr DType kType = DType::q4_1;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ4_1*>(from);
     const Vec d = broadcast(half_to_float(b.d)), m = broadcast(half_to_float(b.m));
@@ -72,6 +78,8 @@ ANSER_INLINE FifthBits fifth_bits(const uint8_t* bits) {
 
 struct WeightsQ5_0 {
   static constexpr int kBlock = 32, kBytes = sizeof(BlockQ5_0);
+  static constexpr DType kType = DType::q5_0;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ5_0*>(from);
     const Vec d = broadcast(half_to_float(b.d));
@@ -84,6 +92,8 @@ struct WeightsQ5_0 {
 
 struct WeightsQ5_1 {
   static constexpr int kBlock = 32, kBytes = sizeof(BlockQ5_1);
+  static constexpr DType kType = DType::q5_1;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ5_1*>(from);
     const Vec d = broadcast(half_to_float(b.d)), m = broadcast(half_to_float(b.m));
@@ -119,6 +129,8 @@ ANSER_INLINE SubBlocks sub_blocks(uint16_t d, uint16_t dmin, const uint8_t* pack
 
 struct WeightsQ4K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ4K);
+  static constexpr DType kType = DType::q4_k;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ4K*>(from);
     const SubBlocks s = sub_blocks(b.d, b.dmin, b.scales);
@@ -136,6 +148,8 @@ struct WeightsQ4K {
 
 struct WeightsQ5K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ5K);
+  static constexpr DType kType = DType::q5_k;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ5K*>(from);
     const SubBlocks s = sub_blocks(b.d, b.dmin, b.scales);
@@ -156,6 +170,8 @@ struct WeightsQ5K {
 
 struct WeightsQ6K {
   static constexpr int kBlock = 256, kBytes = sizeof(BlockQ6K);
+  static constexpr DType kType = DType::q6_k;
+  static constexpr Packing kPacking = packing_of(kType);
   ANSER_INLINE static void unpack(const std::byte* from, float* to) {
     const auto& b = *reinterpret_cast<const BlockQ6K*>(from);
     float scales[kLanes];
@@ -180,14 +196,17 @@ struct WeightsQ6K {
 struct WeightsF32 {
   typedef float Element;
   static constexpr int kBlock = 1, kBytes = 4;
+  static constexpr DType kType = DType::f32;
 };
 struct WeightsF16 {
   typedef F16 Element;
   static constexpr int kBlock = 1, kBytes = 2;
+  static constexpr DType kType = DType::f16;
 };
 struct WeightsBf16 {
   typedef Bf16 Element;
   static constexpr int kBlock = 1, kBytes = 2;
+  static constexpr DType kType = DType::bf16;
 };
 
 template <class W>
