@@ -18,5 +18,7 @@ void add_eval(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_quantize(CLI::App& app);
+void add_convert(CLI::App& app);
 
 }  // namespace anser

@@ -40,6 +40,8 @@ int run_program(int argc, char** argv) {
   add_bench(app);
   add_info(app);
   add_tokenize(app);
+  add_quantize(app);
+  add_convert(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

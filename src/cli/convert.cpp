@@ -1,0 +1,80 @@
+// anser convert: a model in another file format, its numbers kept or rounded once.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+
+#include "base/atomic_file.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/save.h"
+#include "model/save_gguf.h"
+#include "model/save_safetensors.h"
+
+namespace anser {
+namespace {
+
+struct ConvertOptions {
+  FileOptions files;
+  std::string save_vocabulary;
+};
+
+// Without --type GGUF is F16, as its users expect, and safetensors keeps the weights as they are.
+SaveOptions how_to_save(const std::string& type, const Model& model, bool gguf) {
+  SaveOptions how;
+  if (!type.empty()) {
+    how.type = parse_type(type);
+  } else if (!gguf && !is_quantised(model)) {
+    how.type = main_type(model);
+    how.keep_plain = true;
+  }
+  return how;
+}
+
+void convert_command(const ConvertOptions& options) {
+  const std::string& out = options.files.out;
+  const std::string ending = std::filesystem::path(out).extension().string();
+  const bool gguf = ending == ".gguf";
+  if (!gguf && ending != ".safetensors") {
+    throw CLI::ValidationError(fmt::format(
+        "the name of OUT says which format is written: expected .gguf or .safetensors, found {}",
+        out));
+  }
+  const Model model = open_source(options.files);
+  const SaveOptions how = how_to_save(options.files.type, model, gguf);
+  if (is_quantised(model) && how.type != DType::f32) {
+    say("anser: the {} weights of {} are rounded to {}; --type f32 keeps their values",
+        model.type(), options.files.in, dtype_name(how.type));
+  }
+  if (gguf) say_what_gguf_lacks(model);
+  if (!options.save_vocabulary.empty()) {
+    const std::string text = vocabulary_text(model.tokenizer());
+    write_file_atomically(options.save_vocabulary, std::as_bytes(std::span(text)));
+  } else if (!gguf && model.has_tokenizer() && !model.tokenizer().is_byte_level() &&
+             !is_world(model.tokenizer())) {
+    say("anser: the vocabulary of {} has no place in safetensors; --save-vocab FILE writes it, and "
+        "--vocab FILE reads it again",
+        options.files.in);
+  }
+  save_and_report(model, options.files, how, gguf ? save_gguf : save_safetensors);
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  auto options = std::make_shared<ConvertOptions>();
+  CLI::App* command = app.add_subcommand("convert", "write a model in another file format");
+  options->files.add_to(*command,
+                        "the file to write: .gguf, or .safetensors under the original names");
+  command
+      ->add_option("--type", options->files.type,
+                   "of the matrices: f32, f16 or bf16; without it: f16 in GGUF, as it is in "
+                   "safetensors")
+      ->transform(CLI::IsMember({"f32", "f16", "bf16"}, CLI::ignore_case));
+  command->add_option("--save-vocab", options->save_vocabulary,
+                      "also write the vocabulary, in the grammar of RWKV World");
+  command->callback([options] { convert_command(*options); });
+}
+
+}  // namespace anser

@@ -1,0 +1,46 @@
+// What `anser quantize` and `anser convert` share.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "anser/model.h"
+#include "base/dtype.h"
+#include "model/save_tensors.h"
+
+namespace CLI {
+class App;
+}
+
+namespace anser {
+
+struct FileOptions {
+  std::string in, out;
+  std::string vocabulary;
+  int threads = 0;
+  std::string type;  // lower case, empty: the command's default
+
+  void add_to(CLI::App& command, const std::string& out_help);
+};
+
+// "q4_k" -> DType::q4_k.
+DType parse_type(const std::string& name);
+
+// Opens the model that is to be written again. Throws CLI::ValidationError when `out` is what it
+// comes from.
+Model open_source(const FileOptions& options);
+
+// The type that most weight bytes of the model have, and whether it is one in blocks.
+DType main_type(const Model& model);
+bool is_quantised(const Model& model);
+
+using SaveFunction = void (*)(const Model&, const std::string& path, const SaveOptions&);
+
+// Saves with progress on stderr, and says what was written. Ctrl-C ends it and leaves nothing.
+void save_and_report(const Model& model, const FileOptions& options, SaveOptions how,
+                     SaveFunction save);
+
+// Says on stderr what of the model has no place in a GGUF file, or is missing in it.
+void say_what_gguf_lacks(const Model& model);
+
+}  // namespace anser

@@ -1,0 +1,293 @@
+#include "model/save_gguf.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "base/check.h"
+#include "formats/gguf_writer.h"
+#include "formats/tensor_file.h"
+#include "model/quantize_mix.h"
+
+namespace anser {
+namespace {
+
+// Original names and those of GGUF; what ends in a dot goes on with weight or bias.
+using Names = std::pair<std::string_view, std::string_view>;
+constexpr Names kTop[] = {
+    {"emb.weight", "token_embd.weight"},
+    {"blocks.0.ln0.", "token_embd_norm."},
+    {"ln_out.", "output_norm."},
+    {"head.weight", "output.weight"},
+};
+constexpr Names kLayer[] = {
+    {"ln1.", "attn_norm."},
+    {"ln2.", "attn_norm_2."},
+    {"att.ln_x.", "time_mix_ln."},
+    {"att.receptance.", "time_mix_receptance."},
+    {"att.key.", "time_mix_key."},
+    {"att.value.", "time_mix_value."},
+    {"att.output.", "time_mix_output."},
+    {"ffn.x_k", "channel_mix_lerp_k.weight"},
+    {"ffn.key.", "channel_mix_key."},
+    {"ffn.value.", "channel_mix_value."},
+};
+
+std::string gguf_name(std::string_view name) {
+  for (const auto& [from, to] : kTop) {
+    if (name.starts_with(from)) return fmt::format("{}{}", to, name.substr(from.size()));
+  }
+  constexpr std::string_view kBlocks = "blocks.", kAtt = "att.";
+  name.remove_prefix(kBlocks.size());
+  const size_t dot = name.find('.');
+  const std::string_view layer = name.substr(0, dot), rest = name.substr(dot + 1);
+  for (const auto& [from, to] : kLayer) {
+    if (rest.starts_with(from)) {
+      return fmt::format("blk.{}.{}{}", layer, to, rest.substr(from.size()));
+    }
+  }
+  // att.w0 w1 w2 a0 ... k_k k_a r_k
+  ANSER_CHECK(rest.starts_with(kAtt));
+  return fmt::format("blk.{}.time_mix_{}.weight", layer, rest.substr(kAtt.size()));
+}
+
+// The tensors of the file, in checkpoint order.
+class Collector {
+ public:
+  explicit Collector(DType type) : type_(type) {}
+
+  void vector(const std::string& name, const Vector& values, int size) {
+    if (name.find(".att.x_") != std::string::npos) return lerp(name, values, size);
+    SavedTensor tensor{gguf_name(name), DType::f32, {size}, nullptr, false, values};
+    if (name.ends_with(".ffn.x_k")) tensor.shape = {1, 1, size};
+    add(name, std::move(tensor));
+  }
+  void matrix(const std::string& name, const Matrix& m, int rows, int cols) {
+    add(name, {gguf_name(name), matrix_type(name, cols, type_), {rows, cols}, &m, false, {}});
+  }
+  void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
+    matrix(name, m, rows, cols);
+  }
+
+  std::vector<SavedTensor> tensors;
+
+ private:
+  // The six token-shift vectors of a layer are one tensor.
+  void lerp(const std::string& name, const Vector& values, int size) {
+    lerp_.insert(lerp_.end(), values.begin(), values.end());
+    if (!name.ends_with("x_g")) return;
+    std::string fused = name;
+    fused.replace(name.size() - 3, 3, "lerp_fused");
+    tensors.push_back(
+        {gguf_name(fused), DType::f32, {6, 1, 1, size}, nullptr, false, std::move(lerp_)});
+    lerp_.clear();
+  }
+
+  // llama.cpp wants layer 0's unused value residual to be there, in the shapes of a0, a1 and a2.
+  void add(const std::string& name, SavedTensor tensor) {
+    constexpr std::string_view kRate = "blocks.0.att.a";
+    if (name.starts_with(kRate)) {
+      SavedTensor unused = tensor;
+      unused.name = gguf_name(fmt::format("blocks.0.att.v{}", name.substr(kRate.size())));
+      tensors.push_back(std::move(unused));
+    }
+    tensors.push_back(std::move(tensor));
+  }
+
+  DType type_;
+  Vector lerp_;
+};
+
+// llama.cpp's numbers for the type of a whole file. The K mixes are those that it calls medium.
+uint32_t file_type(DType type) {
+  switch (type) {
+    case DType::f32:
+      return 0;
+    case DType::f16:
+      return 1;
+    case DType::q4_0:
+      return 2;
+    case DType::q8_0:
+      return 7;
+    case DType::q5_0:
+      return 8;
+    case DType::q4_k:
+      return 15;
+    case DType::q5_k:
+      return 17;
+    case DType::q6_k:
+      return 18;
+    case DType::bf16:
+      return 32;
+    default:
+      ANSER_CHECK(!"a type that can be written");
+  }
+}
+
+// What a GGUF file says besides its sizes.
+std::map<std::string, MetaValue> metadata_of(const Model& model) {
+  // The model forgets it, for it holds the vocabulary; so it is read once more.
+  std::error_code ignored;
+  if (!std::filesystem::exists(model.path(), ignored)) return {};  // embedded
+  TensorFile file = open_tensor_file(model.path());
+  return file.format == FileFormat::gguf ? std::move(file.metadata)
+                                         : std::map<std::string, MetaValue>();
+}
+
+void write_general(GgufWriter& file, const Model& model,
+                   const std::map<std::string, MetaValue>& before, DType type) {
+  file.text("general.architecture", "rwkv7");
+  file.text("general.type", "model");
+  if (before.count("general.name") == 0) {
+    const std::filesystem::path path(model.path());
+    file.text("general.name", (path.has_filename() ? path : path.parent_path()).stem().string());
+  }
+  for (const auto& [key, value] : before) {
+    if (!key.starts_with("general.") || key == "general.architecture" || key == "general.type") {
+      continue;
+    }
+    if (const auto* text = std::get_if<std::string>(&value)) file.text(key, *text);
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&value)) file.texts(key, *texts);
+  }
+  file.number("general.file_type", file_type(type));
+  file.number("general.quantization_version", 2);
+}
+
+void write_sizes(GgufWriter& file, const Hyperparameters& h) {
+  file.number("rwkv7.context_length", 1 << 20);  // there is no limit; converters write this
+  file.number("rwkv7.embedding_length", uint32_t(h.width));
+  file.number("rwkv7.block_count", uint32_t(h.layers));
+  file.number("rwkv7.feed_forward_length", uint32_t(h.ffn));
+  file.number("rwkv7.vocab_size", uint32_t(h.vocab));
+  file.number("rwkv7.attention.head_count", 0);  // llama.cpp wants the key and not the number
+  file.real("rwkv7.attention.layer_norm_epsilon", h.norm_eps);
+  file.number("rwkv7.attention.decay_lora_rank", uint32_t(h.rank_w));
+  file.number("rwkv7.attention.iclr_lora_rank", uint32_t(h.rank_a));
+  file.number("rwkv7.attention.value_residual_mix_lora_rank", uint32_t(h.rank_v));
+  file.number("rwkv7.attention.gate_lora_rank", uint32_t(h.rank_g));
+  file.number("rwkv7.wkv.head_size", uint32_t(h.head_size));
+  file.number("rwkv7.token_shift_count", 2);
+}
+
+// The inside of Python's repr of the bytes, as the reader undoes it.
+std::string escape_token(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    if (c == '\t') {
+      text += "\\t";
+    } else if (c == '\n') {
+      text += "\\n";
+    } else if (c == '\r') {
+      text += "\\r";
+    } else if (c == '\\' || c == '\'') {
+      text += {'\\', c};
+    } else if (c >= ' ' && c <= '~') {
+      text += c;
+    } else {
+      text += fmt::format("\\x{:02x}", uint8_t(c));
+    }
+  }
+  return text;
+}
+
+// Turns as the World models were trained on them, thoughts of past turns left out. For programs
+// that apply a template from the file; anser has its own (text/chat_templates.h).
+constexpr const char* kChatTemplate =
+    "{{- bos_token -}}"
+    "{%- for message in messages -%}"
+    "{%- set text = message['content'] or '' -%}"
+    "{%- set name = 'User' -%}"
+    "{%- if message['role'] == 'system' -%}"
+    "{%- set name = 'System' -%}"
+    "{%- elif message['role'] == 'assistant' -%}"
+    "{%- set name = 'Assistant' -%}"
+    "{%- set text = text.split('</think>')[-1] -%}"
+    "{%- endif -%}"
+    "{{- name + ': ' + (text | trim) + '\\n\\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}"
+    "{{- 'Assistant:' -}}"
+    "{%- if enable_thinking is defined -%}"
+    "{{- ' <think>' if enable_thinking else ' <think>\\n</think>' -}}"
+    "{%- endif -%}"
+    "{%- endif -%}";
+
+void write_vocabulary(GgufWriter& file, const Model& model,
+                      const std::map<std::string, MetaValue>& before) {
+  if (!model.has_tokenizer()) {
+    file.text("tokenizer.ggml.model", "no_vocab");
+    return;
+  }
+  constexpr int32_t kNormal = 1, kControl = 3, kUnused = 5;
+  const Tokenizer& tokenizer = model.tokenizer();
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
+  for (Token id = 0; id < model.hyperparameters().vocab; ++id) {
+    const std::string_view bytes = tokenizer.bytes_of(id);
+    const bool end = bytes.empty() && id == kEndOfText;
+    tokens.push_back(!bytes.empty() ? escape_token(bytes)
+                     : end          ? "<s>"
+                                    : fmt::format("[PAD{}]", id));
+    types.push_back(!bytes.empty() ? kNormal : end ? kControl : kUnused);
+  }
+  file.text("tokenizer.ggml.model", "rwkv");
+  file.texts("tokenizer.ggml.tokens", tokens);
+  file.numbers("tokenizer.ggml.token_type", types);
+  file.flag("tokenizer.ggml.add_bos_token", false);
+  if (types[kEndOfText] == kControl) {
+    file.number("tokenizer.ggml.bos_token_id", kEndOfText);
+    file.number("tokenizer.ggml.eos_token_id", kEndOfText);
+  }
+
+  const bool world = is_world(tokenizer);
+  const auto found = [&](const char* key) {
+    const auto at = before.find(key);
+    return at == before.end() ? nullptr : &at->second;
+  };
+  constexpr const char* kTurnKey = "tokenizer.ggml.eot_token_id";
+  constexpr const char* kTemplateKey = "tokenizer.chat_template";
+  if (const MetaValue* turn = found(kTurnKey); turn && std::holds_alternative<int64_t>(*turn)) {
+    file.number(kTurnKey, uint32_t(std::get<int64_t>(*turn)));
+  } else if (world) {
+    file.number(kTurnKey, 261);  // two line ends, after which the next speaker begins
+  }
+  const MetaValue* text = found(kTemplateKey);
+  if (text != nullptr && std::holds_alternative<std::string>(*text)) {
+    file.text(kTemplateKey, std::get<std::string>(*text));
+  } else if (world) {
+    file.text(kTemplateKey, kChatTemplate);
+  }
+}
+
+}  // namespace
+
+bool is_world(const Tokenizer& tokenizer) {
+  return tokenizer.bytes_of(261) == "\n\n" && tokenizer.bytes_of(24281) == "User";
+}
+
+void save_gguf(const Model& model, const std::string& path, const SaveOptions& options) {
+  const Hyperparameters& h = model.hyperparameters();
+  check_group_norm(model);
+  check_quantizable(h, options.type, model.path());
+  Collector collector(options.type);
+  visit_weights(model.weights(), h, collector);
+
+  GgufWriter file(path);
+  const std::map<std::string, MetaValue> before = metadata_of(model);
+  write_general(file, model, before, options.type);
+  write_sizes(file, h);
+  write_vocabulary(file, model, before);
+  for (const SavedTensor& tensor : collector.tensors) {
+    file.tensor(tensor.name, tensor.type, tensor.shape);
+  }
+  write_tensors(collector.tensors, model, options,
+                [&](std::span<const std::byte> bytes) { file.data(bytes); });
+  file.finish();
+}
+
+}  // namespace anser
