@@ -40,48 +40,54 @@ class CpuBackend {
   std::vector<float> view(const std::string& name, int rows) const;
 
  private:
+  // Activations that matrices read, [max_rows][width], and their quantised form for those matrices
+  // that are quantised.
+  struct Input {
+    float* x = nullptr;
+    int width = 0;
+    std::byte* q = nullptr;   // [max_rows][width] of Kernels::activation_bytes each
+    float* d = nullptr;       // [max_rows][width / 32]
+    int32_t* sums = nullptr;  // [max_rows][width / 16]
+  };
+  // Columns of all rows. The one who writes an Input quantises what it wrote, so that nobody waits.
+  void quantise(const Input& input, int row, Part columns) const;
+
   // One matrix product of a phase: y = epilogue(W x + bias), x [rows][W.cols], y [rows][W.rows].
   struct Product {
     const Matrix& W;
-    const float* x;
+    const Input& x;
     float* y;
     Epilogue epilogue = Epilogue::store;
     const float* bias = nullptr;
-    float density = 1;  // share of x that is not zero
+    const Input* quantise = nullptr;  // y as an Input, if a quantised matrix reads it
+    float density = 1;                // share of x that is not zero
   };
-  // The products share no output, so all of them are one parallel region, divided by the bytes that
-  // each worker reads. Before it, inputs of quantised matrices are quantised.
-  void multiply(std::span<const Product> products, int rows);
-
-  // Quantised copies of the inputs of the running products, one for each distinct x.
-  struct QuantisedInput {
-    const float* x;
-    int width;
-    QuantisedRows rows;
-  };
-  size_t quantised_bytes(int width, int rows) const;
-  void quantise_inputs(std::span<const Product> products, int rows);
-  QuantisedRows quantised(const float* x) const;
+  // Some outputs of a product for some rows.
+  void multiply_columns(const Product& product, Part rows, Part columns) const;
+  // This worker's part of products that share no output, divided by the bytes that each reads.
+  void multiply_part(std::span<const Product> products, int rows, int worker) const;
 
   // Calls work(row) for every row, the rows divided over the workers.
   template <class Work>
   void for_rows(int rows, Work&& work);
 
-  // z = norm(x), row by row.
-  void norm_rows(const Norm& norm, int rows);
-
-  // Token shift: to = z + (previous z - z) * mu for every row and mix. The previous z of a run's
-  // first row is in the state; afterwards the run's last z is.
+  // Layer norm and token shift: z = norm(x), to = z + (previous z - z) * mu for every row and mix.
+  // The previous z of a run's first row is in the state; afterwards the run's last z is.
   struct Mix {
     const Vector& mu;
-    float* to;
+    const Input& to;
+    bool quantise;
   };
   template <class ShiftOf>
-  void shift_rows(const Rows& rows, ShiftOf shift, std::span<const Mix> mixes);
+  void norm_and_shift(const Norm& norm, const Rows& rows, ShiftOf shift,
+                      std::span<const Mix> mixes);
 
   // Logits are computed for this many rows at a time: enough to read the head seldom, few enough
   // for their 65536 columns to take 8 MB.
   static constexpr int kLogitRows = 32;
+
+  // Rows up to which every worker works out all moments itself rather than wait for another's.
+  static constexpr int kOwnMoments = 32;
 
   const Hyperparameters h_;
   const Kernels& kernels_;
@@ -89,20 +95,20 @@ class CpuBackend {
   ThreadPool pool_;
   const CpuWeights weights_;
 
-  // Activations, [max_rows][D] but for the last ones. Also their order in storage.
+  // Activations, [max_rows][D] but for the last ones.
   struct Activations {
-    AlignedBuffer<float> storage;
-    float *x, *z;                              // residual stream; its norm
-    float *z_r, *z_w, *z_k, *z_v, *z_a, *z_g;  // token-shifted inputs; z_k serves both mixes
-    float *r, *w, *k, *v, *a, *g;              // outputs of project
-    float *v_first, *nu, *y;
-    float *w1, *a1, *v1, *g1;  // [max_rows][rank]
-    float* h;                  // [max_rows][F]
+    float *x, *z;                            // residual stream; its norm
+    Input z_r, z_w, z_k, z_v, z_a, z_g;      // token-shifted inputs; z_k serves both mixes
+    float *r, *w, *k, *v, *a, *g;            // outputs of project and recur
+    float *v_first, *nu;
+    Input y;
+    Input w1, a1, v1, g1;  // [max_rows][rank]
+    Input h;               // [max_rows][F]
+    Input z_out;           // [kLogitRows][D]
+    AlignedBuffer<std::byte> storage;
   } act_;
-  float* v_ = nullptr;  // this layer's v: v_first in layer 0
-  // Room for the quantised inputs of a phase: q, d and sums of up to four x.
-  AlignedBuffer<std::byte> quantised_storage_;
-  std::vector<QuantisedInput> quantised_;
+  float* v_ = nullptr;                // this layer's v: v_first in layer 0
+  std::vector<Moments> moments_;      // [max_rows]
   int64_t zeros_ = 0, zeros_of_ = 0;  // of h, in steps of few rows
   AlignedBuffer<float> logits_;       // [kLogitRows][V]
 };

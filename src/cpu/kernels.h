@@ -83,6 +83,11 @@ struct RecurArgs {
   float* out;    // [tokens][N]
 };
 
+// Of the numbers that a layer norm is about.
+struct Moments {
+  float mean, scale;  // scale: 1 / sqrt(var + eps)
+};
+
 struct Kernels {
   const char* name;
   bool fused_multiply_add;
@@ -101,9 +106,14 @@ struct Kernels {
   // n elements to fp32, exactly. n is a multiple of the type's block.
   void (*widen[kMatrixTypes])(const std::byte* from, int64_t n, float* to);
 
-  // y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, biased variance. y may be x.
+  // Layer norm, y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias with biased variance, whole
+  // and in its two halves: what it needs to know of all n numbers, and its work on any of them.
+  // y may be x.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n,
                      float* y);
+  Moments (*moments)(const float* x, float eps, int n);
+  void (*normalise)(const float* x, Moments of, const float* weight, const float* bias, int n,
+                    float* y);
 
   // y = x + (previous - x) * mu
   void (*shift_mix)(const float* x, const float* previous, const float* mu, int n, float* y);

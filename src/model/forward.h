@@ -14,12 +14,13 @@
 //   project    z   = LN1(x)
 //              z_c = z + (previous(z) - z) (.) x_c                    for c in r w k v a g
 //              r   = receptance' z_r     k = key' z_k     v = value' z_v
-//              w   = exp(-e^(-1/2) sigma(w0 + w2' tanh(w1' z_w)))     decay, 0.545 to 1
+//              w1' z_w, a1' z_a, g1' z_g, v1' z_v                     the narrow halves of w a g nu
+//
+//   recur      w   = exp(-e^(-1/2) sigma(w0 + w2' tanh(w1' z_w)))     decay, 0.545 to 1
 //              a   = sigma(a0 + a2' (a1' z_a))                        in-context learning rate
 //              g   = g2' sigma(g1' z_g)                               gate
 //              nu  = sigma(v0 + v2' (v1' z_v))                        (not in layer 0)
-//
-//   recur      v   = v + (v_first - v) (.) nu       v_first: the v of layer 0 of the same token
+//              v   = v + (v_first - v) (.) nu       v_first: the v of layer 0 of the same token
 //              kk  = k (.) k_k, each head divided by its length       removal key
 //              k   = k (.) (1 + (a - 1) (.) k_a)                      replacement key
 //              per head, S [value i][key j]:

@@ -27,11 +27,11 @@ class Trace {
   }
   void project(int layer, const Rows& rows) {
     inner_.project(layer, rows);
-    record(phase(layer, "project"), rows, {"r", "w", "k", "v", "a", "g"});
+    record(phase(layer, "project"), rows, {"r", "k", "v"});
   }
   void recur(int layer, const Rows& rows) {
     inner_.recur(layer, rows);
-    record(phase(layer, "recur"), rows, {"y"});
+    record(phase(layer, "recur"), rows, {"w", "a", "g", "y"});
   }
   void output(int layer, const Rows& rows) {
     inner_.output(layer, rows);

@@ -120,11 +120,11 @@ class Step {
     const Vec g = times_low_rank(map(times_low_rank(z_g, tensor("g1")), sigmoid), tensor("g2"));
 
     record(number + ".project.r", r);
-    record(number + ".project.w", w);
+    record(number + ".recur.w", w);
     record(number + ".project.k", k);
     record(number + ".project.v", v);
-    record(number + ".project.a", a);
-    record(number + ".project.g", g);
+    record(number + ".recur.a", a);
+    record(number + ".recur.g", g);
 
     if (l == 0) {
       v_first_ = v;

@@ -33,8 +33,8 @@ struct State {
   std::vector<Vec> wkv;        // per layer [H][N value i][N key j]
 };
 
-// Every phase's outputs by name, of one token: "embed.x"; "3.project.r" and w k v a g (v before the
-// value residual); "3.recur.y" (gated, what output' multiplies); "3.output.x", "3.expand.h",
+// Every phase's outputs by name, of one token: "embed.x"; "3.project.r" and k v (v before the value
+// residual); "3.recur.w" and a g y (y gated, what output' multiplies); "3.output.x", "3.expand.h",
 // "3.contract.x".
 using Trace = std::map<std::string, Vec>;
 

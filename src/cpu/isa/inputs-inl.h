@@ -21,9 +21,9 @@ ANSER_INLINE void list_inputs(uint32_t bits, Inputs& inputs) {
   for (int i = 0; i < 4; ++i) inputs.index[inputs.count + i] = 0;
 }
 
-// Bits of the inputs of a block that are not zero.
-template <class T>
-ANSER_INLINE uint32_t not_zero(const T* x, int n) {
+// Bits of the first n inputs of a block that are not zero. NaN is not.
+ANSER_INLINE uint32_t not_zero(const float* x, int n) {
+  if (n == kBlockInputs) return not_zero_lanes(load(x)) | not_zero_lanes(load(x + kLanes)) << kLanes;
   uint32_t bits = 0;
   for (int i = 0; i < n; ++i) bits |= uint32_t(x[i] != 0) << i;
   return bits;

@@ -5,6 +5,12 @@ typedef int16_t Activation;
 typedef int16_t Code;
 constexpr int kGroup = 2;
 
+ANSER_INLINE uint32_t not_zero_activations(const Activation* x) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kBlockInputs; ++i) bits |= uint32_t(x[i] != 0) << i;
+  return bits;
+}
+
 template <int kBits>
 ANSER_INLINE int code_at(const std::byte* row, int64_t high_bits, int o) {
   if constexpr (kBits == 8) return int(row[o]);

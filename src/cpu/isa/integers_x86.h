@@ -1,6 +1,7 @@
 // Integer arithmetic of quantised weights on AVX2 and above. Expected of such a header:
 //   Activation, Code, kGroup    what a dot product takes: kGroup codes and activations in 32 bits
 //   dot_inputs<bits>            64 outputs of one row, straight from packed codes
+//   not_zero_activations        a bit for each of a block's 32 that is not zero
 //   group_codes<bits>           a block of 64 outputs, in the order of the dot products
 //   IntVec, int_...             16 sums of 32 bits
 //   difference                  16 numbers, less one, as floats
@@ -17,17 +18,29 @@ typedef int16_t Code;
 #endif
 constexpr int kGroup = 4 / sizeof(Activation);
 
-// 64 codes of one input: outputs 0 to 31 and 32 to 63, a byte each.
-struct CodeRow {
-  __m256i low, high;
-};
-
 ANSER_INLINE __m256i load_256(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i_u*>(from));
 }
 ANSER_INLINE void store_256(void* to, __m256i a) {
   _mm256_storeu_si256(static_cast<__m256i_u*>(to), a);
 }
+
+ANSER_INLINE uint32_t not_zero_activations(const Activation* x) {
+  const __m256i zero = _mm256_setzero_si256();
+#if ANSER_VNNI
+  return ~uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(load_256(x), zero)));
+#else
+  const __m256i low = _mm256_cmpeq_epi16(load_256(x), zero);
+  const __m256i high = _mm256_cmpeq_epi16(load_256(x + 16), zero);
+  const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
+  return ~uint32_t(_mm256_movemask_epi8(both));
+#endif
+}
+
+// 64 codes of one input: outputs 0 to 31 and 32 to 63, a byte each.
+struct CodeRow {
+  __m256i low, high;
+};
 
 template <int kBits>
 ANSER_INLINE CodeRow load_codes(const std::byte* row, int64_t high_bits) {

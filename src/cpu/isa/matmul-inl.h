@@ -275,14 +275,14 @@ void stream_quantised(const MatmulArgs& m) {
         const bool more = b + 1 < blocks;
         Inputs inputs[kHalves], next;
         if (looks) {
-          const uint32_t used = not_zero(x, kBlockInputs);
+          const uint32_t used = not_zero_activations(x);
           if constexpr (kHalves == 2) {
             list_inputs(used & 0xffff, inputs[0]);
             list_inputs(used & ~0xffffu, inputs[1]);
           } else {
             list_inputs(used, inputs[0]);
           }
-          list_inputs(more ? not_zero(x + kBlockInputs, kBlockInputs) : 0, next);
+          list_inputs(more ? not_zero_activations(x + kBlockInputs) : 0, next);
         } else {
           inputs[0] = kHalves == 2 ? kFirst16 : kAllInputs;
           if constexpr (kHalves == 2) inputs[1] = kLast16;
@@ -437,7 +437,8 @@ void matmul(const MatmulArgs& m) {
 }
 
 int64_t count_zeros(const float* x, int64_t n) {
-  int64_t zeros = 0;
-  for (int64_t i = 0; i < n; ++i) zeros += x[i] == 0;
-  return zeros;
+  int64_t others = 0, i = 0;
+  for (; i + kLanes <= n; i += kLanes) others += __builtin_popcount(not_zero_lanes(load(x + i)));
+  if (i < n) others += __builtin_popcount(not_zero_lanes(load_partial(x + i, int(n - i))));
+  return n - others;
 }

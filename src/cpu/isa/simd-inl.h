@@ -6,6 +6,7 @@
 //   load_partial, store_partial    the first n < 16 elements; missing lanes are zero
 //   keep_first                     zero in all lanes but the first n < 16
 //   to_float                       16 bytes
+//   not_zero_lanes                 a bit for each lane that is not zero, or NaN
 //   reduce_max                     of numbers none of which is NaN
 //   reduce_add, reduce_add4        sums in the one order that all tables share: lanes i and i + 8,
 //                                  then i and i + 4, i + 2, i + 1

@@ -107,6 +107,13 @@ ANSER_INLINE float reduce_add(Vec a) {
   return s2[0] + s2[1];
 }
 
+ANSER_INLINE uint32_t not_zero_lanes(Vec a) {
+  const __m256 zero = _mm256_setzero_ps();
+  const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.p[0], zero, _CMP_NEQ_UQ));
+  const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.p[1], zero, _CMP_NEQ_UQ));
+  return uint32_t(low | high << 8);
+}
+
 ANSER_INLINE float reduce_max(Vec a) {
   const __m256 m8 = _mm256_max_ps(a.p[0], a.p[1]);
   const __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));

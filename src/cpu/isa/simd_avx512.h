@@ -80,6 +80,10 @@ ANSER_INLINE float reduce_add(Vec a) {
   return s2[0] + s2[1];
 }
 
+ANSER_INLINE uint32_t not_zero_lanes(Vec a) {
+  return _mm512_cmp_ps_mask(a.p[0], _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
+
 ANSER_INLINE float reduce_max(Vec a) {
   return _mm512_reduce_max_ps(a.p[0]);
 }

@@ -108,6 +108,14 @@ ANSER_INLINE float reduce_add(Vec a) {
   const Part s4 = (a.p[0] + a.p[2]) + (a.p[1] + a.p[3]);
   return (s4[0] + s4[2]) + (s4[1] + s4[3]);
 }
+ANSER_INLINE uint32_t not_zero_lanes(Vec a) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) {
+    bits |= uint32_t(a.p[i / kPartLanes][i % kPartLanes] != 0) << i;
+  }
+  return bits;
+}
+
 ANSER_INLINE float reduce_max(Vec a) {
   float most = a.p[0][0];
   for (int i = 0; i < kParts; ++i) {

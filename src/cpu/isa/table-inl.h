@@ -38,6 +38,8 @@ constexpr Kernels make_table(const char* name, bool fused_multiply_add) {
   table.quantise = quantise;
   table.count_zeros = count_zeros;
   table.layer_norm = layer_norm;
+  table.moments = moments;
+  table.normalise = normalise;
   table.shift_mix = shift_mix;
   table.recur = recur;
   table.all_finite = all_finite;

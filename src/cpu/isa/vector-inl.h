@@ -8,11 +8,11 @@ ANSER_INLINE float sum(const float* x, int n) {
   return reduce_add(total);
 }
 
-// y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias. The variance in a second pass over x, as
-// the mean of (x - mean)^2: a mean far from zero costs no digits.
-void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n,
-                float* y) {
-  const Vec mean = broadcast(sum(x, n) / float(n));
+// The variance in a second pass over x, as the mean of (x - mean)^2: a mean far from zero costs no
+// digits.
+Moments moments(const float* x, float eps, int n) {
+  const float average = sum(x, n) / float(n);
+  const Vec mean = broadcast(average);
   Vec squares = broadcast(0.0f);
   int i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -24,9 +24,16 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
     squares = fma(d, d, squares);
   }
   const float variance = reduce_add(squares) / float(n);
-  const Vec scale = broadcast(1.0f) / sqrt(broadcast(variance + eps));
+  alignas(64) float scale[kLanes];
+  store(scale, broadcast(1.0f) / sqrt(broadcast(variance + eps)));
+  return {average, scale[0]};
+}
 
-  for (i = 0; i + kLanes <= n; i += kLanes) {
+void normalise(const float* x, Moments of, const float* weight, const float* bias, int n,
+               float* y) {
+  const Vec mean = broadcast(of.mean), scale = broadcast(of.scale);
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
     store(y + i, fma((load(x + i) - mean) * scale, load(weight + i), load(bias + i)));
   }
   if (i < n) {
@@ -35,6 +42,11 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
     store_partial(y + i, rest,
                   fma(d, load_partial(weight + i, rest), load_partial(bias + i, rest)));
   }
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n,
+                float* y) {
+  normalise(x, moments(x, eps, n), weight, bias, n, y);
 }
 
 void shift_mix(const float* x, const float* previous, const float* mu, int n, float* y) {
