@@ -8,7 +8,6 @@ namespace {
 
 #include "cpu/isa/simd_avx2.h"
 
-#define ANSER_VNNI 0
 #define ANSER_512 0
 #define ANSER_INTEGERS "cpu/isa/integers_x86.h"
 #include "cpu/isa/table-inl.h"

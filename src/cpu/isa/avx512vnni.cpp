@@ -19,9 +19,7 @@ namespace {
 
 #include "cpu/isa/simd_avx512.h"
 
-#define ANSER_VNNI 1
-#define ANSER_512 1
-#define ANSER_INTEGERS "cpu/isa/integers_x86.h"
+#define ANSER_INTEGERS "cpu/isa/integers_vnni.h"
 #include "cpu/isa/table-inl.h"
 
 constexpr Kernels kTable = make_table("avx512vnni", true);

@@ -1,4 +1,13 @@
 // Which inputs of a block are used: all, or those that are not zero.
+//
+// The header of integer arithmetic that comes next (integers_<name>.h) works on them. It gives
+//   Activation, Code, kGroup    what a dot product takes: kGroup codes and activations in 32 bits
+//   not_zero_activations        a bit for each of a block's 32 that is not zero
+//   dot_inputs<bits>            64 outputs of one row, straight from packed codes
+//   group_codes<bits>           a block of 64 outputs, in the order of the dot products: code_offset
+//   IntVec, int_...             16 sums of 32 bits
+//   difference                  16 numbers, less one, as floats
+//   store_rounded               a vector as activations; returns their sum
 
 // Inputs of a block that take part, in order.
 struct Inputs {
@@ -27,4 +36,12 @@ ANSER_INLINE uint32_t not_zero(const float* x, int n) {
   uint32_t bits = 0;
   for (int i = 0; i < n; ++i) bits |= uint32_t(x[i] != 0) << i;
   return bits;
+}
+
+// Codes of a chunk of a tile for many rows, in the order in which register tiles read them:
+// [pass][input / group][kIntTileVecs][16 outputs][group]. Where those of 16 outputs, vector v of
+// the tile, and of the `group` inputs from k on are.
+constexpr int code_offset(int k, int v, int group) {
+  const int pass = v / kIntTileVecs, in_pass = v % kIntTileVecs;
+  return ((pass * kChunk + k) * kIntTileVecs + in_pass * group) * kLanes;
 }

@@ -1,4 +1,4 @@
-// Integer arithmetic of quantised weights in plain C++, for the baseline. integers_x86.h says what
+// Integer arithmetic of quantised weights in plain C++, for the baseline. inputs-inl.h says what
 // is expected of such a header.
 
 typedef int16_t Activation;
@@ -33,13 +33,13 @@ ANSER_INLINE void dot_inputs(const PackedTile<const std::byte>& tile, int block,
 }
 
 template <int kBits>
-ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block, Code* codes,
-                              int stride) {
+ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block, int k0,
+                              Code* codes) {
   for (int k = 0; k < kBlockInputs; ++k) {
     const std::byte* row = tile.codes(block) + k * tile.row_bytes();
-    Code* to = codes + k / kGroup * kLanes * kGroup + k % kGroup;
     for (int o = 0; o < kTile; ++o) {
-      to[o / kLanes * stride + o % kLanes * kGroup] =
+      const int at = code_offset(k0 + k / kGroup * kGroup, o / kLanes, kGroup);
+      codes[at + o % kLanes * kGroup + k % kGroup] =
           Code(code_at<kBits>(row, tile.high_bits(), o));
     }
   }
@@ -61,13 +61,16 @@ ANSER_INLINE IntVec int_load(const Code* from) {
   memcpy(&to, from, sizeof(to));
   return to;
 }
+ANSER_INLINE IntVec int_activations(const Activation* x) {
+  int32_t pair;
+  memcpy(&pair, x, sizeof(pair));
+  return int_broadcast(pair);
+}
 // Pairs of 16 bits in 32: the low one by sign extension, the high one by its shift.
-ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, const Activation* x) {
-  const int32_t x0 = x[0], x1 = x[1];
-  const I32x4 factor0 = {x0, x0, x0, x0}, factor1 = {x1, x1, x1, x1};
+ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
   ANSER_UNROLL for (int i = 0; i < kParts; ++i) {
     const I32x4 low = (codes.p[i] << 16) >> 16, high = codes.p[i] >> 16;
-    sum.p[i] += low * factor0 + high * factor1;
+    sum.p[i] += low * ((x.p[i] << 16) >> 16) + high * (x.p[i] >> 16);
   }
   return sum;
 }

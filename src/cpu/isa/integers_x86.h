@@ -1,22 +1,9 @@
-// Integer arithmetic of quantised weights on AVX2 and above. Expected of such a header:
-//   Activation, Code, kGroup    what a dot product takes: kGroup codes and activations in 32 bits
-//   dot_inputs<bits>            64 outputs of one row, straight from packed codes
-//   not_zero_activations        a bit for each of a block's 32 that is not zero
-//   group_codes<bits>           a block of 64 outputs, in the order of the dot products
-//   IntVec, int_...             16 sums of 32 bits
-//   difference                  16 numbers, less one, as floats
-//   store_rounded               a vector as activations; returns their sum
-// The file that includes this says with ANSER_VNNI and ANSER_512 which registers it has. Streaming
-// waits for memory, so 32 bytes at a time do for it everywhere.
+// Integer arithmetic of quantised weights on AVX2, and with ANSER_512 on AVX-512; inputs-inl.h says
+// what is expected of such a header. Streaming waits for memory, so 32 bytes at a time do for it.
 
-#if ANSER_VNNI
-typedef int8_t Activation;
-typedef uint8_t Code;
-#else
 typedef int16_t Activation;
 typedef int16_t Code;
-#endif
-constexpr int kGroup = 4 / sizeof(Activation);
+constexpr int kGroup = 2;
 
 ANSER_INLINE __m256i load_256(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i_u*>(from));
@@ -27,14 +14,10 @@ ANSER_INLINE void store_256(void* to, __m256i a) {
 
 ANSER_INLINE uint32_t not_zero_activations(const Activation* x) {
   const __m256i zero = _mm256_setzero_si256();
-#if ANSER_VNNI
-  return ~uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(load_256(x), zero)));
-#else
   const __m256i low = _mm256_cmpeq_epi16(load_256(x), zero);
   const __m256i high = _mm256_cmpeq_epi16(load_256(x + 16), zero);
   const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
   return ~uint32_t(_mm256_movemask_epi8(both));
-#endif
 }
 
 // 64 codes of one input: outputs 0 to 31 and 32 to 63, a byte each.
@@ -146,13 +129,13 @@ ANSER_INLINE void dot_inputs(const PackedTile<const std::byte>& tile, int block,
   }
 }
 
-// codes[v * stride + ...]: [32 / kGroup][16 outputs][kGroup] for the vectors v = 0 to 3.
+// To the places of inputs k0 to k0 + 31 of a chunk.
 template <int kBits>
-ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block, Code* codes,
-                              int stride) {
+ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block, int k0,
+                              Code* codes) {
   const std::byte* rows = tile.codes(block);
   const int64_t row_bytes = tile.row_bytes(), high_bits = tile.high_bits();
-  for (int k = 0; k < kBlockInputs; k += kGroup, codes += kLanes * kGroup) {
+  for (int k = 0; k < kBlockInputs; k += kGroup) {
     CodeRow in[kGroup];
     ANSER_UNROLL for (int i = 0; i < kGroup; ++i) {
       in[i] = load_codes<kBits>(rows + (k + i) * row_bytes, high_bits);
@@ -160,27 +143,17 @@ ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block
     ANSER_UNROLL for (int h = 0; h < 2; ++h) {
       const auto of = [&](int i) ANSER_INLINE_LAMBDA { return h == 0 ? in[i].low : in[i].high; };
       __m256i groups[4], ordered[4];
-#if ANSER_VNNI
-      const __m256i ab0 = _mm256_unpacklo_epi8(of(0), of(1)),
-                    cd0 = _mm256_unpacklo_epi8(of(2), of(3));
-      const __m256i ab1 = _mm256_unpackhi_epi8(of(0), of(1)),
-                    cd1 = _mm256_unpackhi_epi8(of(2), of(3));
-      groups[0] = _mm256_unpacklo_epi16(ab0, cd0);
-      groups[1] = _mm256_unpackhi_epi16(ab0, cd0);
-      groups[2] = _mm256_unpacklo_epi16(ab1, cd1);
-      groups[3] = _mm256_unpackhi_epi16(ab1, cd1);
-#else
       pair_16(of(0), of(1), groups);
-#endif
       in_order(groups, ordered);
       ANSER_UNROLL for (int j = 0; j < 4; ++j) {
-        store_256(codes + (2 * h + j / 2) * stride + j % 2 * 8 * kGroup, ordered[j]);
+        store_256(codes + code_offset(k0 + k, 2 * h + j / 2, kGroup) + j % 2 * 8 * kGroup,
+                  ordered[j]);
       }
     }
   }
 }
 
-// kGroup activations.
+// Two activations.
 ANSER_INLINE int32_t activation_group(const Activation* x) {
   int32_t group;
   memcpy(&group, x, sizeof(group));
@@ -197,13 +170,11 @@ ANSER_INLINE IntVec int_broadcast(int32_t a) {
 ANSER_INLINE IntVec int_load(const Code* from) {
   return {_mm512_loadu_si512(from)};
 }
-ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, const Activation* x) {
-  const __m512i factors = _mm512_set1_epi32(activation_group(x));
-#if ANSER_VNNI
-  return {_mm512_dpbusd_epi32(sum.p, codes.p, factors)};
-#else
-  return {_mm512_add_epi32(sum.p, _mm512_madd_epi16(codes.p, factors))};
-#endif
+ANSER_INLINE IntVec int_activations(const Activation* x) {
+  return int_broadcast(activation_group(x));
+}
+ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
+  return {_mm512_add_epi32(sum.p, _mm512_madd_epi16(codes.p, x.p))};
 }
 ANSER_INLINE Vec int_to_float(IntVec a) {
   return {{_mm512_cvtepi32_ps(a.p)}};
@@ -214,11 +185,7 @@ ANSER_INLINE Vec difference(const int32_t* from, int32_t less) {
 }
 ANSER_INLINE int32_t store_rounded(Activation* to, Vec a) {
   const __m512i q = _mm512_cvtps_epi32(a.p[0]);
-#if ANSER_VNNI
-  _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm512_cvtepi32_epi8(q));
-#else
   store_256(to, _mm512_cvtepi32_epi16(q));
-#endif
   return _mm512_reduce_add_epi32(q);
 }
 #else
@@ -231,10 +198,12 @@ ANSER_INLINE IntVec int_broadcast(int32_t a) {
 ANSER_INLINE IntVec int_load(const Code* from) {
   return {{load_256(from), load_256(from + 16)}};
 }
-ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, const Activation* x) {
-  const __m256i factors = _mm256_set1_epi32(activation_group(x));
-  return {{_mm256_add_epi32(sum.p[0], _mm256_madd_epi16(codes.p[0], factors)),
-           _mm256_add_epi32(sum.p[1], _mm256_madd_epi16(codes.p[1], factors))}};
+ANSER_INLINE IntVec int_activations(const Activation* x) {
+  return int_broadcast(activation_group(x));
+}
+ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
+  return {{_mm256_add_epi32(sum.p[0], _mm256_madd_epi16(codes.p[0], x.p[0])),
+           _mm256_add_epi32(sum.p[1], _mm256_madd_epi16(codes.p[1], x.p[1]))}};
 }
 ANSER_INLINE Vec int_to_float(IntVec a) {
   return {{_mm256_cvtepi32_ps(a.p[0]), _mm256_cvtepi32_ps(a.p[1])}};

@@ -121,14 +121,17 @@ void stream_plain(const MatmulArgs& m) {
   }
 }
 
-// z[t] += sum over n inputs of x[t][i] * w[i], kVecs vectors of outputs for kCount rows.
-template <int kCount, int kVecs>
-ANSER_INLINE void multiply_tile(const float* w, const float* x, int64_t x_stride, int n, float* z) {
+// z[t] += sum over n inputs of x[t][i] * w[i], kVecs vectors of outputs for kCount rows. Meanwhile
+// asks for kAhead bytes at `ahead` with each input, and steps on by `ahead_step`.
+template <int kCount, int kVecs, int kAhead>
+ANSER_INLINE void multiply_tile(const float* w, const float* x, int64_t x_stride, int n, float* z,
+                                const std::byte* ahead, int64_t ahead_step) {
   Vec sums[kCount][kVecs];
   ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
     ANSER_UNROLL for (int v = 0; v < kVecs; ++v) sums[t][v] = broadcast(0.0f);
   }
-  for (int i = 0; i < n; ++i, w += kVecs * kLanes) {
+  for (int i = 0; i < n; ++i, w += kVecs * kLanes, ahead += ahead_step) {
+    prefetch(ahead, kAhead);
     Part row[kVecs * kParts];
     ANSER_UNROLL for (int p = 0; p < kVecs * kParts; ++p) row[p] = load_part(w + p * kPartLanes);
     ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
@@ -170,38 +173,67 @@ ANSER_INLINE void for_row_tiles(int rows, const Tile& tile) {
   }
 }
 
+// Outputs whose sums are kept at the same time, from o on: as many tiles of the panel as there is
+// room for. A whole panel is read in the order of memory.
+ANSER_INLINE int end_of_pass(const MatmulArgs& m, int o, int rows) {
+  const int tiles = rows <= kRowsAtOnce / 4 ? 4 : rows <= kRowsAtOnce / 2 ? 2 : 1;
+  const int next = o + tiles * kTile, panel = o / kPanel * kPanel + kPanel;
+  return min(min(next, panel), m.end);
+}
+
+// The bytes of the panel's next chunk that are asked for during this tile's work on this chunk: its
+// share of them, so that a panel's tiles ask for all. Where rows are many there is no need.
+struct Ahead {
+  const std::byte* from;
+  int64_t bytes;
+};
+ANSER_INLINE Ahead ahead_of(const PackedTile<const std::byte>& tile, int block, int rows) {
+  const int64_t chunk = tile.super_bytes(), share = chunk / tile.width * kTile;
+  const std::byte* from = tile.super(block) + chunk + tile.at / kTile * share;
+  return {from, rows <= kRowsAtOnce / 4 ? share : 0};
+}
+
 template <class W>
 void block_plain(const MatmulArgs& m) {
   typedef typename W::Element Element;
-  alignas(64) float z[kRowsAtOnce * kTile];
+  alignas(64) float sums[kRowsAtOnce * kTile];
   alignas(64) float w[kChunk * kFloatTileVecs * kLanes];
   constexpr int kStep = kFloatTileVecs * kLanes;
+  constexpr int kAhead = kStep * int(sizeof(Element));  // as many bytes as an input takes
   for (int t0 = 0; t0 < m.rows; t0 += kRowsAtOnce) {
     const int rows = min(kRowsAtOnce, m.rows - t0);
-    for (int o = m.begin; o < m.end; o += kTile) {
-      const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
-      clear(z, rows * kTile);
+    for (int o0 = m.begin, o1; o0 < m.end; o0 = o1) {
+      o1 = end_of_pass(m, o0, rows);
+      clear(sums, round_up(o1 - o0, kTile) * rows);
       for (int i = 0; i < m.inputs; i += kChunk) {
         const int n = min(kChunk, m.inputs - i);
-        for (int at = 0; at < kTile; at += kStep) {
-          for (int b = 0; b < n; b += kBlockInputs) {
-            const auto* from = reinterpret_cast<const Element*>(tile.codes((i + b) / kBlockInputs));
-            const int inputs = min(kBlockInputs, n - b);
-            for (int k = 0; k < inputs; ++k) {
-              ANSER_UNROLL for (int p = 0; p < kStep / kPartLanes; ++p) {
-                store_part(w + (b + k) * kStep + p * kPartLanes,
-                           load_part(from + k * int64_t{tile.width} + at + p * kPartLanes));
+        for (int o = o0; o < o1; o += kTile) {
+          const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
+          const Ahead ahead = ahead_of(tile, i / kBlockInputs, rows);
+          float* z = sums + (o - o0) * rows;
+          for (int at = 0; at < kTile; at += kStep) {
+            for (int b = 0; b < n; b += kBlockInputs) {
+              const auto* from =
+                  reinterpret_cast<const Element*>(tile.codes((i + b) / kBlockInputs));
+              const int inputs = min(kBlockInputs, n - b);
+              for (int k = 0; k < inputs; ++k) {
+                ANSER_UNROLL for (int p = 0; p < kStep / kPartLanes; ++p) {
+                  store_part(w + (b + k) * kStep + p * kPartLanes,
+                             load_part(from + k * int64_t{tile.width} + at + p * kPartLanes));
+                }
               }
             }
+            const float* x = m.x + int64_t{t0} * m.inputs + i;
+            const std::byte* next = ahead.from + at * ahead.bytes / kTile;
+            for_row_tiles<kFloatTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
+              multiply_tile<decltype(count)::value, kFloatTileVecs, kAhead>(
+                  w, x + int64_t{t} * m.inputs, m.inputs, n, z + t * kTile + at, next,
+                  t == 0 && ahead.bytes > 0 ? kAhead : 0);
+            });
           }
-          const float* x = m.x + int64_t{t0} * m.inputs + i;
-          for_row_tiles<kFloatTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
-            multiply_tile<decltype(count)::value, kFloatTileVecs>(w, x + int64_t{t} * m.inputs,
-                                                                  m.inputs, n, z + t * kTile + at);
-          });
         }
       }
-      finish(m, o, t0, rows, z);
+      for (int o = o0; o < o1; o += kTile) finish(m, o, t0, rows, sums + (o - o0) * rows);
     }
   }
 }
@@ -334,35 +366,48 @@ struct QuantisedRun {
   int64_t blocks;
 };
 
-// 16 outputs from `at` on, kCount rows, `blocks` blocks: codes [block][32 / kGroup][16][kGroup].
+// kIntTileVecs vectors of outputs from `at` on, kCount rows, `blocks` blocks from the beginning of a
+// chunk. Asks for `ahead` meanwhile. The steps are unrolled: in a loop, g++ 12 keeps the sums in
+// memory.
 template <int kHalves, bool kMinimum, int kCount>
 ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, int at, int blocks,
-                                 int zero, const QuantisedRun& rows, float* z) {
-  constexpr int kSteps = kBlockInputs / kGroup / kHalves;
+                                 int zero, const QuantisedRun& rows, float* z, Ahead ahead) {
+  constexpr int kVecs = kIntTileVecs, kSteps = kBlockInputs / kGroup / kHalves;
   const Activation* q = rows.q;
   for (int b = 0; b < blocks; ++b) {
+    prefetch(ahead.from + ahead.bytes * b / blocks, ahead.bytes / blocks);
     const int32_t* sums = rows.sums + 2 * b;
     ANSER_UNROLL for (int half = 0; half < kHalves; ++half) {
-      IntVec products[kCount];
+      IntVec products[kCount][kVecs];
       ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-        products[t] = int_broadcast(-zero * sum_of<kHalves>(sums + 2 * t * rows.blocks, half));
+        const IntVec less =
+            int_broadcast(-zero * sum_of<kHalves>(sums + 2 * t * rows.blocks, half));
+        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) products[t][v] = less;
       }
-      for (int step = 0; step < kSteps; ++step) {
-        const IntVec code = int_load(codes);
+      ANSER_UNROLL for (int step = 0; step < kSteps; ++step) {
+        IntVec code[kVecs];
+        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) code[v] = int_load(codes + v * kLanes * kGroup);
         ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-          products[t] = int_dot(products[t], code, q + t * rows.inputs);
+          const IntVec x = int_activations(q + t * rows.inputs);
+          ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
+            products[t][v] = int_dot(products[t][v], code[v], x);
+          }
         }
-        codes += kLanes * kGroup;
+        codes += kVecs * kLanes * kGroup;
         q += kGroup;
       }
       ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
         const float d = rows.d[t * rows.blocks + b];
-        Vec sum = add_product(load(z + t * kTile), int_to_float(products[t]),
-                              scales[b].scale[half] + at, d);
-        if constexpr (kMinimum) {
-          sum = add_minimum(sum, scales[b].minimum + at, d, sums + 2 * t * rows.blocks);
+        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
+          float* to = z + t * kTile + v * kLanes;
+          const int o = at + v * kLanes;
+          Vec sum =
+              add_product(load(to), int_to_float(products[t][v]), scales[b].scale[half] + o, d);
+          if constexpr (kMinimum) {
+            sum = add_minimum(sum, scales[b].minimum + o, d, sums + 2 * t * rows.blocks);
+          }
+          store(to, sum);
         }
-        store(z + t * kTile, sum);
       }
     }
   }
@@ -371,37 +416,43 @@ ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, i
 template <class W>
 void block_quantised(const MatmulArgs& m) {
   constexpr Packing kPacking = W::kPacking;
-  constexpr int kBlocks = kChunk / kBlockInputs;
-  constexpr int kVecCodes = kChunk * kLanes;  // of 16 outputs
-  alignas(64) float z[kRowsAtOnce * kTile];
-  alignas(64) Code codes[kTile / kLanes * kVecCodes];
+  constexpr int kBlocks = kChunk / kBlockInputs, kStep = kIntTileVecs * kLanes;
+  alignas(64) float all_sums[kRowsAtOnce * kTile];
+  alignas(64) Code codes[kTile * kChunk];
   BlockScales scales[kBlocks];
   const auto* q = static_cast<const Activation*>(m.quantised.q);
   const int blocks = m.inputs / kBlockInputs;
   for (int t0 = 0; t0 < m.rows; t0 += kRowsAtOnce) {
     const int rows = min(kRowsAtOnce, m.rows - t0);
-    for (int o = m.begin; o < m.end; o += kTile) {
-      const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
-      clear(z, rows * kTile);
+    for (int o0 = m.begin, o1; o0 < m.end; o0 = o1) {
+      o1 = end_of_pass(m, o0, rows);
+      clear(all_sums, round_up(o1 - o0, kTile) * rows);
       for (int b0 = 0; b0 < blocks; b0 += kBlocks) {
         const int n = min(kBlocks, blocks - b0);
-        for (int b = 0; b < n; ++b) {
-          load_scales<W>(tile, b0 + b, scales[b]);
-          group_codes<kPacking.code_bits>(tile, b0 + b, codes + b * kBlockInputs * kLanes,
-                                          kVecCodes);
-        }
-        for (int at = 0; at < kTile; at += kLanes) {
-          const Code* from = codes + at / kLanes * kVecCodes;
-          for_row_tiles<kIntTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
-            const int64_t row = t0 + t, block = row * blocks + b0;
-            const QuantisedRun x = {q + row * m.inputs + b0 * kBlockInputs, m.inputs,
-                                    m.quantised.d + block, m.quantised.sums + 2 * block, blocks};
-            multiply_codes<kPacking.halves(), kPacking.minimum, decltype(count)::value>(
-                from, scales, at, n, kPacking.zero, x, z + t * kTile + at);
-          });
+        for (int o = o0; o < o1; o += kTile) {
+          const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
+          const Ahead ahead = ahead_of(tile, b0, rows);
+          float* z = all_sums + (o - o0) * rows;
+          for (int b = 0; b < n; ++b) {
+            load_scales<W>(tile, b0 + b, scales[b]);
+            group_codes<kPacking.code_bits>(tile, b0 + b, b * kBlockInputs, codes);
+          }
+          for (int at = 0; at < kTile; at += kStep) {
+            const Code* from = codes + code_offset(0, at / kLanes, kGroup);
+            const Ahead part = {ahead.from + ahead.bytes * at / kTile,
+                                ahead.bytes * kStep / kTile};
+            for_row_tiles<kIntTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
+              const int64_t row = t0 + t, block = row * blocks + b0;
+              const QuantisedRun x = {q + row * m.inputs + b0 * kBlockInputs, m.inputs,
+                                      m.quantised.d + block, m.quantised.sums + 2 * block, blocks};
+              multiply_codes<kPacking.halves(), kPacking.minimum, decltype(count)::value>(
+                  from, scales, at, n, kPacking.zero, x, z + t * kTile + at,
+                  t == 0 ? part : Ahead{part.from, 0});
+            });
+          }
         }
       }
-      finish(m, o, t0, rows, z);
+      for (int o = o0; o < o1; o += kTile) finish(m, o, t0, rows, all_sums + (o - o0) * rows);
     }
   }
 }

@@ -61,9 +61,10 @@ struct PackedTile {
   Byte* panel;
   int width, at;
 
-  Byte* super(int block) const {
-    const int64_t bytes = packing.super_bytes + int64_t{kSuperBlocks} * packing.block_bytes();
-    return panel + (block / kSuperBlocks) * bytes * width;
+  Byte* super(int block) const { return panel + (block / kSuperBlocks) * super_bytes(); }
+  // Of the whole panel.
+  int64_t super_bytes() const {
+    return (packing.super_bytes + int64_t{kSuperBlocks} * packing.block_bytes()) * width;
   }
   // Its first byte: the scales of the whole panel.
   Byte* block(int block) const {

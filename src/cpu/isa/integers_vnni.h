@@ -1,0 +1,131 @@
+// Integer arithmetic of quantised weights on AVX-512 with VNNI, whose dot product takes four codes
+// of 8 bits without sign and four activations with sign; inputs-inl.h says what is expected of such
+// a header.
+
+typedef int8_t Activation;
+typedef uint8_t Code;
+constexpr int kGroup = 4;
+
+ANSER_INLINE __m256i load_256(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i_u*>(from));
+}
+
+ANSER_INLINE uint32_t not_zero_activations(const Activation* x) {
+  return _mm256_test_epi8_mask(load_256(x), load_256(x));
+}
+
+// 64 codes of one input, a byte each.
+template <int kBits>
+ANSER_INLINE __m512i load_codes(const std::byte* row, int64_t high_bits) {
+  if constexpr (kBits == 8) return _mm512_loadu_si512(row);
+  // Each 256 bits get all pairs of nibbles and shift theirs down.
+  const __m512i pairs = _mm512_broadcast_i64x4(load_256(row));
+  const __m512i shift = _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4);
+  const __m512i low = _mm512_and_si512(_mm512_srlv_epi64(pairs, shift), _mm512_set1_epi8(15));
+  if constexpr (kBits == 4) return low;
+  // Each 128 bits get the high bits of all outputs: of theirs, bits 0 and 1 after the shift.
+  const __m512i four = _mm512_broadcast_i32x4(
+      _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(row + high_bits)));
+  const __m512i own = _mm512_srlv_epi64(four, _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6));
+  const __m512i high = _mm512_slli_epi16(_mm512_and_si512(own, _mm512_set1_epi8(3)), 4);
+  return _mm512_or_si512(low, high);
+}
+
+// The bytes of four rows in groups of four: group j has, in its lanes of 128 bits, outputs
+// 4j to 4j + 3, the same of the next 16 outputs, and so on.
+ANSER_INLINE void group_rows(__m512i a, __m512i b, __m512i c, __m512i d, __m512i* to) {
+  const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
+  const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
+  to[0] = _mm512_unpacklo_epi16(ab0, cd0);
+  to[1] = _mm512_unpackhi_epi16(ab0, cd0);
+  to[2] = _mm512_unpacklo_epi16(ab1, cd1);
+  to[3] = _mm512_unpackhi_epi16(ab1, cd1);
+}
+
+// From that order to outputs 0-15, 16-31, 32-47, 48-63: a transpose of 4 x 4 lanes.
+ANSER_INLINE void in_order(const __m512i* from, __m512i* to) {
+  const __m512i low01 = _mm512_shuffle_i32x4(from[0], from[1], 0x44);
+  const __m512i low23 = _mm512_shuffle_i32x4(from[2], from[3], 0x44);
+  const __m512i high01 = _mm512_shuffle_i32x4(from[0], from[1], 0xee);
+  const __m512i high23 = _mm512_shuffle_i32x4(from[2], from[3], 0xee);
+  to[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+  to[1] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+  to[2] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+  to[3] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+}
+
+// products[o] = sum over the inputs of code * x, for 64 outputs.
+template <int kBits>
+ANSER_INLINE void dot_inputs(const PackedTile<const std::byte>& tile, int block,
+                             const Inputs& inputs, const Activation* x, int32_t* products) {
+  const std::byte* rows = tile.codes(block);
+  const int64_t row_bytes = tile.row_bytes(), high_bits = tile.high_bits();
+  const int count = inputs.count;
+  __m512i sums[4] = {};
+  for (int i = 0; i < count; i += kGroup) {
+    __m512i row[kGroup];
+    uint32_t group = 0;
+    ANSER_UNROLL for (int j = 0; j < kGroup; ++j) {
+      const int k = inputs.index[i + j];
+      row[j] = load_codes<kBits>(rows + k * row_bytes, high_bits);
+      group |= i + j < count ? uint32_t(uint8_t(x[k])) << 8 * j : 0;
+    }
+    const __m512i factors = _mm512_set1_epi32(int32_t(group));
+    __m512i groups[4];
+    group_rows(row[0], row[1], row[2], row[3], groups);
+    ANSER_UNROLL for (int j = 0; j < 4; ++j) {
+      sums[j] = _mm512_dpbusd_epi32(sums[j], groups[j], factors);
+    }
+  }
+  __m512i ordered[4];
+  in_order(sums, ordered);
+  ANSER_UNROLL for (int j = 0; j < 4; ++j) _mm512_storeu_si512(products + 16 * j, ordered[j]);
+}
+
+// To the places of inputs k0 to k0 + 31 of a chunk.
+template <int kBits>
+ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block, int k0,
+                              Code* codes) {
+  const std::byte* rows = tile.codes(block);
+  const int64_t row_bytes = tile.row_bytes(), high_bits = tile.high_bits();
+  for (int k = 0; k < kBlockInputs; k += kGroup) {
+    __m512i row[kGroup], groups[4], ordered[4];
+    ANSER_UNROLL for (int j = 0; j < kGroup; ++j) {
+      row[j] = load_codes<kBits>(rows + (k + j) * row_bytes, high_bits);
+    }
+    group_rows(row[0], row[1], row[2], row[3], groups);
+    in_order(groups, ordered);
+    ANSER_UNROLL for (int v = 0; v < 4; ++v) {
+      _mm512_storeu_si512(codes + code_offset(k0 + k, v, kGroup), ordered[v]);
+    }
+  }
+}
+
+struct IntVec {
+  __m512i p;
+};
+ANSER_INLINE IntVec int_broadcast(int32_t a) {
+  return {_mm512_set1_epi32(a)};
+}
+ANSER_INLINE IntVec int_load(const Code* from) {
+  return {_mm512_loadu_si512(from)};
+}
+ANSER_INLINE IntVec int_activations(const Activation* x) {
+  int32_t group;
+  memcpy(&group, x, sizeof(group));
+  return int_broadcast(group);
+}
+ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
+  return {_mm512_dpbusd_epi32(sum.p, codes.p, x.p)};
+}
+ANSER_INLINE Vec int_to_float(IntVec a) {
+  return {{_mm512_cvtepi32_ps(a.p)}};
+}
+ANSER_INLINE Vec difference(const int32_t* from, int32_t less) {
+  return int_to_float({_mm512_sub_epi32(_mm512_loadu_si512(from), _mm512_set1_epi32(less))});
+}
+ANSER_INLINE int32_t store_rounded(Activation* to, Vec a) {
+  const __m512i q = _mm512_cvtps_epi32(a.p[0]);
+  _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm512_cvtepi32_epi8(q));
+  return _mm512_reduce_add_epi32(q);
+}
