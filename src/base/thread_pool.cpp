@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/check.h"
 
@@ -13,9 +14,10 @@
 namespace anser {
 namespace {
 
-// About 30 microseconds of pauses: longer than the serial gaps inside a step, far shorter than what
-// a person would notice as a busy core.
-constexpr int kSpins = 1000;
+// Longer than what lies between two steps (a token is sampled and printed), for waking a thread
+// takes a hundredth of a small model's step; far shorter than what a person would notice as a busy
+// core.
+constexpr auto kSpin = std::chrono::microseconds(300);
 
 void relax() {
 #if defined(__x86_64__)
@@ -27,10 +29,16 @@ void relax() {
 
 // Returns once `value` differs from `old`.
 void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    relax();
-  }
+  using Clock = std::chrono::steady_clock;
+  constexpr int kPauses = 100;  // most waits end within these, before the clock is asked at all
+  Clock::time_point end;
+  do {
+    for (int i = 0; i < kPauses; ++i) {
+      if (value.load(std::memory_order_acquire) != old) return;
+      relax();
+    }
+    if (end == Clock::time_point()) end = Clock::now() + kSpin;
+  } while (Clock::now() < end);
   value.wait(old, std::memory_order_acquire);
 }
 

@@ -301,8 +301,7 @@ void CpuBackend::output(int layer, const Rows& rows) {
 void CpuBackend::expand(int layer, const Rows& rows) {
   const Layer& l = weights_.weights.layers[layer];
   const Mix mix = {l.ffn.x_k, act_.z_k, is_quantised(l.ffn.key)};
-  norm_and_shift(
-      l.ln2, rows, [layer](State& state) { return state.ffn_shift(layer); }, {&mix, 1});
+  norm_and_shift(l.ln2, rows, [layer](State& state) { return state.ffn_shift(layer); }, {&mix, 1});
   const Product product = {.W = l.ffn.key,
                            .x = act_.z_k,
                            .y = act_.h.x,
@@ -346,8 +345,8 @@ void CpuBackend::logits(const Rows& rows) {
       for (int i = 0; i < count; ++i) {
         const float* x = act_.x + size_t(wanted[i].row) * D;
         kernels_.normalise(x + columns.begin, kernels_.moments(x, h_.norm_eps, D),
-                           ln_out.weight.data() + columns.begin,
-                           ln_out.bias.data() + columns.begin, int(columns.end - columns.begin),
+                           ln_out.weight.data() + columns.begin, ln_out.bias.data() + columns.begin,
+                           int(columns.end - columns.begin),
                            act_.z_out.x + size_t(i) * D + columns.begin);
         if (is_quantised(head)) quantise(act_.z_out, i, columns);
       }
@@ -362,8 +361,8 @@ void CpuBackend::logits(const Rows& rows) {
 
 std::vector<float> CpuBackend::view(const std::string& name, int rows) const {
   const std::pair<const char*, std::pair<const float*, int>> buffers[] = {
-      {"x", {act_.x, h_.width}}, {"r", {act_.r, h_.width}}, {"w", {act_.w, h_.width}},
-      {"k", {act_.k, h_.width}}, {"v", {v_, h_.width}},     {"a", {act_.a, h_.width}},
+      {"x", {act_.x, h_.width}}, {"r", {act_.r, h_.width}},   {"w", {act_.w, h_.width}},
+      {"k", {act_.k, h_.width}}, {"v", {v_, h_.width}},       {"a", {act_.a, h_.width}},
       {"g", {act_.g, h_.width}}, {"y", {act_.y.x, h_.width}}, {"h", {act_.h.x, h_.ffn}},
   };
   for (const auto& [known, buffer] : buffers) {

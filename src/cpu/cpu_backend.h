@@ -97,9 +97,9 @@ class CpuBackend {
 
   // Activations, [max_rows][D] but for the last ones.
   struct Activations {
-    float *x, *z;                            // residual stream; its norm
-    Input z_r, z_w, z_k, z_v, z_a, z_g;      // token-shifted inputs; z_k serves both mixes
-    float *r, *w, *k, *v, *a, *g;            // outputs of project and recur
+    float *x, *z;                        // residual stream; its norm
+    Input z_r, z_w, z_k, z_v, z_a, z_g;  // token-shifted inputs; z_k serves both mixes
+    float *r, *w, *k, *v, *a, *g;        // outputs of project and recur
     float *v_first, *nu;
     Input y;
     Input w1, a1, v1, g1;  // [max_rows][rank]

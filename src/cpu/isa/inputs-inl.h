@@ -4,10 +4,10 @@
 //   Activation, Code, kGroup    what a dot product takes: kGroup codes and activations in 32 bits
 //   not_zero_activations        a bit for each of a block's 32 that is not zero
 //   dot_inputs<bits>            64 outputs of one row, straight from packed codes
-//   group_codes<bits>           a block of 64 outputs, in the order of the dot products: code_offset
-//   IntVec, int_...             16 sums of 32 bits
-//   difference                  16 numbers, less one, as floats
-//   store_rounded               a vector as activations; returns their sum
+//   group_codes<bits>           a block of 64 outputs, in the order of the dot products:
+//   code_offset IntVec, int_...             16 sums of 32 bits difference                  16
+//   numbers, less one, as floats store_rounded               a vector as activations; returns their
+//   sum
 
 // Inputs of a block that take part, in order.
 struct Inputs {
@@ -32,7 +32,8 @@ ANSER_INLINE void list_inputs(uint32_t bits, Inputs& inputs) {
 
 // Bits of the first n inputs of a block that are not zero. NaN is not.
 ANSER_INLINE uint32_t not_zero(const float* x, int n) {
-  if (n == kBlockInputs) return not_zero_lanes(load(x)) | not_zero_lanes(load(x + kLanes)) << kLanes;
+  if (n == kBlockInputs)
+    return not_zero_lanes(load(x)) | not_zero_lanes(load(x + kLanes)) << kLanes;
   uint32_t bits = 0;
   for (int i = 0; i < n; ++i) bits |= uint32_t(x[i] != 0) << i;
   return bits;

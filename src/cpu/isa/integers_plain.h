@@ -39,8 +39,7 @@ ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block
     const std::byte* row = tile.codes(block) + k * tile.row_bytes();
     for (int o = 0; o < kTile; ++o) {
       const int at = code_offset(k0 + k / kGroup * kGroup, o / kLanes, kGroup);
-      codes[at + o % kLanes * kGroup + k % kGroup] =
-          Code(code_at<kBits>(row, tile.high_bits(), o));
+      codes[at + o % kLanes * kGroup + k % kGroup] = Code(code_at<kBits>(row, tile.high_bits(), o));
     }
   }
 }

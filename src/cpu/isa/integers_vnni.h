@@ -24,8 +24,8 @@ ANSER_INLINE __m512i load_codes(const std::byte* row, int64_t high_bits) {
   const __m512i low = _mm512_and_si512(_mm512_srlv_epi64(pairs, shift), _mm512_set1_epi8(15));
   if constexpr (kBits == 4) return low;
   // Each 128 bits get the high bits of all outputs: of theirs, bits 0 and 1 after the shift.
-  const __m512i four = _mm512_broadcast_i32x4(
-      _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(row + high_bits)));
+  const __m512i four =
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(row + high_bits)));
   const __m512i own = _mm512_srlv_epi64(four, _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6));
   const __m512i high = _mm512_slli_epi16(_mm512_and_si512(own, _mm512_set1_epi8(3)), 4);
   return _mm512_or_si512(low, high);

@@ -366,8 +366,8 @@ struct QuantisedRun {
   int64_t blocks;
 };
 
-// kIntTileVecs vectors of outputs from `at` on, kCount rows, `blocks` blocks from the beginning of a
-// chunk. Asks for `ahead` meanwhile. The steps are unrolled: in a loop, g++ 12 keeps the sums in
+// kIntTileVecs vectors of outputs from `at` on, kCount rows, `blocks` blocks from the beginning of
+// a chunk. Asks for `ahead` meanwhile. The steps are unrolled: in a loop, g++ 12 keeps the sums in
 // memory.
 template <int kHalves, bool kMinimum, int kCount>
 ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, int at, int blocks,
@@ -386,7 +386,8 @@ ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, i
       }
       ANSER_UNROLL for (int step = 0; step < kSteps; ++step) {
         IntVec code[kVecs];
-        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) code[v] = int_load(codes + v * kLanes * kGroup);
+        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) code[v] =
+            int_load(codes + v * kLanes * kGroup);
         ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
           const IntVec x = int_activations(q + t * rows.inputs);
           ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
@@ -439,8 +440,7 @@ void block_quantised(const MatmulArgs& m) {
           }
           for (int at = 0; at < kTile; at += kStep) {
             const Code* from = codes + code_offset(0, at / kLanes, kGroup);
-            const Ahead part = {ahead.from + ahead.bytes * at / kTile,
-                                ahead.bytes * kStep / kTile};
+            const Ahead part = {ahead.from + ahead.bytes * at / kTile, ahead.bytes * kStep / kTile};
             for_row_tiles<kIntTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
               const int64_t row = t0 + t, block = row * blocks + b0;
               const QuantisedRun x = {q + row * m.inputs + b0 * kBlockInputs, m.inputs,
