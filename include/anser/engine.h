@@ -63,9 +63,13 @@ class Engine {
   virtual int threads() const = 0;
   // "avx512", "cuda:0 NVIDIA H200": what does the work.
   virtual std::string backend() const = 0;
-  // Bytes that a step of `rows` sequences, one token each, must read and write at the least: all
-  // weights once, states read and written.
+  // Bytes that a step of `rows` sequences, one token each, reads and writes at the least: weights
+  // once, states read and written. Weights of the channel mix that were skipped, because what they
+  // are multiplied by was zero, are left out at the share seen so far.
   virtual size_t step_bytes(int rows) const = 0;
+  // The share of zeros in the channel mix's hidden activations over all steps of few rows so far,
+  // 0 to 1; negative before the first.
+  virtual double zero_share() const = 0;
 };
 
 }  // namespace anser

@@ -1,8 +1,9 @@
 // anser bench: speed, and what share that is of what this machine can do.
 //
 // Decode is bound by memory: fraction = bytes a step must move x steps/s / stream bandwidth.
-// Prefill is bound by arithmetic: fraction = operations of the matrices x prompts/s / fp32 peak;
-// the head's matrix counts once a prompt, since only the last token's logits are computed.
+// Prefill is bound by arithmetic: fraction = operations of the matrices x prompts/s / peak, of fp32
+// or, for quantised types, of 8-bit integers; the head's matrix counts once a prompt, since only
+// the last token's logits are computed.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -11,6 +12,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/dtype.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/machine_speed.h"
@@ -75,6 +77,13 @@ MatrixParameters matrix_parameters(const Hyperparameters& h) {
   return {h.layers * layer + (h.layers - 1) * value_residual, width * h.vocab};
 }
 
+bool is_quantised_type(const std::string& name) {
+  for (int type = 0; type < kMatrixTypes; ++type) {
+    if (dtype_name(DType(type)) == name) return block_elements(DType(type)) > 1;
+  }
+  return false;
+}
+
 Rate measure_prefill(const LoadedModel& loaded, int tokens, Progress& progress) {
   const std::vector<Token> prompt = some_tokens(loaded.model, tokens);
   const auto work = [&] {
@@ -124,11 +133,18 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options) {
 
   // After that, since its buffer is no memory that the model needs.
   progress.update("the machine");
-  const double stream = measure_stream_gb_s(threads), peak = measure_peak_gflop_s(threads);
+  const double stream = measure_stream_gb_s(threads), fp32 = measure_peak_gflop_s(threads),
+               int8 = measure_peak_int8_gop_s(threads);
+  // What most of the matrices are multiplied in.
+  const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.type());
+  const double peak = in_integers ? int8 : fp32;
+  const double zero_share = loaded.engine->zero_share();
   Json prefill_rows = Json::array(), decode_rows = Json::array();
   for (const Rate& rate : prefill) {
-    prefill_rows.push_back(
-        {{"tokens", rate.size}, {"tok_s", rate.tok_s}, {"fraction", rate.work_s / peak}});
+    prefill_rows.push_back({{"tokens", rate.size},
+                            {"tok_s", rate.tok_s},
+                            {"fraction", rate.work_s / peak},
+                            {"of", in_integers ? "int8" : "fp32"}});
   }
   for (const Rate& rate : decode) {
     decode_rows.push_back({{"batch", rate.size},
@@ -136,17 +152,17 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options) {
                            {"gb_s", rate.work_s},
                            {"fraction", rate.work_s / stream}});
   }
-  // null: not measured by this version.
+  // null: there are none on this machine, or nothing was decoded.
   return {{"model", loaded.model.name()},
           {"type", loaded.model.type()},
           {"threads", threads},
           {"isa", loaded.engine->backend()},
           {"stream_gb_s", stream},
-          {"peak_gflop_s", peak},
-          {"peak_int8_gop_s", nullptr},
+          {"peak_gflop_s", fp32},
+          {"peak_int8_gop_s", int8 > 0 ? Json(int8) : Json()},
           {"load_s", loaded.load_s},
           {"peak_rss_mb", usage.ru_maxrss / 1024},
-          {"zero_share", nullptr},
+          {"zero_share", zero_share >= 0 ? Json(zero_share) : Json()},
           {"prefill", prefill_rows},
           {"decode", decode_rows}};
 }
@@ -155,17 +171,25 @@ void print_table(const Json& result) {
   const auto number = [](const Json& value) { return value.get<double>(); };
   std::string out = fmt::format(
       "{} {}, {} threads, {}\n"
-      "memory {} GB/s, fp32 {} GFLOP/s, loaded in {:.2f} s, at most {} MB used\n\n"
+      "memory {} GB/s, fp32 {} GFLOP/s, int8 {} GOP/s; loaded in {:.2f} s, at most {} MB used\n"
+      "{}\n"
       "{:<16} {:>10} {:>10} {:>22}\n",
       result["model"].get<std::string>(), result["type"].get<std::string>(),
       result["threads"].get<int>(), result["isa"].get<std::string>(),
       format_rate(number(result["stream_gb_s"])), format_rate(number(result["peak_gflop_s"])),
-      number(result["load_s"]), result["peak_rss_mb"].get<int64_t>(), "", "tok/s", "GB/s",
-      "of this machine");
+      result["peak_int8_gop_s"].is_null() ? "-" : format_rate(number(result["peak_int8_gop_s"])),
+      number(result["load_s"]), result["peak_rss_mb"].get<int64_t>(),
+      result["zero_share"].is_null()
+          ? ""
+          : fmt::format("{:.0f} % of the channel mix's activations are zero and skipped in steps "
+                        "of few rows\n",
+                        100 * number(result["zero_share"])),
+      "", "tok/s", "GB/s", "of this machine");
   for (const Json& row : result["prefill"]) {
-    out += fmt::format("{:<16} {:>10} {:>10} {:>12.1f} % of fp32\n",
+    out += fmt::format("{:<16} {:>10} {:>10} {:>12.1f} % of {}\n",
                        fmt::format("prefill {}", row["tokens"].get<int>()),
-                       format_rate(number(row["tok_s"])), "", 100 * number(row["fraction"]));
+                       format_rate(number(row["tok_s"])), "", 100 * number(row["fraction"]),
+                       row["of"].get<std::string>());
   }
   for (const Json& row : result["decode"]) {
     out += fmt::format("{:<16} {:>10} {:>10} {:>10.1f} % of memory\n",

@@ -106,6 +106,40 @@ __attribute__((target("avx512f"))) float fma_avx512(int64_t rounds) {
   return _mm512_cvtss_f32(x[0]);
 }
 
+// The codes change from round to round, or the compiler would add a constant product instead.
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) float int8_vnni(int64_t rounds) {
+  __m512i x[kChains], codes = _mm512_set1_epi8(3);
+  for (int c = 0; c < kChains; ++c) x[c] = _mm512_set1_epi32(c);
+  const __m512i factors = _mm512_set1_epi8(2);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains; ++c) x[c] = _mm512_dpbusd_epi32(x[c], codes, factors);
+    asm volatile("" : "+v"(codes));
+  }
+  for (int c = 1; c < kChains; ++c) x[0] = _mm512_add_epi32(x[0], x[c]);
+  int32_t sums[16];
+  _mm512_storeu_si512(sums, x[0]);
+  return float(sums[0]);
+}
+
+__attribute__((target("avx2"))) float int16_avx2(int64_t rounds) {
+  constexpr int kAvx2Chains = 12;
+  __m256i x[kAvx2Chains], codes = _mm256_set1_epi16(3);
+  for (int c = 0; c < kAvx2Chains; ++c) x[c] = _mm256_set1_epi32(c);
+  const __m256i factors = _mm256_set1_epi16(2);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kAvx2Chains; ++c) {
+      x[c] = _mm256_add_epi32(x[c], _mm256_madd_epi16(codes, factors));
+      asm volatile("" : "+x"(codes));
+    }
+  }
+  for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_epi32(x[0], x[c]);
+  int32_t sums[8];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), x[0]);
+  return float(sums[0]);
+}
+
 // 12 chains: with 16 and the two constants the 16 registers would not do.
 __attribute__((target("avx2,fma"))) float fma_avx2(int64_t rounds) {
   constexpr int kAvx2Chains = 12;
@@ -135,18 +169,36 @@ float fma_baseline(int64_t rounds) {
   return x[0][0];
 }
 
-struct FmaLoop {
+struct Loop {
   float (*run)(int64_t rounds);
-  double flops_per_round;
+  double operations_per_round;
 };
 
-FmaLoop choose_loop() {
+Loop choose_fma_loop() {
 #if defined(__x86_64__)
   const CpuFeatures cpu = detect_cpu_features();
   if (cpu.avx512_f_bw_dq_vl) return {fma_avx512, 16 * 16 * 2};
   if (cpu.avx2_fma_f16c) return {fma_avx2, 12 * 8 * 2};
 #endif
   return {fma_baseline, 12 * 4 * 2};
+}
+
+Loop choose_int8_loop() {
+#if defined(__x86_64__)
+  const CpuFeatures cpu = detect_cpu_features();
+  if (cpu.avx512_f_bw_dq_vl && cpu.avx512_vnni) return {int8_vnni, 16 * 64 * 2};
+  if (cpu.avx2_fma_f16c) return {int16_avx2, 12 * 16 * 2};
+#endif
+  return {nullptr, 0};
+}
+
+double measure_peak(const Loop& loop, int threads, int runs) {
+  constexpr int64_t kRounds = 1'000'000;  // some 5 ms
+  std::atomic<float> sink = 0;
+  const auto work = [&](int) { sink = loop.run(kRounds); };
+  median_seconds(threads, 2, work);  // the clock settles at what wide vectors allow
+  return double(kRounds) * loop.operations_per_round * threads /
+         median_seconds(threads, runs, work) / 1e9;
 }
 
 }  // namespace
@@ -169,13 +221,12 @@ double measure_stream_gb_s(int threads, int megabytes, int runs) {
 }
 
 double measure_peak_gflop_s(int threads, int runs) {
-  const FmaLoop loop = choose_loop();
-  constexpr int64_t kRounds = 1'000'000;  // some 5 ms
-  std::atomic<float> sink = 0;
-  const auto work = [&](int) { sink = loop.run(kRounds); };
-  median_seconds(threads, 2, work);  // the clock settles at what wide vectors allow
-  return double(kRounds) * loop.flops_per_round * threads / median_seconds(threads, runs, work) /
-         1e9;
+  return measure_peak(choose_fma_loop(), threads, runs);
+}
+
+double measure_peak_int8_gop_s(int threads, int runs) {
+  const Loop loop = choose_int8_loop();
+  return loop.run == nullptr ? 0 : measure_peak(loop, threads, runs);
 }
 
 }  // namespace anser

@@ -313,7 +313,6 @@ void CpuBackend::expand(int layer, const Rows& rows) {
 void CpuBackend::contract(int layer, const Rows& rows) {
   // A trained model's h is zero for nine numbers in ten. Where rows are few it is worth counting,
   // and faster done by everyone than waited for.
-  constexpr int kFewRows = 8;
   const int64_t n = int64_t(rows.count()) * h_.ffn;
   int64_t zeros = 0;
   pool_.run([&](int worker) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "anser/error.h"
 #include "model/forward.h"
@@ -124,8 +125,15 @@ size_t CpuEngine::step_bytes(int rows) const {
   const Weights& weights = model_.weights();
   visit_weights(weights, h, sum);
   const size_t state = model_.initial_state().data().size_bytes();
+  size_t skipped = 0;
+  if (rows <= CpuBackend::kFewRows && backend_.zero_share() > 0) {
+    // What no row of the step needs.
+    const double share = std::pow(backend_.zero_share(), rows);
+    for (const Layer& layer : weights.layers)
+      skipped += size_t(share * double(layer.ffn.value.bytes()));
+  }
   // Of the embedding only one line a row is read; a state is read and written.
-  return sum.bytes - weights.emb.bytes() + rows * (weights.emb.row_bytes() + 2 * state);
+  return sum.bytes - skipped - weights.emb.bytes() + rows * (weights.emb.row_bytes() + 2 * state);
 }
 
 }  // namespace anser

@@ -20,6 +20,7 @@ class CpuEngine final : public Engine {
   int threads() const override { return threads_; }
   std::string backend() const override { return backend_.kernels().name; }
   size_t step_bytes(int rows) const override;
+  double zero_share() const override { return backend_.zero_share(); }
 
  private:
   void check(std::span<const Sequence> batch);

@@ -79,6 +79,10 @@ TEST(Bench, JsonHasTheContractsKeys) {
   EXPECT_EQ(object["prefill"][0]["tokens"], 8);
   EXPECT_GT(object["prefill"][0]["tok_s"], 0.0);
   EXPECT_GT(object["prefill"][0]["fraction"], 0.0);
+  EXPECT_EQ(object["prefill"][0]["of"], "fp32");  // the model's type is F32
+  // Random weights leave about half of them zero.
+  EXPECT_GT(object["zero_share"], 0.2);
+  EXPECT_LT(object["zero_share"], 0.8);
   ASSERT_EQ(object["decode"].size(), 2u);
   EXPECT_EQ(object["decode"][1]["batch"], 3);
   for (const char* key : {"tok_s", "gb_s", "fraction"}) EXPECT_GT(object["decode"][1][key], 0.0);

@@ -289,6 +289,7 @@ class NoEngine : public Engine {
   int threads() const override { return 1; }
   std::string backend() const override { return "none"; }
   size_t step_bytes(int) const override { return 0; }
+  double zero_share() const override { return -1; }
 };
 
 TEST(Generate, AStateWithoutLogitsIsAnError) {
