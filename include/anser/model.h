@@ -70,7 +70,8 @@ class Model {
   // formats and quantisations of the same model.
   uint64_t fingerprint() const;
 
-  // For people: "RWKV-7 0.19B", the path, the format, the type that most weight bytes have.
+  // For people: "RWKV-7 0.19B", the path, the format, the type that most bytes of the
+  // layers' matrices have.
   const std::string& name() const;
   const std::string& path() const;
   std::string format() const;

@@ -58,7 +58,6 @@ uint64_t fingerprint_of(const Hyperparameters& h, const Weights& weights) {
 struct Totals {
   int64_t parameters = 0;
   size_t bytes = 0;
-  std::map<DType, size_t> bytes_by_type;
 
   void vector(const std::string&, const Vector& v, int) {
     parameters += int64_t(v.size());
@@ -66,9 +65,7 @@ struct Totals {
   }
   void matrix(const std::string&, const Matrix& m, int, int) {
     parameters += int64_t(m.rows) * m.cols;
-    const size_t n = dtype_bytes(m.type, size_t(m.rows) * m.cols);
-    bytes += n;
-    bytes_by_type[m.type] += n;
+    bytes += dtype_bytes(m.type, size_t(m.rows) * m.cols);
   }
   void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
     matrix(name, m, rows, cols);
@@ -259,10 +256,16 @@ std::string Model::format() const {
 }
 
 std::string Model::type() const {
-  const Totals totals = totals_of(data_->weights, data_->h);
-  const auto most =
-      std::max_element(totals.bytes_by_type.begin(), totals.bytes_by_type.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  // Not of the embedding and the head, which are half of a small model and often keep more bits.
+  std::map<DType, size_t> bytes;
+  for (const Layer& layer : data_->weights.layers) {
+    for (const Matrix* m : {&layer.att.receptance, &layer.att.key, &layer.att.value,
+                            &layer.att.output, &layer.ffn.key, &layer.ffn.value}) {
+      bytes[m->type] += m->bytes();
+    }
+  }
+  const auto most = std::max_element(
+      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return dtype_name(most->first);
 }
 
