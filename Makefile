@@ -6,7 +6,7 @@ ANSER := build/release/anser
 # ninja prints one line that it rewrites on a terminal, and nothing but failures elsewhere.
 NINJA_QUIET := $(if $(shell test -t 1 && echo yes),,--quiet)
 
-.PHONY: run build test bench check format setup clean
+.PHONY: run build test arm64 bench check format setup clean
 
 run: build
 	@$(ANSER) run -p "$$PROMPT"
@@ -21,6 +21,14 @@ build: setup
 test: build
 	@ninja -C build/release $(NINJA_QUIET)
 	@ctest --test-dir build/release --output-on-failure --progress -j 2
+
+# The kernels of aarch64, cross-built and run under qemu-user, in two processes.
+arm64:
+	@tools/setup.sh arm64
+	@cmake --preset arm64 >/dev/null
+	@echo "building in build/arm64 (a few minutes the first time)" >&2
+	@ninja -C build/arm64 $(NINJA_QUIET) test_cpu test_engine
+	@tools/test_arm64.sh build/arm64/tests
 
 bench: build
 	@$(ANSER) bench

@@ -2,11 +2,16 @@
 # Installs the Debian packages that are missing; does nothing, fast, when none is.
 #   tools/setup.sh          what building, testing and running needs
 #   tools/setup.sh checks   and what the other checks of .ci/run need
+#   tools/setup.sh arm64    or what building for aarch64 and running it here needs
 set -euo pipefail
 
 packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
   nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libgtest-dev libbenchmark-dev)
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
+if [ "${1:-}" = arm64 ]; then
+  packages+=(g++-aarch64-linux-gnu qemu-user)
+  for library in libfmt-dev libedit-dev libxxhash-dev libgtest-dev; do packages+=("$library:arm64"); done
+fi
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing=()
@@ -31,6 +36,7 @@ echo "setup: installing ${missing[*]}" >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
+if [ "${1:-}" = arm64 ]; then "${root[@]}" dpkg --add-architecture arm64; fi
 if ! { "${root[@]}" apt-get update -q && "${root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
     >"$log" 2>&1 </dev/null; then
   tail -n 20 "$log" >&2

@@ -4,6 +4,9 @@
 #include <cpuid.h>
 
 #include <cstdint>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace anser {
@@ -42,6 +45,15 @@ CpuFeatures detect_cpu_features() {
       features.avx2_fma_f16c && all(saved, kZmmState) &&
       all(b, uint64_t{bit_AVX512F} | bit_AVX512BW | bit_AVX512DQ | unsigned(bit_AVX512VL));
   features.avx512_vnni = features.avx512_f_bw_dq_vl && all(c, bit_AVX512VNNI);
+  return features;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+CpuFeatures detect_cpu_features() {
+  CpuFeatures features;
+  features.dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  features.i8mm = features.dotprod && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
   return features;
 }
 

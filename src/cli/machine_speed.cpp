@@ -17,6 +17,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace anser {
@@ -153,6 +155,37 @@ __attribute__((target("avx2,fma"))) float fma_avx2(int64_t rounds) {
   for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_ps(x[0], x[c]);
   return _mm256_cvtss_f32(x[0]);
 }
+#elif defined(__aarch64__)
+float fma_neon(int64_t rounds) {
+  float32x4_t x[kChains];
+  for (int c = 0; c < kChains; ++c) x[c] = vdupq_n_f32(1.0f + float(c));
+  const float32x4_t factor = vdupq_n_f32(kFactor), summand = vdupq_n_f32(kSummand);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains; ++c) x[c] = vfmaq_f32(summand, x[c], factor);
+  }
+  for (int c = 1; c < kChains; ++c) x[0] = vaddq_f32(x[0], x[c]);
+  return vgetq_lane_f32(x[0], 0);
+}
+
+// One function for each kind of product: a target is a function's, and templates have none.
+#define ANSER_INT8_LOOP(name, architecture, product)                    \
+  __attribute__((target(architecture))) float name(int64_t rounds) {    \
+    int32x4_t x[kChains];                                               \
+    for (int c = 0; c < kChains; ++c) x[c] = vdupq_n_s32(c);            \
+    int8x16_t codes = vdupq_n_s8(3);                                    \
+    const int8x16_t factors = vdupq_n_s8(2);                            \
+    for (int64_t i = 0; i < rounds; ++i) {                              \
+      _Pragma("GCC unroll 16") for (int c = 0; c < kChains; ++c) x[c] = \
+          product(x[c], codes, factors);                                \
+      asm volatile("" : "+w"(codes));                                   \
+    }                                                                   \
+    for (int c = 1; c < kChains; ++c) x[0] = vaddq_s32(x[0], x[c]);     \
+    return float(vgetq_lane_s32(x[0], 0));                              \
+  }
+ANSER_INT8_LOOP(int8_dotprod, "arch=armv8.2-a+dotprod", vdotq_s32)
+ANSER_INT8_LOOP(int8_i8mm, "arch=armv8.2-a+dotprod+i8mm", vmmlaq_s32)
+#undef ANSER_INT8_LOOP
 #endif
 
 // Four lanes: SSE2, Neon.
@@ -179,6 +212,8 @@ Loop choose_fma_loop() {
   const CpuFeatures cpu = detect_cpu_features();
   if (cpu.avx512_f_bw_dq_vl) return {fma_avx512, 16 * 16 * 2};
   if (cpu.avx2_fma_f16c) return {fma_avx2, 12 * 8 * 2};
+#elif defined(__aarch64__)
+  return {fma_neon, 16 * 4 * 2};
 #endif
   return {fma_baseline, 12 * 4 * 2};
 }
@@ -188,6 +223,10 @@ Loop choose_int8_loop() {
   const CpuFeatures cpu = detect_cpu_features();
   if (cpu.avx512_f_bw_dq_vl && cpu.avx512_vnni) return {int8_vnni, 16 * 64 * 2};
   if (cpu.avx2_fma_f16c) return {int16_avx2, 12 * 16 * 2};
+#elif defined(__aarch64__)
+  const CpuFeatures cpu = detect_cpu_features();
+  if (cpu.i8mm) return {int8_i8mm, 16 * 32 * 2};
+  if (cpu.dotprod) return {int8_dotprod, 16 * 16 * 2};
 #endif
   return {nullptr, 0};
 }

@@ -25,6 +25,11 @@ std::vector<Candidate> candidates() {
   list.push_back({&kAvx512VnniKernels, cpu.avx512_vnni});
   list.push_back({&kAvx512Kernels, cpu.avx512_f_bw_dq_vl});
   list.push_back({&kAvx2Kernels, cpu.avx2_fma_f16c});
+#elif defined(__aarch64__)
+  const CpuFeatures cpu = detect_cpu_features();
+  list.push_back({&kI8mmKernels, cpu.i8mm});
+  list.push_back({&kDotprodKernels, cpu.dotprod});
+  list.push_back({&kNeonKernels, true});
 #endif
   list.push_back({&kBaselineKernels, true});
   return list;

@@ -8,8 +8,8 @@
 
 namespace anser {
 
-// Tables that were built and that this machine can run (cpuid and, since the operating system must
-// save the registers, XCR0), best first. Never empty.
+// Tables that were built and that this machine can run (x86-64: cpuid and, since the operating
+// system must save the registers, XCR0; aarch64: what Linux says), best first. Never empty.
 std::vector<const Kernels*> supported_kernels();
 
 // Names of all tables that were built, best first, supported or not.

@@ -6,8 +6,7 @@
 // They compute with vectors of 16 lanes whatever the register width, and sum in one fixed order:
 //   - a result depends neither on how many rows are computed together nor on the thread count, so
 //     prefill, token by token and batches agree bit for bit;
-//   - tables whose machine fuses multiply-add (avx2, avx512, avx512vnni) agree with each other bit
-//     for bit.
+//   - tables whose machine fuses multiply-add (all but baseline) agree with each other bit for bit.
 //
 // All float arrays may be unaligned and of any length >= 1 unless said otherwise. A matmul takes
 // about 200 KiB of stack.
@@ -132,5 +131,8 @@ extern const Kernels kBaselineKernels;
 extern const Kernels kAvx2Kernels;        // AVX2, FMA, F16C
 extern const Kernels kAvx512Kernels;      // AVX-512 F, BW, DQ, VL
 extern const Kernels kAvx512VnniKernels;  // and VNNI
+extern const Kernels kNeonKernels;        // any aarch64
+extern const Kernels kDotprodKernels;     // and dot products of bytes
+extern const Kernels kI8mmKernels;        // and matrix products of bytes
 
 }  // namespace anser

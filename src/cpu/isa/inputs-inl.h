@@ -1,13 +1,14 @@
 // Which inputs of a block are used: all, or those that are not zero.
 //
 // The header of integer arithmetic that comes next (integers_<name>.h) works on them. It gives
-//   Activation, Code, kGroup    what a dot product takes: kGroup codes and activations in 32 bits
+//   Activation, Code, kGroup    what a dot product takes: kGroup codes and activations
+//   kSignedCodes                codes of 8 bits are taken less 128, and so with sign
 //   not_zero_activations        a bit for each of a block's 32 that is not zero
 //   dot_inputs<bits>            64 outputs of one row, straight from packed codes
-//   group_codes<bits>           a block of 64 outputs, in the order of the dot products:
-//   code_offset IntVec, int_...             16 sums of 32 bits difference                  16
-//   numbers, less one, as floats store_rounded               a vector as activations; returns their
-//   sum
+//   group_codes<bits>           a block of 64 outputs to the places that code_offset names
+//   IntTile                     the register tile over such codes, see int_tile-inl.h
+//   difference                  16 sums, less one number, as floats
+//   store_rounded               a vector as activations; returns their sum
 
 // Inputs of a block that take part, in order.
 struct Inputs {

@@ -3,6 +3,7 @@
 
 typedef int16_t Activation;
 typedef int16_t Code;
+constexpr bool kSignedCodes = false;
 constexpr int kGroup = 2;
 
 ANSER_INLINE uint32_t not_zero_activations(const Activation* x) {
@@ -94,3 +95,5 @@ ANSER_INLINE int32_t store_rounded(Activation* to, Vec a) {
   }
   return sum;
 }
+
+#include "cpu/isa/int_tile-inl.h"

@@ -4,6 +4,7 @@
 
 typedef int8_t Activation;
 typedef uint8_t Code;
+constexpr bool kSignedCodes = false;
 constexpr int kGroup = 4;
 
 ANSER_INLINE __m256i load_256(const void* from) {
@@ -129,3 +130,5 @@ ANSER_INLINE int32_t store_rounded(Activation* to, Vec a) {
   _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to), _mm512_cvtepi32_epi8(q));
   return _mm512_reduce_add_epi32(q);
 }
+
+#include "cpu/isa/int_tile-inl.h"

@@ -3,6 +3,7 @@
 
 typedef int16_t Activation;
 typedef int16_t Code;
+constexpr bool kSignedCodes = false;
 constexpr int kGroup = 2;
 
 ANSER_INLINE __m256i load_256(const void* from) {
@@ -224,3 +225,5 @@ ANSER_INLINE int32_t store_rounded(Activation* to, Vec a) {
   return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 #endif
+
+#include "cpu/isa/int_tile-inl.h"

@@ -288,6 +288,11 @@ ANSER_INLINE int32_t sum_of(const int32_t* sums, int half) {
   return kHalves == 2 ? sums[half] : sums[0] + sums[1];
 }
 
+// The code that means 0, as the machine's dot products take codes.
+constexpr int zero_of(Packing packing) {
+  return kSignedCodes && packing.code_bits == 8 ? packing.zero - 128 : packing.zero;
+}
+
 template <class W>
 void stream_quantised(const MatmulArgs& m) {
   constexpr int kHalves = W::kPacking.halves();
@@ -329,7 +334,7 @@ void stream_quantised(const MatmulArgs& m) {
           ANSER_UNROLL for (int half = 0; half < kHalves; ++half) {
             alignas(64) int32_t products[kTile];
             dot_inputs<W::kPacking.code_bits>(tile, b, inputs[half], x, products);
-            const int32_t zero = W::kPacking.zero * sum_of<kHalves>(sums, half);
+            const int32_t zero = zero_of(W::kPacking) * sum_of<kHalves>(sums, half);
             for (int at = 0; at < kTile; at += kLanes) {
               store(to + at, add_product(load(to + at), difference(products + at, zero),
                                          scales.scale[half] + at, d));
@@ -378,22 +383,12 @@ ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, i
     prefetch(ahead.from + ahead.bytes * b / blocks, ahead.bytes / blocks);
     const int32_t* sums = rows.sums + 2 * b;
     ANSER_UNROLL for (int half = 0; half < kHalves; ++half) {
-      IntVec products[kCount][kVecs];
+      IntTile<kCount> products;
       ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-        const IntVec less =
-            int_broadcast(-zero * sum_of<kHalves>(sums + 2 * t * rows.blocks, half));
-        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) products[t][v] = less;
+        products.start(t, -zero * sum_of<kHalves>(sums + 2 * t * rows.blocks, half));
       }
       ANSER_UNROLL for (int step = 0; step < kSteps; ++step) {
-        IntVec code[kVecs];
-        ANSER_UNROLL for (int v = 0; v < kVecs; ++v) code[v] =
-            int_load(codes + v * kLanes * kGroup);
-        ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
-          const IntVec x = int_activations(q + t * rows.inputs);
-          ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
-            products[t][v] = int_dot(products[t][v], code[v], x);
-          }
-        }
+        products.add(codes, q, rows.inputs);
         codes += kVecs * kLanes * kGroup;
         q += kGroup;
       }
@@ -402,8 +397,7 @@ ANSER_INLINE void multiply_codes(const Code* codes, const BlockScales* scales, i
         ANSER_UNROLL for (int v = 0; v < kVecs; ++v) {
           float* to = z + t * kTile + v * kLanes;
           const int o = at + v * kLanes;
-          Vec sum =
-              add_product(load(to), int_to_float(products[t][v]), scales[b].scale[half] + o, d);
+          Vec sum = add_product(load(to), products.sum(t, v), scales[b].scale[half] + o, d);
           if constexpr (kMinimum) {
             sum = add_minimum(sum, scales[b].minimum + o, d, sums + 2 * t * rows.blocks);
           }
@@ -446,7 +440,7 @@ void block_quantised(const MatmulArgs& m) {
               const QuantisedRun x = {q + row * m.inputs + b0 * kBlockInputs, m.inputs,
                                       m.quantised.d + block, m.quantised.sums + 2 * block, blocks};
               multiply_codes<kPacking.halves(), kPacking.minimum, decltype(count)::value>(
-                  from, scales, at, n, kPacking.zero, x, z + t * kTile + at,
+                  from, scales, at, n, zero_of(kPacking), x, z + t * kTile + at,
                   t == 0 ? part : Ahead{part.from, 0});
             });
           }
