@@ -21,7 +21,7 @@ MAY_INCLUDE = {
 MAY_INCLUDE["server"] = MAY_INCLUDE["engine"] | {"server"}
 MAY_INCLUDE["cli"] = MAY_INCLUDE["server"] | {"cli"}
 # What an instruction-set file may see: plain declarations, see src/cpu/isa/plain.h.
-ISA_SYSTEM = {"cstdint", "cstddef", "cstring", "immintrin.h"}
+ISA_SYSTEM = {"cstdint", "cstddef", "cstring", "immintrin.h", "arm_neon.h"}
 ISA_OWN = {"base/dtype.h", "model/blocks.h", "model/limits.h", "cpu/kernels.h"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

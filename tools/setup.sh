@@ -13,7 +13,8 @@ if [ "${1:-}" = arm64 ]; then
   for library in libfmt-dev libedit-dev libxxhash-dev libgtest-dev; do packages+=("$library:arm64"); done
 fi
 
-installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+# A library that is there for two architectures says so twice.
+installed() { [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed* ]]; }
 missing=()
 for package in "${packages[@]}"; do
   installed "$package" || missing+=("$package")
