@@ -21,6 +21,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
+  // Gives the pages that were read back to the system, which still has them cached; they come in
+  // again when they are read again. A hint: bytes() stays as valid as it was.
+  void forget_pages() const;
+
  private:
   MappedFile(std::string path, const std::byte* data, size_t size)
       : path_(std::move(path)), data_(data), size_(size) {}

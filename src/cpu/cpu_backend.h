@@ -86,8 +86,8 @@ class CpuBackend {
                       std::span<const Mix> mixes);
 
   // Logits are computed for this many rows at a time: enough to read the head seldom, few enough
-  // for their 65536 columns to take 8 MB.
-  static constexpr int kLogitRows = 32;
+  // for their 65536 columns to take 16 MB.
+  static constexpr int kLogitRows = 64;
 
   // Rows up to which every worker works out all moments itself rather than wait for another's.
   static constexpr int kOwnMoments = 32;

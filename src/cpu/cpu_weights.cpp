@@ -30,6 +30,9 @@ void turn(Matrix& m, AlignedBuffer<std::byte>& copy) {
   m.transposed = false;
 }
 
+// Bytes of a file that are packed before its pages are given back.
+constexpr size_t kForgetBytes = size_t{32} << 20;
+
 // Packed matrices begin on cache lines.
 size_t padded(size_t bytes) {
   return (bytes + 63) / 64 * 64;
@@ -48,6 +51,7 @@ CpuWeights::CpuWeights(const Weights& from, const Hyperparameters& h, ThreadPool
   for (const Matrix* m : matrices) total += padded(packed_bytes(*m));
   packed = HugeBlock(total);
   std::byte* to = packed.data();
+  size_t since_forgotten = 0;
   for (Matrix* m : matrices) {
     pool.run([&](int worker) {
       const Part part = part_of(m->rows, worker, pool.size(), kTileOutputs);
@@ -56,6 +60,12 @@ CpuWeights::CpuWeights(const Weights& from, const Hyperparameters& h, ThreadPool
     m->data = to;
     m->transposed = false;
     to += padded(packed_bytes(*m));
+
+    // What was packed is not read again: without this, memory would hold most weights twice.
+    since_forgotten += m->bytes();
+    if (since_forgotten < kForgetBytes && m != matrices.back()) continue;
+    for (const auto& file : weights.files) file->forget_pages();
+    since_forgotten = 0;
   }
 }
 

@@ -15,7 +15,8 @@ namespace anser {
 // reads a line for each row, stays in the mapped file.
 //
 // Packing runs at the speed of memory on all threads of the pool, each packing what it will later
-// compute. The file's pages stay in the system's cache, which takes them back when it needs them.
+// compute. Pages of the file are
+// given back as they are packed, so that memory never holds the weights twice.
 struct CpuWeights {
   CpuWeights(const Weights& weights, const Hyperparameters& h, ThreadPool& pool);
 

@@ -151,6 +151,7 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   const Checkpoint checkpoint = read_checkpoint(file);
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
   data->weights = load_weights(checkpoint, data->h, file.path, data->owned);
+  data->weights.files = file.files;
   data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
   data->initial =
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));

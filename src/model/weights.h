@@ -5,12 +5,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "anser/model.h"
 #include "base/dtype.h"
+#include "base/mapped_file.h"
 
 namespace anser {
 
@@ -62,7 +64,8 @@ struct Weights {
   Norm ln0;    // normalises embedding rows as they are fetched
   std::vector<Layer> layers;
   Norm ln_out;
-  Matrix head;  // [V][D]
+  Matrix head;                                           // [V][D]
+  std::vector<std::shared_ptr<const MappedFile>> files;  // what the matrices are views of
 };
 
 // The one list of all tensors, for loading, saving and uploading. Calls, in checkpoint order,
