@@ -27,7 +27,7 @@ arm64:
 	@tools/setup.sh arm64
 	@cmake --preset arm64 >/dev/null
 	@echo "building in build/arm64 (a few minutes the first time)" >&2
-	@ninja -C build/arm64 $(NINJA_QUIET) test_cpu test_engine
+	@ninja -C build/arm64 $(NINJA_QUIET) test_cpu
 	@tools/test_arm64.sh build/arm64/tests
 
 bench: build
