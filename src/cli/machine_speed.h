@@ -14,8 +14,9 @@ double measure_stream_gb_s(int threads, int megabytes = 256, int runs = 7);
 double measure_peak_gflop_s(int threads, int runs = 5);
 
 // Operations per second on integers of 8 bits summed in 32, in GOP/s, a multiply-add counting as
-// two: the dot products of AVX-512 VNNI, on AVX2 those of 16 bits after widening, which is what
-// quantised weights are multiplied with there. 0 where neither is.
+// two: the dot products of AVX-512 VNNI, on AVX2 those of 16 bits after widening, on aarch64 the
+// matrix or the dot products of bytes: what quantised weights are multiplied with there. 0 where
+// there is none of them.
 double measure_peak_int8_gop_s(int threads, int runs = 5);
 
 }  // namespace anser

@@ -36,8 +36,6 @@ class CpuBackend {
   // The share of zeros in the channel mix's h over all steps of few rows so far; -1: there was
   // none.
   double zero_share() const { return zeros_of_ > 0 ? double(zeros_) / double(zeros_of_) : -1; }
-  // Rows of a step up to which zeros are counted, and their weights skipped.
-  static constexpr int kFewRows = 8;
 
   // For Trace: a copy of the first `rows` rows of a buffer by its name in the equations.
   std::vector<float> view(const std::string& name, int rows) const;

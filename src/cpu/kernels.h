@@ -20,6 +20,9 @@
 
 namespace anser {
 
+// Rows of a product up to which the weights of inputs that are zero may be skipped.
+constexpr int kFewRows = 8;
+
 // What happens to z = (W x)[o] + bias[o] on its way to memory.
 enum class Epilogue : uint8_t {
   store,         // y  = z

@@ -126,7 +126,7 @@ size_t CpuEngine::step_bytes(int rows) const {
   visit_weights(weights, h, sum);
   const size_t state = model_.initial_state().data().size_bytes();
   size_t skipped = 0;
-  if (rows <= CpuBackend::kFewRows && backend_.zero_share() > 0) {
+  if (rows <= kFewRows && backend_.zero_share() > 0) {
     // What no row of the step needs.
     const double share = std::pow(backend_.zero_share(), rows);
     for (const Layer& layer : weights.layers)

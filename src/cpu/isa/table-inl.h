@@ -9,6 +9,9 @@
 #include "cpu/isa/unpack-inl.h"
 #include "cpu/isa/inputs-inl.h"
 #include ANSER_INTEGERS
+#include "cpu/isa/matmul_parts-inl.h"
+#include "cpu/isa/matmul_plain-inl.h"
+#include "cpu/isa/matmul_quantised-inl.h"
 #include "cpu/isa/matmul-inl.h"
 #include "cpu/isa/recur-inl.h"
 // clang-format on
