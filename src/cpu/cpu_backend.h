@@ -62,6 +62,7 @@ class CpuBackend {
     const float* bias = nullptr;
     const Input* quantise = nullptr;  // y as an Input, if a quantised matrix reads it
     float density = 1;                // share of x that is not zero
+    float* const* y_rows = nullptr;   // instead of y, of all rows
   };
   // Some outputs of a product for some rows.
   void multiply_columns(const Product& product, Part rows, Part columns) const;
@@ -83,10 +84,6 @@ class CpuBackend {
   void norm_and_shift(const Norm& norm, const Rows& rows, ShiftOf shift,
                       std::span<const Mix> mixes);
 
-  // Logits are computed for this many rows at a time: enough to read the head seldom, few enough
-  // for their 65536 columns to take 16 MB.
-  static constexpr int kLogitRows = 64;
-
   // Rows up to which every worker works out all moments itself rather than wait for another's.
   static constexpr int kOwnMoments = 32;
 
@@ -105,13 +102,12 @@ class CpuBackend {
     Input y;
     Input w1, a1, v1, g1;  // [max_rows][rank]
     Input h;               // [max_rows][F]
-    Input z_out;           // [kLogitRows][D]
     AlignedBuffer<std::byte> storage;
   } act_;
   float* v_ = nullptr;                // this layer's v: v_first in layer 0
   std::vector<Moments> moments_;      // [max_rows]
   int64_t zeros_ = 0, zeros_of_ = 0;  // of h, in steps of few rows
-  AlignedBuffer<float> logits_;       // [kLogitRows][V]
+  std::vector<float*> logit_rows_;    // where the rows of logits go
 };
 
 }  // namespace anser

@@ -58,6 +58,7 @@ struct MatmulArgs {
   const float* bias;         // [outputs]; null: none
   Epilogue epilogue;
   float density = 1;  // share of x that is not zero: a hint to look for zeros; changes no result
+  float* const* y_rows = nullptr;  // [rows] of [outputs]: instead of y, where its rows are apart
 };
 
 // The time mix of one head over a run of consecutive tokens of one sequence, from the projections

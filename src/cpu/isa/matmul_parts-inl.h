@@ -28,7 +28,8 @@ ANSER_INLINE void finish(const MatmulArgs& m, int o, int t0, int rows, const flo
     const int count = m.outputs - o - at;
     const Vec bias = m.bias != nullptr ? load_first(m.bias + o + at, count) : broadcast(0.0f);
     for (int t = 0; t < rows; ++t) {
-      float* y = m.y + int64_t{t0 + t} * m.outputs + o + at;
+      float* row = m.y_rows != nullptr ? m.y_rows[t0 + t] : m.y + int64_t{t0 + t} * m.outputs;
+      float* y = row + o + at;
       const Vec old = adds ? load_first(y, count) : broadcast(0.0f);
       store_first(y, count, apply_epilogue(m.epilogue, load(z + t * kTile + at) + bias, old));
     }
