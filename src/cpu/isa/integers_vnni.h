@@ -83,6 +83,50 @@ ANSER_INLINE void dot_inputs(const PackedTile<const std::byte>& tile, int block,
   ANSER_UNROLL for (int j = 0; j < 4; ++j) _mm512_storeu_si512(products + 16 * j, ordered[j]);
 }
 
+ANSER_INLINE __m512i join(__m256i low, __m256i high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+// The nibbles of four rows in groups of four, outputs in order. They are grouped while still in
+// pairs, which is half of the work.
+ANSER_INLINE void group_nibbles(const std::byte* rows, int64_t row_bytes, __m512i* to) {
+  const __m256i a = load_256(rows), b = load_256(rows + row_bytes);
+  const __m256i c = load_256(rows + 2 * row_bytes), d = load_256(rows + 3 * row_bytes);
+  const __m256i ab0 = _mm256_unpacklo_epi8(a, b), ab1 = _mm256_unpackhi_epi8(a, b);
+  const __m256i cd0 = _mm256_unpacklo_epi8(c, d), cd1 = _mm256_unpackhi_epi8(c, d);
+  // Lanes of outputs 0-3, 16-19, 4-7, 20-23, and of 8-11, 24-27, 12-15, 28-31.
+  const __m512i even = join(_mm256_unpacklo_epi16(ab0, cd0), _mm256_unpackhi_epi16(ab0, cd0));
+  const __m512i odd = join(_mm256_unpacklo_epi16(ab1, cd1), _mm256_unpackhi_epi16(ab1, cd1));
+  const __m512i first = _mm512_shuffle_i32x4(even, odd, 0x88);   // 0-15, and 32-47 above them
+  const __m512i second = _mm512_shuffle_i32x4(even, odd, 0xdd);  // 16-31, and 48-63
+  const __m512i nibble = _mm512_set1_epi8(15);
+  to[0] = _mm512_and_si512(first, nibble);
+  to[1] = _mm512_and_si512(second, nibble);
+  to[2] = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
+  to[3] = _mm512_and_si512(_mm512_srli_epi16(second, 4), nibble);
+}
+
+// And the high bits of codes of 6, to bits 4 and 5.
+ANSER_INLINE void add_high_bits(const std::byte* rows, int64_t row_bytes, __m512i* to) {
+  const auto row = [&](int k) ANSER_INLINE_LAMBDA {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(rows + k * row_bytes));
+  };
+  const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
+  const __m128i ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b);
+  const __m128i cd0 = _mm_unpacklo_epi8(c, d), cd1 = _mm_unpackhi_epi8(c, d);
+  const __m512i all =  // of outputs 0-15, and of 16-31, 32-47, 48-63 two bits further up each
+      join(_mm256_set_m128i(_mm_unpackhi_epi16(ab0, cd0), _mm_unpacklo_epi16(ab0, cd0)),
+           _mm256_set_m128i(_mm_unpackhi_epi16(ab1, cd1), _mm_unpacklo_epi16(ab1, cd1)));
+  const auto add = [](__m512i code, __m512i bits) ANSER_INLINE_LAMBDA {
+    constexpr int kOrOfAnd = 0xf8;  // first | (second & third)
+    return _mm512_ternarylogic_epi64(code, bits, _mm512_set1_epi8(0x30), kOrOfAnd);
+  };
+  to[0] = add(to[0], _mm512_slli_epi16(all, 4));
+  to[1] = add(to[1], _mm512_slli_epi16(all, 2));
+  to[2] = add(to[2], all);
+  to[3] = add(to[3], _mm512_srli_epi16(all, 2));
+}
+
 // To the places of inputs k0 to k0 + 31 of a chunk.
 template <int kBits>
 ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block, int k0,
@@ -90,12 +134,17 @@ ANSER_INLINE void group_codes(const PackedTile<const std::byte>& tile, int block
   const std::byte* rows = tile.codes(block);
   const int64_t row_bytes = tile.row_bytes(), high_bits = tile.high_bits();
   for (int k = 0; k < kBlockInputs; k += kGroup) {
-    __m512i row[kGroup], groups[4], ordered[4];
-    ANSER_UNROLL for (int j = 0; j < kGroup; ++j) {
-      row[j] = load_codes<kBits>(rows + (k + j) * row_bytes, high_bits);
+    __m512i ordered[4];
+    const std::byte* from = rows + k * row_bytes;
+    if constexpr (kBits == 8) {
+      __m512i row[kGroup], groups[4];
+      ANSER_UNROLL for (int j = 0; j < kGroup; ++j) row[j] = load_codes<8>(from + j * row_bytes, 0);
+      group_rows(row[0], row[1], row[2], row[3], groups);
+      in_order(groups, ordered);
+    } else {
+      group_nibbles(from, row_bytes, ordered);
+      if constexpr (kBits == 6) add_high_bits(from + high_bits, row_bytes, ordered);
     }
-    group_rows(row[0], row[1], row[2], row[3], groups);
-    in_order(groups, ordered);
     ANSER_UNROLL for (int v = 0; v < 4; ++v) {
       _mm512_storeu_si512(codes + code_offset(k0 + k, v, kGroup), ordered[v]);
     }

@@ -7,7 +7,7 @@ constexpr int kRowsAtOnce = 256;
 
 // Rows, times the share of x that is not zero, up to which streaming was the faster way. More than
 // kFewRows have no room for it.
-constexpr float kStreamPlainRows = 4, kStreamQuantisedRows = 2;
+constexpr float kStreamPlainRows = 2, kStreamQuantisedRows = 1;
 
 constexpr int kPrefetchLocality = 2;  // into the level 2 cache and up
 

@@ -71,16 +71,18 @@ void stream_plain(const MatmulArgs& m) {
   }
 }
 
-// z[t] += sum over n inputs of x[t][i] * w[i], kVecs vectors of outputs for kCount rows. Meanwhile
-// asks for kAhead bytes at `ahead` with each input, and steps on by `ahead_step`.
-template <int kCount, int kVecs, int kAhead>
-ANSER_INLINE void multiply_tile(const float* w, const float* x, int64_t x_stride, int n, float* z,
-                                const std::byte* ahead, int64_t ahead_step) {
+// z[t] += sum over n inputs of x[t][i] * w[i], kVecs vectors of outputs for kCount rows; w_stride
+// from an input's weights to the next. Meanwhile asks for kAhead bytes at `ahead` with each input,
+// and steps on by `ahead_step`.
+template <int kCount, int kVecs, int kAhead, class Element>
+ANSER_INLINE void multiply_tile(const Element* w, int64_t w_stride, const float* x,
+                                int64_t x_stride, int n, float* z, const std::byte* ahead,
+                                int64_t ahead_step) {
   Vec sums[kCount][kVecs];
   ANSER_UNROLL for (int t = 0; t < kCount; ++t) {
     ANSER_UNROLL for (int v = 0; v < kVecs; ++v) sums[t][v] = broadcast(0.0f);
   }
-  for (int i = 0; i < n; ++i, w += kVecs * kLanes, ahead += ahead_step) {
+  for (int i = 0; i < n; ++i, w += w_stride, ahead += ahead_step) {
     prefetch(ahead, kAhead);
     Part row[kVecs * kParts];
     ANSER_UNROLL for (int p = 0; p < kVecs * kParts; ++p) row[p] = load_part(w + p * kPartLanes);
@@ -118,24 +120,30 @@ void block_plain(const MatmulArgs& m) {
           const auto tile = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o);
           const Ahead ahead = ahead_of(tile, i / kBlockInputs, rows);
           float* z = sums + (o - o0) * rows;
-          for (int at = 0; at < kTile; at += kStep) {
-            for (int b = 0; b < n; b += kBlockInputs) {
-              const auto* from =
-                  reinterpret_cast<const Element*>(tile.codes((i + b) / kBlockInputs));
-              const int inputs = min(kBlockInputs, n - b);
-              for (int k = 0; k < inputs; ++k) {
-                ANSER_UNROLL for (int p = 0; p < kStep / kPartLanes; ++p) {
-                  store_part(w + (b + k) * kStep + p * kPartLanes,
-                             load_part(from + k * int64_t{tile.width} + at + p * kPartLanes));
-                }
-              }
-            }
+          // Plain weights have no scales between them: an input's follow the last one's.
+          const auto* from = reinterpret_cast<const Element*>(tile.codes(i / kBlockInputs));
+          for (int at = 0; at < kTile; at += kStep, from += kStep) {
             const float* x = m.x + int64_t{t0} * m.inputs + i;
             const std::byte* next = ahead.from + at * ahead.bytes / kTile;
+            const int64_t next_step = ahead.bytes > 0 ? kAhead : 0;
+            if (rows <= kFloatTileRows) {
+              // Rows of one register tile: weights are unpacked on their way, as all use them then.
+              const auto tile_of = [&](auto count, int) ANSER_INLINE_LAMBDA {
+                multiply_tile<decltype(count)::value, kFloatTileVecs, kAhead>(
+                    from, tile.width, x, m.inputs, n, z + at, next, next_step);
+              };
+              call_with_count<kFloatTileRows>(rows, tile_of, 0);
+              continue;
+            }
+            for (int k = 0; k < n; ++k) {
+              ANSER_UNROLL for (int p = 0; p < kStep; p += kPartLanes) {
+                store_part(w + k * kStep + p, load_part(from + k * int64_t{tile.width} + p));
+              }
+            }
             for_row_tiles<kFloatTileRows>(rows, [&](auto count, int t) ANSER_INLINE_LAMBDA {
               multiply_tile<decltype(count)::value, kFloatTileVecs, kAhead>(
-                  w, x + int64_t{t} * m.inputs, m.inputs, n, z + t * kTile + at, next,
-                  t == 0 && ahead.bytes > 0 ? kAhead : 0);
+                  w, kStep, x + int64_t{t} * m.inputs, m.inputs, n, z + t * kTile + at, next,
+                  t == 0 ? next_step : 0);
             });
           }
         }
