@@ -14,7 +14,8 @@ template <class W>
 void matmul(const MatmulArgs& m) {
   constexpr bool kPlain = W::kBlock == 1;
   // Rows that are mostly zeros take a fraction of the time when streamed, so more of them pay.
-  constexpr float kMost = kPlain ? kStreamPlainRows : kStreamQuantisedRows;
+  constexpr bool kBytes = packing_of(W::kType).code_bits == 8;
+  constexpr float kMost = kPlain ? kStreamPlainRows : kBytes ? kStreamBytesRows : kStreamNarrowRows;
   const bool stream = m.rows <= kFewRows && float(m.rows) * m.density <= kMost;
   if constexpr (kPlain) {
     stream ? stream_plain<W>(m) : block_plain<W>(m);

@@ -6,8 +6,9 @@
 constexpr int kRowsAtOnce = 256;
 
 // Rows, times the share of x that is not zero, up to which streaming was the faster way. More than
-// kFewRows have no room for it.
-constexpr float kStreamPlainRows = 2, kStreamQuantisedRows = 1;
+// kFewRows have no room for it. Plain weights are streamed only to skip some of them; narrow codes
+// cost more to unpack for each row than those of 8 bits.
+constexpr float kStreamPlainRows = 0.6f, kStreamBytesRows = 2, kStreamNarrowRows = 1;
 
 constexpr int kPrefetchLocality = 2;  // into the level 2 cache and up
 
