@@ -12,8 +12,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace anser {
@@ -29,7 +31,21 @@ struct StateShape {
 
   size_t layer_floats() const { return 2 * size_t(width) + size_t(width) * head_size; }
   size_t floats() const { return layers * layer_floats(); }
+  // Of a head's S within its layer.
+  size_t wkv_offset(int head) const {
+    return 2 * size_t(width) + size_t(head) * head_size * head_size;
+  }
   bool operator==(const StateShape&) const = default;
+};
+
+// The numbers of a state that a device works on, held in its memory. Made by an engine.
+class RemoteState {
+ public:
+  virtual ~RemoteState() = default;
+  // Waits for the device and copies all numbers to `to`.
+  virtual void fetch(std::span<float> to) const = 0;
+  // A copy in the device's memory; nullptr when there is no room for it.
+  virtual std::shared_ptr<RemoteState> copy() const = 0;
 };
 
 class State {
@@ -43,18 +59,19 @@ class State {
   // Tokens read since the beginning.
   uint64_t tokens() const { return tokens_; }
 
+  // A state that a device has advanced stays in the device's memory, and its copies, too. Its
+  // numbers are fetched when they are first looked at, so looking at one State from two threads at
+  // once needs a lock. By the functions that let it be changed it comes back to the host for good;
+  // the device then takes it over anew at its next step.
   float* att_shift(int layer) { return layer_data(layer); }
   float* ffn_shift(int layer) { return layer_data(layer) + shape_.width; }
-  float* wkv(int layer, int head = 0) {
-    return layer_data(layer) + 2 * size_t(shape_.width) +
-           size_t(head) * shape_.head_size * shape_.head_size;
-  }
-  const float* att_shift(int layer) const { return const_cast<State*>(this)->att_shift(layer); }
-  const float* ffn_shift(int layer) const { return const_cast<State*>(this)->ffn_shift(layer); }
+  float* wkv(int layer, int head = 0) { return layer_data(layer) + shape_.wkv_offset(head); }
+  const float* att_shift(int layer) const { return data().data() + layer_offset(layer); }
+  const float* ffn_shift(int layer) const { return att_shift(layer) + shape_.width; }
   const float* wkv(int layer, int head = 0) const {
-    return const_cast<State*>(this)->wkv(layer, head);
+    return att_shift(layer) + shape_.wkv_offset(head);
   }
-  std::span<const float> data() const { return data_; }
+  std::span<const float> data() const { return numbers_.read(); }
 
   // The logits [V] after the last token, so that a restored state can be sampled at once; empty
   // before the first token. forward() writes here.
@@ -63,6 +80,11 @@ class State {
 
   // Called by the engine after it has fed n tokens.
   void advance(uint64_t n) { tokens_ += n; }
+
+  // For engines: the numbers in a device's memory, if that is where they are. Taking a remote state
+  // makes it the truth.
+  const std::shared_ptr<RemoteState>& remote() const { return numbers_.remote(); }
+  void take(std::shared_ptr<RemoteState> remote) { numbers_.take(std::move(remote)); }
 
   // Same shape, model, token count, and every number bit for bit.
   bool operator==(const State& other) const;
@@ -76,12 +98,34 @@ class State {
   static State deserialize(std::span<const std::byte> bytes, const std::string& source);
 
  private:
-  float* layer_data(int layer) { return data_.data() + layer * shape_.layer_floats(); }
+  // All numbers of a state, wherever they are.
+  class Numbers {
+   public:
+    Numbers() = default;
+    explicit Numbers(size_t count) : host_(count) {}
+    Numbers(const Numbers& other);
+    Numbers(Numbers&&) = default;
+    Numbers& operator=(const Numbers& other) { return *this = Numbers(other); }
+    Numbers& operator=(Numbers&&) = default;
+
+    const std::vector<float>& read() const;
+    std::vector<float>& write();
+    const std::shared_ptr<RemoteState>& remote() const { return remote_; }
+    void take(std::shared_ptr<RemoteState> remote);
+
+   private:
+    mutable std::vector<float> host_;
+    std::shared_ptr<RemoteState> remote_;
+    mutable bool host_is_stale_ = false;  // the truth is in remote_ only
+  };
+
+  size_t layer_offset(int layer) const { return layer * shape_.layer_floats(); }
+  float* layer_data(int layer) { return numbers_.write().data() + layer_offset(layer); }
 
   StateShape shape_;
   uint64_t fingerprint_ = 0;
   uint64_t tokens_ = 0;
-  std::vector<float> data_;
+  Numbers numbers_;
   std::vector<float> logits_;
 };
 

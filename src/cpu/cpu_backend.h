@@ -21,8 +21,12 @@ class CpuBackend {
 
   int layers() const { return h_.layers; }
   int max_rows() const { return max_rows_; }
-  int threads() { return pool_.size(); }
-  const Kernels& kernels() const { return kernels_; }
+  int threads() const { return pool_.size(); }
+  std::string name() const { return kernels_.name; }
+  int few_rows() const { return kFewRows; }
+  bool all_finite(std::span<const float> x) const {
+    return kernels_.all_finite(x.data(), int64_t(x.size()));
+  }
 
   // The phases; model/forward.h says what each computes.
   void embed(const Rows& rows);

@@ -5,7 +5,36 @@
 namespace anser {
 
 State::State(const StateShape& shape, uint64_t fingerprint)
-    : shape_(shape), fingerprint_(fingerprint), data_(shape.floats()) {}
+    : shape_(shape), fingerprint_(fingerprint), numbers_(shape.floats()) {}
+
+State::Numbers::Numbers(const Numbers& other) {
+  if (other.remote_ != nullptr) remote_ = other.remote_->copy();
+  // Where the device has no room for another copy, this one lives on the host.
+  if (remote_ == nullptr) other.read();
+  host_is_stale_ = other.host_is_stale_;
+  if (host_is_stale_) {
+    host_.resize(other.host_.size());
+  } else {
+    host_ = other.host_;
+  }
+}
+
+const std::vector<float>& State::Numbers::read() const {
+  if (host_is_stale_) remote_->fetch(host_);
+  host_is_stale_ = false;
+  return host_;
+}
+
+std::vector<float>& State::Numbers::write() {
+  read();
+  remote_.reset();
+  return host_;
+}
+
+void State::Numbers::take(std::shared_ptr<RemoteState> remote) {
+  remote_ = std::move(remote);
+  host_is_stale_ = true;
+}
 
 namespace {
 
@@ -19,7 +48,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 bool State::operator==(const State& other) const {
   return shape_ == other.shape_ && fingerprint_ == other.fingerprint_ && tokens_ == other.tokens_ &&
-         same_bits(data_, other.data_) && same_bits(logits_, other.logits_);
+         same_bits(numbers_.read(), other.numbers_.read()) && same_bits(logits_, other.logits_);
 }
 
 }  // namespace anser

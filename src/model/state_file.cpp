@@ -60,12 +60,13 @@ std::vector<std::byte> State::serialize() const {
   header.head_size = uint32_t(shape_.head_size);
   header.logits = logits_.size();
 
-  const size_t data = data_.size() * sizeof(float), logits = logits_.size() * sizeof(float);
+  const std::vector<float>& numbers = numbers_.read();
+  const size_t data = numbers.size() * sizeof(float), logits = logits_.size() * sizeof(float);
   const size_t body = sizeof(header) + data + logits;
   std::vector<std::byte> bytes(body + sizeof(uint64_t));
   std::byte* to = bytes.data();
   std::memcpy(to, &header, sizeof(header));
-  if (data > 0) std::memcpy(to + sizeof(header), data_.data(), data);
+  if (data > 0) std::memcpy(to + sizeof(header), numbers.data(), data);
   if (logits > 0) std::memcpy(to + sizeof(header) + data, logits_.data(), logits);
   const uint64_t checksum = XXH3_64bits(to, body);
   std::memcpy(to + body, &checksum, sizeof(checksum));
@@ -126,8 +127,9 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   state.tokens_ = header.tokens;
   state.logits_.resize(header.logits);
   const std::byte* from = bytes.data() + sizeof(header);
-  const size_t state_bytes = state.data_.size() * sizeof(float);
-  if (state_bytes > 0) std::memcpy(state.data_.data(), from, state_bytes);
+  std::vector<float>& numbers = state.numbers_.write();
+  const size_t state_bytes = numbers.size() * sizeof(float);
+  if (state_bytes > 0) std::memcpy(numbers.data(), from, state_bytes);
   if (header.logits > 0) {
     std::memcpy(state.logits_.data(), from + state_bytes, header.logits * sizeof(float));
   }

@@ -1,27 +1,66 @@
-#include "engine/cpu_engine.h"
+// The engine over any backend: packs sequences into rows, runs the forward pass over them, and
+// answers for what comes in and goes out.
+#pragma once
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "anser/engine.h"
 #include "anser/error.h"
+#include "base/thread_pool.h"
 #include "model/forward.h"
 #include "model/load_weights.h"
+#include "model/rows.h"
+#include "model/weights.h"
 
 namespace anser {
 
-static_assert(Backend<CpuBackend>);
+// Besides the phases a backend has max_rows(), threads(), name(), few_rows() (up to which it skips
+// weights whose h is zero), zero_share() and all_finite().
+template <Backend B>
+class BackendEngine final : public Engine {
+ public:
+  template <class... Args>
+  explicit BackendEngine(const Model& model, Args&&... args)
+      : model_(model), backend_(model, std::forward<Args>(args)...) {
+    const size_t rows = size_t(backend_.max_rows());
+    tokens_.reserve(rows);
+    runs_.reserve(rows);
+    wanted_.reserve(rows);
+    states_.reserve(rows);
+  }
 
-CpuEngine::CpuEngine(const Model& model, int threads, int max_rows, const Kernels& kernels)
-    : model_(model), threads_(threads), backend_(model, threads, max_rows, kernels) {
-  tokens_.reserve(max_rows);
-  runs_.reserve(max_rows);
-  wanted_.reserve(max_rows);
-  states_.reserve(max_rows);
-}
+  using Engine::forward;
+  void forward(std::span<const Sequence> batch) override;
 
-void CpuEngine::check(std::span<const Sequence> batch) {
+  const Model& model() const override { return model_; }
+  int threads() const override { return backend_.threads(); }
+  std::string backend() const override { return backend_.name(); }
+  size_t step_bytes(int rows) const override;
+  double zero_share() const override { return backend_.zero_share(); }
+
+ private:
+  void check(std::span<const Sequence> batch);
+  void feed(std::span<const Sequence> batch);
+  void check_finite(std::span<const Sequence> batch) const;
+
+  const Model model_;
+  B backend_;
+
+  // Scratch of one forward call, kept so that a step allocates nothing.
+  std::vector<const State*> states_;
+  std::vector<Token> tokens_;
+  std::vector<Run> runs_;
+  std::vector<LogitRow> wanted_;
+};
+
+template <Backend B>
+void BackendEngine<B>::check(std::span<const Sequence> batch) {
   const Hyperparameters& h = model_.hyperparameters();
   const StateShape shape = {h.layers, h.width, h.heads, h.head_size};
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -54,7 +93,8 @@ void CpuEngine::check(std::span<const Sequence> batch) {
   }
 }
 
-void CpuEngine::forward(std::span<const Sequence> batch) {
+template <Backend B>
+void BackendEngine<B>::forward(std::span<const Sequence> batch) {
   check(batch);
   for (const Sequence& s : batch) {
     s.state->logits().resize(s.wanted == LogitsFor::none ? 0 : model_.hyperparameters().vocab);
@@ -66,7 +106,8 @@ void CpuEngine::forward(std::span<const Sequence> batch) {
 }
 
 // Cuts the batch into pieces of at most max_rows rows, sequence after sequence.
-void CpuEngine::feed(std::span<const Sequence> batch) {
+template <Backend B>
+void BackendEngine<B>::feed(std::span<const Sequence> batch) {
   const size_t V = model_.hyperparameters().vocab;
   const auto run_piece = [&] {
     const Rows rows = {tokens_, runs_, wanted_};
@@ -99,10 +140,11 @@ void CpuEngine::feed(std::span<const Sequence> batch) {
   }
 }
 
-void CpuEngine::check_finite(std::span<const Sequence> batch) const {
+template <Backend B>
+void BackendEngine<B>::check_finite(std::span<const Sequence> batch) const {
   for (const Sequence& s : batch) {
     const std::vector<float>& logits = s.state->logits();
-    if (backend_.kernels().all_finite(logits.data(), int64_t(logits.size()))) continue;
+    if (backend_.all_finite(logits)) continue;
     const std::string weight = find_not_finite(model_.weights(), model_.hyperparameters());
     throw Error(weight.empty()
                     ? fmt::format("{}: a result is not a finite number after {} tokens, though all "
@@ -114,7 +156,8 @@ void CpuEngine::check_finite(std::span<const Sequence> batch) const {
   }
 }
 
-size_t CpuEngine::step_bytes(int rows) const {
+template <Backend B>
+size_t BackendEngine<B>::step_bytes(int rows) const {
   const Hyperparameters& h = model_.hyperparameters();
   struct Sum {
     size_t bytes = 0;
@@ -126,7 +169,7 @@ size_t CpuEngine::step_bytes(int rows) const {
   visit_weights(weights, h, sum);
   const size_t state = model_.initial_state().data().size_bytes();
   size_t skipped = 0;
-  if (rows <= kFewRows && backend_.zero_share() > 0) {
+  if (rows <= backend_.few_rows() && backend_.zero_share() > 0) {
     // What no row of the step needs.
     const double share = std::pow(backend_.zero_share(), rows);
     for (const Layer& layer : weights.layers)

@@ -1,0 +1,35 @@
+// Matrix products of many rows. gemm.cpp is cuBLASLt; the emulator has plain loops.
+#pragma once
+
+#include <memory>
+
+#include "cuda/device_matrix.h"
+#include "cuda/runtime.h"
+
+namespace anser::cuda {
+
+// y = alpha x W' + beta y
+struct Product {
+  const void* W;  // [outputs][pitch], or transposed [inputs][pitch]
+  bool transposed;
+  int pitch;      // numbers from one line of W to the next
+  const void* x;  // [rows][inputs]
+  float* y;       // [rows][outputs]
+  int rows, inputs, outputs;
+  Format type;  // of W and x: f32, f16 or bf16; sums are taken in fp32
+  float alpha = 1, beta = 0;
+};
+
+class Gemm {
+ public:
+  Gemm();
+  ~Gemm();
+  // The first product of a shape measures which algorithm is fastest, so it must not be recorded.
+  void multiply(Stream& stream, const Product& product);
+
+ private:
+  struct Library;
+  std::unique_ptr<Library> library_;
+};
+
+}  // namespace anser::cuda

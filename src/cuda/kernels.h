@@ -1,0 +1,174 @@
+// The launchers of all kernels, and their arguments. Pointers are device memory unless they say
+// otherwise; shapes stand in brackets; launchers only queue work. kernels/*.h has the kernels.
+//
+// A step's rows are those of model/rows.h. Few of them go through kernels that read each weight
+// once for up to four rows (gemv, recur, contract); many go through cuBLASLt and kernels around it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/device_matrix.h"
+
+namespace anser::cuda {
+
+// A row of a step: its token, and the run that it belongs to.
+struct RowEntry {
+  int token;
+  int run;
+};
+// Consecutive rows of one sequence, whose state is at `state`.
+struct RunEntry {
+  float* state;
+  int first, count;
+};
+struct StepTable {
+  const RowEntry* rows;
+  const RunEntry* runs;
+  int row_count, run_count;
+};
+
+enum class Epilogue : uint8_t { store, add, tanh, sigmoid, relu_squared };
+
+struct NormWeights {
+  const float *weight, *bias;  // [D]
+  float eps;
+};
+
+// x[row] = LN0(E[token])
+struct EmbedArgs {
+  StepTable step;
+  DeviceMatrix table;  // [V][D]
+  NormWeights norm;
+  float* x;  // [rows][D]
+};
+void embed(void* stream, const EmbedArgs& args);
+
+// What a product reads.
+enum class Source : uint8_t {
+  plain,  // x
+  norm,   // LN(x)
+  shift,  // z + (previous z - z) mix, with z = LN(x)
+};
+
+// One matrix of a group: y = epilogue(W input).
+struct GemvSegment {
+  DeviceMatrix W;
+  const float* mix = nullptr;  // [D], of Source::shift
+  float* y = nullptr;          // [rows][W.rows]
+  Epilogue epilogue = Epilogue::store;
+  int first_block = 0;  // set by the launcher
+};
+struct GemvArgs {
+  GemvSegment segments[7];
+  int count = 0;
+  Source source = Source::plain;
+  const float* x = nullptr;     // [..][width]
+  const int* row_of = nullptr;  // row r of the input is row row_of[r] of x; nullptr: r
+  int rows = 0, width = 0;
+  NormWeights norm = {};
+  StepTable step = {};       // of Source::shift:
+  int64_t shift_offset = 0;  //   of the previous z in a state
+  float* z = nullptr;        //   [rows][width], receives LN(x)
+};
+// At most `shared_bytes` of a block's shared memory.
+void gemv(void* stream, const GemvArgs& args, size_t shared_bytes);
+
+// Source::shift's inputs of up to six matrices, for many rows, in the type that GEMMs read.
+struct MixArgs {
+  const float* x;  // [rows][width]
+  int width;
+  NormWeights norm;
+  StepTable step;
+  int64_t shift_offset;
+  const float* mix[6];  // [width] each; nullptr: LN(x) itself
+  void* to[6];          // [rows][width]
+  int count;
+  Format type;
+  const int* row_of;  // as in GemvArgs; with it there is no shift
+  int rows;
+  float* z;  // [rows][width], or nullptr
+};
+void mix(void* stream, const MixArgs& args);
+
+// to = epilogue(from) * scale, in the type that GEMMs read.
+struct ConvertArgs {
+  const float* from;
+  void* to;
+  int64_t count;
+  Format type;
+  Epilogue epilogue;
+  float scale;
+};
+void convert(void* stream, const ConvertArgs& args);
+
+// A matrix in the type that GEMMs read, [stored rows][stored columns] without padding.
+struct WidenArgs {
+  DeviceMatrix W;
+  void* to;
+  Format type;
+};
+void widen(void* stream, const WidenArgs& args);
+
+// The time mix; the equations stand in model/forward.h.
+struct RecurArgs {
+  StepTable step;
+  int heads, head_size;
+  int64_t layer_offset;  // of this layer in a state: att_shift, ffn_shift, wkv
+  const float *r, *k;    // [rows][D]
+  float* v;              // [rows][D]; layer 0 writes it as v_first, later layers blend
+  const float* v_first;  // [rows][D]; nullptr in layer 0
+  // The second halves of the low-rank pairs: either to be computed from the first halves' outputs,
+  const float *w1, *a1, *g1, *v1;  // [rows][rank]
+  DeviceMatrix w2, a2, g2, v2;     // [D][rank]
+  // or already there (many rows), without biases and activations; w_up == nullptr: to be computed.
+  const float *w_up, *a_up, *g_up, *v_up;  // [rows][D]
+  const float *w0, *a0, *v0, *k_k, *k_a, *r_k;
+  NormWeights ln_x;
+  const float* z;  // [rows][D]: what becomes the state's att_shift
+  float* y;        // [rows][D]
+  // Many rows only: what passes between the three kernels.
+  float* vectors;  // [rows][heads][6][head_size]: r w k -kk kk*a v
+  float* bonus;    // [rows][heads]
+};
+// True for the head sizes that there are kernels for: 16, 32, 64, 128.
+bool recur_supports(int head_size);
+// Few rows: one kernel, a block for every head of every run.
+void recur(void* stream, const RecurArgs& args);
+// Many rows: all vectors at once; the scan, parallel over runs, heads and value rows; norms and
+// gates. The same bits as recur() where the same numbers go in.
+void recur_many(void* stream, const RecurArgs& args);
+
+// x += value h for few rows, reading only those columns of `value` whose h is not zero in a row.
+struct ContractArgs {
+  DeviceMatrix value;  // stored transposed: [F][D]
+  const float* h;      // [rows][F]
+  float* x;            // [rows][D]
+  int rows;
+  float* partial;     // contract_partial_floats() of them
+  unsigned* arrived;  // one for each block of columns and four rows; zero before and after
+  unsigned* nonzero;  // [1] counts what is not zero in h
+  // The channel mix's shift is stored on the way.
+  StepTable step;
+  int64_t shift_offset;
+  const float* z;  // [rows][D]
+};
+void contract(void* stream, const ContractArgs& args);
+int64_t contract_partial_floats(int ffn, int rows, int width);
+int contract_counters(int rows, int width);
+
+// h = relu(key)^2 for many rows, scaled, in the type that GEMMs read; stores the shift, too.
+struct ReluSquaredArgs {
+  const float* key;  // [rows][F]
+  void* to;
+  int64_t count;
+  Format type;
+  float scale;
+  StepTable step;
+  int width;
+  int64_t shift_offset;
+  const float* z;
+};
+void relu_squared(void* stream, const ReluSquaredArgs& args);
+
+}  // namespace anser::cuda

@@ -1,0 +1,106 @@
+// The kernels without a matrix: embedding, inputs of GEMMs, activations, widening of weights.
+#pragma once
+
+#include "cuda/kernels/block.h"
+#include "cuda/kernels/octet.h"
+
+namespace anser::cuda {
+
+constexpr int kRowThreads = 256;
+
+// grid [rows]
+__global__ void __launch_bounds__(kRowThreads) embed_kernel(EmbedArgs args) {
+  const int D = args.table.cols, row = int(blockIdx.x);
+  float* x = args.x + int64_t(row) * D;
+  admit_successor();
+  await_predecessors();
+  const int token = args.step.rows[row].token;
+  with_octet(args.table.format, [&](auto octet) {
+    for (int o = int(threadIdx.x); 8 * o < D; o += kRowThreads) {
+      octet.load(args.table, token, o);
+      float e[8];
+      octet.widen(e);
+      for (int i = 0; i < 8 && 8 * o + i < D; ++i) x[8 * o + i] = e[i];
+    }
+  });
+  block_sync();
+  layer_norm(x, D, args.norm, x, [](int c) { return c; });
+}
+
+// grid [rows]; shared: z of this row and of the one before.
+__global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
+  const int D = args.width, row = int(blockIdx.x);
+  float *z = shared_floats(), *before = z + D;
+  admit_successor();
+  await_predecessors();
+  const auto same = [](int c) { return c; };
+  const int from = args.row_of != nullptr ? args.row_of[row] : row;
+  layer_norm(args.x + int64_t(from) * D, D, args.norm, z, same);
+  const float* previous = nullptr;
+  if (args.row_of == nullptr) {
+    const RunEntry run = args.step.runs[args.step.rows[row].run];
+    if (run.first == row) {
+      previous = run.state + args.shift_offset;
+    } else {
+      layer_norm(args.x + int64_t(row - 1) * D, D, args.norm, before, same);
+      previous = before;
+    }
+  }
+  for (int c = int(threadIdx.x); c < D; c += kRowThreads) {
+    const int64_t at = int64_t(row) * D + c;
+    if (args.z != nullptr) args.z[at] = z[c];
+    for (int m = 0; m < args.count; ++m) {
+      const float mixed =
+          args.mix[m] == nullptr ? z[c] : z[c] + (previous[c] - z[c]) * args.mix[m][c];
+      store_as(args.type, args.to[m], at, mixed);
+    }
+  }
+}
+
+__device__ inline int64_t first_of_grid() {
+  return int64_t(blockIdx.x) * kRowThreads + int(threadIdx.x);
+}
+__device__ inline int64_t grid_step() {
+  return int64_t(gridDim.x) * kRowThreads;
+}
+
+__global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) {
+  admit_successor();
+  await_predecessors();
+  for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
+    store_as(args.type, args.to, i, apply_epilogue(args.epilogue, args.from[i]) * args.scale);
+  }
+}
+
+__global__ void __launch_bounds__(kRowThreads) relu_squared_kernel(ReluSquaredArgs args) {
+  admit_successor();
+  await_predecessors();
+  for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
+    store_as(args.type, args.to, i,
+             apply_epilogue(Epilogue::relu_squared, args.key[i]) * args.scale);
+  }
+  store_shift(args.step, args.shift_offset, args.z, args.width, 0, args.width, int(first_of_grid()),
+              int(grid_step()));
+}
+
+__global__ void __launch_bounds__(kRowThreads) widen_kernel(WidenArgs args) {
+  const int lines = args.W.transposed ? args.W.cols : args.W.rows;
+  const int width = args.W.transposed ? args.W.rows : args.W.cols;
+  const int octets = (width + 7) / 8;
+  admit_successor();
+  await_predecessors();
+  with_octet(args.W.format, [&](auto octet) {
+    for (int64_t at = first_of_grid(); at < int64_t(lines) * octets; at += grid_step()) {
+      const int64_t line = at / octets;
+      const int o = int(at % octets);
+      octet.load(args.W, line, o);
+      float w[8];
+      octet.widen(w);
+      for (int i = 0; i < 8 && 8 * o + i < width; ++i) {
+        store_as(args.type, args.to, line * width + 8 * o + i, w[i]);
+      }
+    }
+  });
+}
+
+}  // namespace anser::cuda

@@ -1,0 +1,86 @@
+#include "cuda/state_pool.h"
+
+#include <algorithm>
+
+#include "anser/error.h"
+
+namespace anser {
+
+class PooledState final : public RemoteState {
+ public:
+  PooledState(std::shared_ptr<StatePool> pool, float* block)
+      : pool_(std::move(pool)), block_(block) {}
+  ~PooledState() override { pool_->give_back(block_); }
+
+  void fetch(std::span<float> to) const override {
+    const std::lock_guard lock(pool_->mutex_);
+    cuda::select(pool_->device_);
+    pool_->wait_for_work();
+    pool_->stream_.download(to.data(), block_, to.size_bytes());
+    pool_->stream_.wait();
+  }
+
+  std::shared_ptr<RemoteState> copy() const override {
+    try {
+      auto made = pool_->make();
+      const std::lock_guard lock(pool_->mutex_);
+      cuda::select(pool_->device_);
+      pool_->wait_for_work();
+      pool_->stream_.copy(static_cast<PooledState&>(*made).block_, block_,
+                          pool_->floats_ * sizeof(float));
+      pool_->stream_.wait();
+      return made;
+    } catch (const Error&) {
+      return nullptr;  // no room: the copy goes to the host
+    }
+  }
+
+  const StatePool* pool() const { return pool_.get(); }
+  float* block() const { return block_; }
+
+ private:
+  const std::shared_ptr<StatePool> pool_;
+  float* const block_;
+};
+
+std::shared_ptr<RemoteState> StatePool::make() {
+  return std::make_shared<PooledState>(shared_from_this(), take());
+}
+
+float* StatePool::find(const State& state) const {
+  const auto* pooled = dynamic_cast<const PooledState*>(state.remote().get());
+  return pooled != nullptr && pooled->pool() == this ? pooled->block() : nullptr;
+}
+
+void StatePool::upload(float* to, std::span<const float> from) {
+  const std::lock_guard lock(mutex_);
+  cuda::select(device_);
+  stream_.upload(to, from.data(), from.size_bytes());
+  stream_.wait();
+}
+
+float* StatePool::take() {
+  const std::lock_guard lock(mutex_);
+  if (free_.empty()) {
+    cuda::select(device_);
+    // Blocks on 256 bytes; about 64 MB a piece, so that neither many nor few states waste much.
+    const size_t block = (floats_ * sizeof(float) + 255) / 256 * 256;
+    const size_t count = std::clamp<size_t>((size_t{64} << 20) / block, 1, 64);
+    pieces_.emplace_back(count * block);
+    for (size_t i = count; i-- > 0;) free_.push_back(pieces_.back().as<float>(i * block));
+  }
+  float* block = free_.back();
+  free_.pop_back();
+  return block;
+}
+
+void StatePool::give_back(float* block) {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(block);
+}
+
+void StatePool::wait_for_work() {
+  if (work_ != nullptr) work_->wait();
+}
+
+}  // namespace anser

@@ -1,0 +1,197 @@
+#include "emulator.h"
+
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "base/half.h"
+
+namespace anser::cuda {
+namespace {
+
+constexpr size_t kStackBytes = 256 * 1024;
+constexpr int kWarpLanes = 32;
+
+// Some threads that wait for each other.
+struct Meeting {
+  int expected = 0, arrived = 0;
+  uint64_t generation = 0;
+  float given[2][kWarpLanes];
+};
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  bool done = false;
+  const Meeting* waits_for = nullptr;
+  uint64_t seen = 0;
+};
+
+struct Block {
+  ucontext_t scheduler;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  Meeting all;
+  std::vector<Meeting> warps;
+  const std::function<void()>* thread = nullptr;
+  int current = 0, alive = 0;
+} block;
+
+std::vector<float> shared;
+
+void open_if_complete(Meeting& meeting) {
+  if (meeting.expected == 0 || meeting.arrived < meeting.expected) return;
+  meeting.arrived = 0;
+  ++meeting.generation;
+}
+
+void meet(Meeting& meeting) {
+  Fiber& self = *block.fibers[size_t(block.current)];
+  const uint64_t generation = meeting.generation;
+  ++meeting.arrived;
+  open_if_complete(meeting);
+  if (meeting.generation != generation) return;
+  self.waits_for = &meeting;
+  self.seen = generation;
+  swapcontext(&self.context, &block.scheduler);
+}
+
+Meeting& own_warp() {
+  return block.warps[size_t(block.current) / kWarpLanes];
+}
+
+void run_fiber() {
+  (*block.thread)();
+  Fiber& self = *block.fibers[size_t(block.current)];
+  self.done = true;
+  // Those who go on do not wait for one who has ended.
+  --block.all.expected;
+  --own_warp().expected;
+  open_if_complete(block.all);
+  open_if_complete(own_warp());
+  swapcontext(&self.context, &block.scheduler);
+}
+
+uint64_t turns = 1;  // of a random sequence: who goes first
+
+void run_block(int threads) {
+  while (int(block.fibers.size()) < threads) block.fibers.push_back(std::make_unique<Fiber>());
+  block.all = {};
+  block.all.expected = threads;
+  block.warps.assign(size_t((threads + kWarpLanes - 1) / kWarpLanes), {});
+  for (int t = 0; t < threads; ++t) {
+    ++block.warps[size_t(t / kWarpLanes)].expected;
+    Fiber& fiber = *block.fibers[size_t(t)];
+    fiber.done = false;
+    fiber.waits_for = nullptr;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, run_fiber, 0);
+  }
+  for (int left = threads; left > 0;) {
+    bool moved = false;
+    // Any odd step visits all threads where their number is a power of two; else neighbours.
+    const int step = (threads & (threads - 1)) == 0 ? int(turns >> 33 | 1) % threads : 1;
+    int t = int((turns >> 17) % uint64_t(threads));
+    turns = turns * 6364136223846793005u + 1442695040888963407u;
+    for (int i = 0; i < threads; ++i, t = (t + step) % threads) {
+      Fiber& fiber = *block.fibers[size_t(t)];
+      if (fiber.done) continue;
+      if (fiber.waits_for != nullptr && fiber.waits_for->generation == fiber.seen) continue;
+      fiber.waits_for = nullptr;
+      block.current = t;
+      threadIdx = dim3(unsigned(t), 0, 0);
+      swapcontext(&block.scheduler, &fiber.context);
+      moved = true;
+      if (fiber.done) --left;
+    }
+    if (!moved) {
+      std::fprintf(stderr, "emulator: the threads of a block wait for each other for ever\n");
+      std::abort();
+    }
+  }
+}
+
+}  // namespace
+
+namespace emulator {
+
+void run_kernel(dim3 grid, int threads, size_t shared_bytes, const std::function<void()>& thread) {
+  block.thread = &thread;
+  gridDim = grid;
+  blockDim = dim3(unsigned(threads));
+  for (unsigned z = 0; z < grid.z; ++z) {
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y, z);
+        // Nothing is there before it is written.
+        shared.assign(shared_bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
+        run_block(threads);
+      }
+    }
+  }
+}
+
+const float* exchange(float mine) {
+  Meeting& warp = own_warp();
+  // Nobody is two meetings ahead of another, so two sets of numbers are enough.
+  float* given = warp.given[warp.generation % 2];
+  given[block.current % kWarpLanes] = mine;
+  meet(warp);
+  return given;
+}
+
+float* shared_memory() {
+  return shared.data();
+}
+
+}  // namespace emulator
+
+void block_sync() {
+  meet(block.all);
+}
+
+// In the order of the butterfly that the device uses; all lanes get the same bits.
+float warp_sum(float x) {
+  const float* given = emulator::exchange(x);
+  float sums[kWarpLanes];
+  std::memcpy(sums, given, sizeof(sums));
+  for (int distance = kWarpLanes / 2; distance > 0; distance /= 2) {
+    for (int i = 0; i < distance; ++i) sums[i] += sums[i + distance];
+  }
+  return sums[0];
+}
+
+float quad_sum(float x) {
+  const float* quad = emulator::exchange(x) + block.current % kWarpLanes / 4 * 4;
+  return (quad[0] + quad[1]) + (quad[2] + quad[3]);
+}
+
+uint32_t ballot(bool mine) {
+  const float* given = emulator::exchange(mine ? 1.0f : 0.0f);
+  uint32_t bits = 0;
+  for (int i = 0; i < kWarpLanes; ++i) bits |= uint32_t(given[i] != 0) << i;
+  return bits;
+}
+
+float from_f16(uint16_t bits) {
+  return f16_to_f32(bits);
+}
+float from_bf16(uint16_t bits) {
+  return bf16_to_f32(bits);
+}
+uint16_t to_f16(float x) {
+  return f32_to_f16(x);
+}
+uint16_t to_bf16(float x) {
+  return f32_to_bf16(x);
+}
+
+}  // namespace anser::cuda

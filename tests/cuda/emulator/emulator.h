@@ -1,0 +1,74 @@
+// CUDA's names for kernels compiled as C++: the threads of a block take turns, each on a stack of
+// its own, and go on to the next meeting point (block_sync, a sum over a warp) before others
+// follow. Which thread goes first changes from turn to turn, so that a missing block_sync shows.
+// One block after the other: what depends on blocks running side by side does not show.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __shared__ static  // one block at a time
+#define __launch_bounds__(threads)
+
+struct dim3 {
+  unsigned x, y, z;
+  explicit dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace anser::cuda {
+
+namespace emulator {
+// Runs a kernel, or records it while a recording is under way.
+void queue(std::function<void()> work);
+void run_kernel(dim3 grid, int threads, size_t shared, const std::function<void()>& thread);
+// What each of the warp's 32 lanes gave.
+const float* exchange(float mine);
+float* shared_memory();
+}  // namespace emulator
+
+float from_f16(uint16_t bits);
+float from_bf16(uint16_t bits);
+uint16_t to_f16(float x);
+uint16_t to_bf16(float x);
+
+void block_sync();
+float warp_sum(float x);
+float quad_sum(float x);
+uint32_t ballot(bool mine);
+inline int count_bits(uint32_t bits) {
+  return __builtin_popcount(bits);
+}
+inline void grid_fence() {}
+inline unsigned atomic_add(unsigned* at, unsigned x) {
+  const unsigned before = *at;
+  *at += x;
+  return before;
+}
+inline void await_predecessors() {}
+inline void admit_successor() {}
+inline float* shared_floats() {
+  return emulator::shared_memory();
+}
+
+template <class Args>
+void queue_kernel(void*, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
+                  const Args& args) {
+  emulator::queue([=] { emulator::run_kernel(grid, threads, shared, [&] { kernel(args); }); });
+}
+
+}  // namespace anser::cuda
