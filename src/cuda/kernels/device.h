@@ -108,6 +108,6 @@ void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, si
 
 #else
 
-#include "emulator.h"
+#include <emulator.h>  // of the build that compiles kernels as C++
 
 #endif
