@@ -104,9 +104,9 @@ class State {
     Numbers() = default;
     explicit Numbers(size_t count) : host_(count) {}
     Numbers(const Numbers& other);
-    Numbers(Numbers&&) = default;
+    Numbers(Numbers&& other) noexcept { *this = std::move(other); }
     Numbers& operator=(const Numbers& other) { return *this = Numbers(other); }
-    Numbers& operator=(Numbers&&) = default;
+    Numbers& operator=(Numbers&& other) noexcept;
 
     const std::vector<float>& read() const;
     std::vector<float>& write();

@@ -191,6 +191,8 @@ void CpuBackend::embed(const Rows& rows) {
   const Matrix& emb = weights_.weights.emb;
   const Norm& ln0 = weights_.weights.ln0;
   const int D = h_.width;
+  // A state that another device has is fetched by one thread; from here on all may read it.
+  for (const Run& run : rows.runs) run.state->att_shift(0);
   for_rows(rows.count(), [&](int row) {
     float* x = act_.x + size_t(row) * D;
     kernels_.widen[int(emb.type)](emb.data + rows.tokens[row] * emb.row_bytes(), D, x);

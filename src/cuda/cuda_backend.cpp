@@ -37,14 +37,6 @@ DeviceInfo choose_device(const Hyperparameters& h) {
   return device;
 }
 
-bool is_quantised(const DeviceMatrix& W) {
-  return W.format == Format::bytes || W.format == Format::nibbles;
-}
-
-size_t padded(size_t bytes) {
-  return (bytes + 255) / 256 * 256;
-}
-
 }  // namespace
 
 CudaBackend::CudaBackend(const Model& model, int max_rows)
@@ -55,7 +47,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
       states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())) {
   states_->set_work(&stream_);
   const DeviceMatrix& key = weights_.layers[0].ffn.key;
-  if (is_quantised(key)) {
+  if (!is_plain(key.format)) {
     // Reading a byte of weight four times costs what widening it once for a GEMM does.
     few_rows_ = 16;
   } else {
@@ -68,7 +60,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
   size_t taken = 0;
   const auto take = [&](auto*& to, size_t bytes) {
     to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(base + taken);
-    taken += padded(bytes);
+    taken += aligned(bytes);
   };
   const size_t rows = size_t(max_rows), D = size_t(h_.width), F = size_t(h_.ffn);
   const size_t gemm_size = gemm_type_ == Format::f32 ? 4 : 2;
@@ -94,7 +86,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
     take(act_.partial,
          size_t(contract_partial_floats(h_.ffn, few_rows_, h_.width)) * sizeof(float));
     take(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));
-    take(act_.nonzero, sizeof(unsigned));
+    take(act_.nonzero, sizeof(*act_.nonzero));
     for (void*& to : act_.mixed) take(to, rows * D * gemm_size);
     take(act_.y16, rows * D * gemm_size);
     take(act_.h16, rows * F * gemm_size);
@@ -112,7 +104,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
   tables_ = PinnedBuffer(table_bytes_);
   host_logits_ = PinnedBuffer(size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
   stream_.zero(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));
-  stream_.zero(act_.nonzero, sizeof(unsigned));
+  stream_.zero(act_.nonzero, sizeof(*act_.nonzero));
   stream_.wait();
 }
 
@@ -137,21 +129,6 @@ int64_t CudaBackend::layer_offset(int layer) const {
   return layer * int64_t(StateShape{h_.layers, h_.width, h_.heads, h_.head_size}.layer_floats());
 }
 
-void CudaBackend::take_states(const Rows& rows) {
-  for (const Run& run : rows.runs) {
-    if (states_->find(*run.state) == nullptr) {
-      auto made = states_->make();
-      // Copied before the state lets go of its numbers.
-      State probe;
-      probe.take(made);
-      states_->upload(states_->find(probe), run.state->data());
-      run.state->take(std::move(made));
-    } else {
-      run.state->take(run.state->remote());  // what the host has of it grows old
-    }
-  }
-}
-
 void CudaBackend::upload_tables(const Rows& rows) {
   const auto at = [&](const void* on_device) {
     return tables_.data() + (static_cast<const std::byte*>(on_device) -
@@ -162,7 +139,7 @@ void CudaBackend::upload_tables(const Rows& rows) {
   auto* wanted = reinterpret_cast<int*>(at(act_.wanted));
   for (size_t i = 0; i < rows.runs.size(); ++i) {
     const Run& run = rows.runs[i];
-    run_entries[i] = {states_->find(*run.state), run.first, run.count};
+    run_entries[i] = {states_->take_over(*run.state), run.first, run.count};
     for (int row = run.first; row < run.first + run.count; ++row) {
       row_entries[row] = {rows.tokens[size_t(row)], int(i)};
     }
@@ -178,7 +155,6 @@ void CudaBackend::embed(const Rows& rows) {
     recording_ = false;
     stream_.end_recording();
   }
-  take_states(rows);
   upload_tables(rows);
   replaying_ = false;
   const StepKey key = {rows.count(), int(rows.runs.size()), int(rows.wanted.size())};
@@ -195,217 +171,8 @@ void CudaBackend::embed(const Rows& rows) {
   cuda::embed(stream_.handle(), {step_, weights_.emb, norm(weights_.ln0), act_.x});
 }
 
-void CudaBackend::multiply(const DeviceMatrix& W, const void* x, float* y, int rows, float alpha,
-                           float beta) {
-  Product product = {.W = W.codes,
-                     .transposed = W.transposed,
-                     .pitch = W.stride,
-                     .x = x,
-                     .y = y,
-                     .rows = rows,
-                     .inputs = W.cols,
-                     .outputs = W.rows,
-                     .type = gemm_type_,
-                     .alpha = alpha,
-                     .beta = beta};
-  if (W.format != gemm_type_) {
-    widen(stream_.handle(), {W, act_.widened, gemm_type_});
-    product.W = act_.widened;
-    product.pitch = W.transposed ? W.rows : W.cols;
-  }
-  gemm_.multiply(stream_, product);
-}
-
-void CudaBackend::project(int layer, const Rows& rows) {
-  v_ = layer == 0 ? act_.v_first : act_.v;
-  if (replaying_) return;
-  const CudaTimeMix& att = weights_.layers[size_t(layer)].att;
-  const int used = layer == 0 ? 6 : 7;  // layer 0 has no value residual
-  if (few(rows)) {
-    const GemvSegment segments[] = {
-        {att.receptance, att.x_r, act_.r}, {att.key, att.x_k, act_.k},
-        {att.value, att.x_v, v_},          {att.w1, att.x_w, act_.w1, Epilogue::tanh},
-        {att.a1, att.x_a, act_.a1},        {att.g1, att.x_g, act_.g1, Epilogue::sigmoid},
-        {att.v1, att.x_v, act_.v1},
-    };
-    GemvArgs args;
-    std::copy_n(segments, used, args.segments);
-    args.count = used;
-    args.source = Source::shift;
-    args.x = act_.x;
-    args.rows = rows.count();
-    args.width = h_.width;
-    args.norm = norm(weights_.layers[size_t(layer)].ln1);
-    args.step = step_;
-    args.shift_offset = layer_offset(layer);
-    args.z = act_.z;
-    gemv(stream_.handle(), args, device_.shared_bytes);
-    return;
-  }
-  cuda::mix(stream_.handle(), {.x = act_.x,
-                               .width = h_.width,
-                               .norm = norm(weights_.layers[size_t(layer)].ln1),
-                               .step = step_,
-                               .shift_offset = layer_offset(layer),
-                               .mix = {att.x_r, att.x_w, att.x_k, att.x_v, att.x_a, att.x_g},
-                               .to = {act_.mixed[0], act_.mixed[1], act_.mixed[2], act_.mixed[3],
-                                      act_.mixed[4], act_.mixed[5]},
-                               .count = 6,
-                               .type = gemm_type_,
-                               .row_of = nullptr,
-                               .rows = rows.count(),
-                               .z = act_.z});
-  const auto& [r, w, k, v, a, g] = act_.mixed;
-  const auto low_rank = [&](const DeviceMatrix& W, const void* x, float* y, void* to,
-                            Epilogue epilogue = Epilogue::store) {
-    multiply(W, x, y, rows.count());
-    convert(stream_.handle(), {y, to, int64_t(rows.count()) * W.rows, gemm_type_, epilogue, 1});
-  };
-  multiply(att.receptance, r, act_.r, rows.count());
-  multiply(att.key, k, act_.k, rows.count());
-  multiply(att.value, v, v_, rows.count());
-  low_rank(att.w1, w, act_.w1, act_.w1_16, Epilogue::tanh);
-  low_rank(att.a1, a, act_.a1, act_.a1_16);
-  low_rank(att.g1, g, act_.g1, act_.g1_16, Epilogue::sigmoid);
-  if (layer > 0) low_rank(att.v1, v, act_.v1, act_.v1_16);
-}
-
-RecurArgs CudaBackend::recur_args(int layer) const {
-  const CudaTimeMix& att = weights_.layers[size_t(layer)].att;
-  RecurArgs args = {};
-  args.step = step_;
-  args.heads = h_.heads;
-  args.head_size = h_.head_size;
-  args.layer_offset = layer_offset(layer);
-  args.r = act_.r;
-  args.k = act_.k;
-  args.v = v_;
-  args.v_first = layer == 0 ? nullptr : act_.v_first;
-  args.w1 = act_.w1;
-  args.a1 = act_.a1;
-  args.g1 = act_.g1;
-  args.v1 = act_.v1;
-  args.w2 = att.w2;
-  args.a2 = att.a2;
-  args.g2 = att.g2;
-  args.v2 = att.v2;
-  args.w0 = att.w0;
-  args.a0 = att.a0;
-  args.v0 = att.v0;
-  args.k_k = att.k_k;
-  args.k_a = att.k_a;
-  args.r_k = att.r_k;
-  args.ln_x = {att.ln_x.weight, att.ln_x.bias, h_.group_norm_eps};
-  args.z = act_.z;
-  args.y = act_.y;
-  args.vectors = act_.vectors;
-  args.bonus = act_.bonus;
-  return args;
-}
-
-void CudaBackend::recur(int layer, const Rows& rows) {
-  if (replaying_) return;
-  RecurArgs args = recur_args(layer);
-  if (few(rows)) {
-    cuda::recur(stream_.handle(), args);
-    return;
-  }
-  const CudaTimeMix& att = weights_.layers[size_t(layer)].att;
-  multiply(att.w2, act_.w1_16, act_.w_up, rows.count());
-  multiply(att.a2, act_.a1_16, act_.a_up, rows.count());
-  multiply(att.g2, act_.g1_16, act_.g_up, rows.count());
-  if (layer > 0) multiply(att.v2, act_.v1_16, act_.v_up, rows.count());
-  args.w_up = act_.w_up;
-  args.a_up = act_.a_up;
-  args.g_up = act_.g_up;
-  args.v_up = act_.v_up;
-  recur_many(stream_.handle(), args);
-}
-
-void CudaBackend::output(int layer, const Rows& rows) {
-  if (replaying_) return;
-  const DeviceMatrix& W = weights_.layers[size_t(layer)].att.output;
-  if (few(rows)) {
-    GemvArgs args;
-    args.segments[0] = {W, nullptr, act_.x, Epilogue::add};
-    args.count = 1;
-    args.x = act_.y;
-    args.rows = rows.count();
-    args.width = h_.width;
-    gemv(stream_.handle(), args, device_.shared_bytes);
-    return;
-  }
-  convert(stream_.handle(),
-          {act_.y, act_.y16, int64_t(rows.count()) * h_.width, gemm_type_, Epilogue::store, 1});
-  multiply(W, act_.y16, act_.x, rows.count(), 1, 1);
-}
-
-void CudaBackend::expand(int layer, const Rows& rows) {
-  if (replaying_) return;
-  const CudaLayer& l = weights_.layers[size_t(layer)];
-  const int64_t shift_offset = layer_offset(layer) + h_.width;
-  if (few(rows)) {
-    GemvArgs args;
-    args.segments[0] = {l.ffn.key, l.ffn.x_k, act_.h, Epilogue::relu_squared};
-    args.count = 1;
-    args.source = Source::shift;
-    args.x = act_.x;
-    args.rows = rows.count();
-    args.width = h_.width;
-    args.norm = norm(l.ln2);
-    args.step = step_;
-    args.shift_offset = shift_offset;
-    args.z = act_.z;
-    gemv(stream_.handle(), args, device_.shared_bytes);
-    return;
-  }
-  cuda::mix(stream_.handle(), {.x = act_.x,
-                               .width = h_.width,
-                               .norm = norm(l.ln2),
-                               .step = step_,
-                               .shift_offset = shift_offset,
-                               .mix = {l.ffn.x_k},
-                               .to = {act_.mixed[0]},
-                               .count = 1,
-                               .type = gemm_type_,
-                               .row_of = nullptr,
-                               .rows = rows.count(),
-                               .z = act_.z});
-  multiply(l.ffn.key, act_.mixed[0], act_.h, rows.count());
-}
-
-void CudaBackend::contract(int layer, const Rows& rows) {
-  if (few(rows)) hidden_ += uint64_t(rows.count()) * uint64_t(h_.ffn);
-  if (replaying_) return;
-  const DeviceMatrix& W = weights_.layers[size_t(layer)].ffn.value;
-  const int64_t shift_offset = layer_offset(layer) + h_.width;
-  if (few(rows)) {
-    cuda::contract(stream_.handle(), {.value = W,
-                                      .h = act_.h,
-                                      .x = act_.x,
-                                      .rows = rows.count(),
-                                      .partial = act_.partial,
-                                      .arrived = act_.arrived,
-                                      .nonzero = act_.nonzero,
-                                      .step = step_,
-                                      .shift_offset = shift_offset,
-                                      .z = act_.z});
-    return;
-  }
-  const float scale = gemm_type_ == Format::f16 ? kHiddenScale : 1;
-  relu_squared(stream_.handle(), {.key = act_.h,
-                                  .to = act_.h16,
-                                  .count = int64_t(rows.count()) * h_.ffn,
-                                  .type = gemm_type_,
-                                  .scale = scale,
-                                  .step = step_,
-                                  .width = h_.width,
-                                  .shift_offset = shift_offset,
-                                  .z = act_.z});
-  multiply(W, act_.h16, act_.x, rows.count(), 1 / scale, 1);
-}
-
-void CudaBackend::queue_logits(const Rows&, int first, int count) {
+void CudaBackend::queue_logits(int first, int count) {
+  if (count == 0) return;
   const NormWeights ln_out = norm(weights_.ln_out);
   if (count <= few_rows_) {
     GemvArgs args;
@@ -436,42 +203,40 @@ void CudaBackend::queue_logits(const Rows&, int first, int count) {
 }
 
 void CudaBackend::logits(const Rows& rows) {
-  const size_t V = size_t(h_.vocab);
   const int count = int(rows.wanted.size());
-  for (int first = 0; first < count; first += kLogitRows) {
-    const int here = std::min(kLogitRows, count - first);
-    if (!replaying_) queue_logits(rows, first, here);
-    if (recording_ || replaying_) break;  // all are in one piece, and not computed yet
-    stream_.download(host_logits_.data(), act_.logits, size_t(here) * V * sizeof(float));
-    stream_.wait();
-    for (int i = 0; i < here; ++i) {
-      std::memcpy(rows.wanted[size_t(first + i)].logits,
-                  host_logits_.data() + size_t(i) * V * sizeof(float), V * sizeof(float));
-    }
-  }
-  if (recording_ || replaying_) {
+  if (recording_ || replaying_) {  // at most kLogitRows are wanted
     auto& graph = steps_.at({rows.count(), int(rows.runs.size()), count});
     if (recording_) {
+      queue_logits(0, count);
       recording_ = false;
       graph.emplace(stream_.end_recording());
     }
     stream_.launch(*graph);
-    stream_.download(host_logits_.data(), act_.logits, size_t(count) * V * sizeof(float));
-    stream_.wait();
-    for (int i = 0; i < count; ++i) {
-      std::memcpy(rows.wanted[size_t(i)].logits,
-                  host_logits_.data() + size_t(i) * V * sizeof(float), V * sizeof(float));
+    download_logits(rows.wanted);
+  } else {
+    for (int first = 0; first < count; first += kLogitRows) {
+      const int here = std::min(kLogitRows, count - first);
+      queue_logits(first, here);
+      download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
     }
   }
   if (count == 0) stream_.wait();  // the tables are written anew by the next step
 }
 
+void CudaBackend::download_logits(std::span<const LogitRow> rows) {
+  const size_t bytes = size_t(h_.vocab) * sizeof(float);
+  stream_.download(host_logits_.data(), act_.logits, rows.size() * bytes);
+  stream_.wait();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::memcpy(rows[i].logits, host_logits_.data() + i * bytes, bytes);
+  }
+}
+
 double CudaBackend::zero_share() const {
   if (hidden_ == 0) return -1;
-  unsigned nonzero = 0;
+  unsigned long long nonzero = 0;
   stream_.download(&nonzero, act_.nonzero, sizeof(nonzero));
   stream_.wait();
-  // The device counts modulo 2^32; the host knows to within that how many there can be.
   return 1 - double(nonzero) / double(hidden_);
 }
 

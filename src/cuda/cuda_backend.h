@@ -67,8 +67,9 @@ class CudaBackend {
 
   bool few(const Rows& rows) const { return rows.count() <= few_rows_; }
   void upload_tables(const Rows& rows);
-  void take_states(const Rows& rows);
-  void queue_logits(const Rows& rows, int first, int count);
+  // Of the wanted rows first to first + count, into act_.logits; from there to where they go.
+  void queue_logits(int first, int count);
+  void download_logits(std::span<const LogitRow> rows);
   int64_t layer_offset(int layer) const;
   cuda::NormWeights norm(const CudaNorm& norm) const {
     return {norm.weight, norm.bias, h_.norm_eps};
@@ -96,7 +97,8 @@ class CudaBackend {
     float *vectors, *bonus;                  // RecurArgs
     float* logits;                           // [kLogitRows][V]
     float* partial;                          // ContractArgs
-    unsigned *arrived, *nonzero;
+    unsigned* arrived;
+    unsigned long long* nonzero;
     void *mixed[6], *y16, *h16;  // in the GEMMs' type
     void *w1_16, *a1_16, *g1_16, *v1_16;
     void* widened;         // one matrix

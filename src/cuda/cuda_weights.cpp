@@ -1,8 +1,7 @@
 #include "cuda/cuda_weights.h"
 
-#include <fmt/format.h>
+#include <algorithm>
 
-#include "anser/error.h"
 #include "base/check.h"
 #include "base/thread_pool.h"
 #include "cuda/encode.h"
@@ -24,10 +23,6 @@ struct Collect {
   }
 };
 
-size_t padded(size_t bytes) {
-  return (bytes + 255) / 256 * 256;
-}
-
 }  // namespace
 
 CudaWeights::CudaWeights(const Weights& weights, const Hyperparameters& h, cuda::Stream& stream) {
@@ -47,7 +42,7 @@ CudaWeights::CudaWeights(const Weights& weights, const Hyperparameters& h, cuda:
     total += layouts.back().bytes;
     largest = std::max(largest, layouts.back().bytes);
   }
-  for (const Vector* v : from.vectors) total += padded(v->size() * sizeof(float));
+  for (const Vector* v : from.vectors) total += cuda::aligned(v->size() * sizeof(float));
   memory = cuda::Buffer(total);
 
   ThreadPool pool(usable_cores());
@@ -69,7 +64,7 @@ CudaWeights::CudaWeights(const Weights& weights, const Hyperparameters& h, cuda:
     const size_t bytes = from.vectors[i]->size() * sizeof(float);
     stream.upload(memory.as<void>(at), from.vectors[i]->data(), bytes);
     *to.vectors[i] = memory.as<float>(at);
-    at += padded(bytes);
+    at += cuda::aligned(bytes);
   }
   stream.wait();
 }

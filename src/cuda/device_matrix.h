@@ -13,6 +13,10 @@ enum class Format : uint8_t {
   nibbles,  // 4-bit code * scale - minimum; the even column of a pair in the low nibble
 };
 
+constexpr bool is_plain(Format format) {
+  return format != Format::bytes && format != Format::nibbles;
+}
+
 // y = W x with W [rows = outputs][cols = inputs]. In memory it is [lines][stride], a line being an
 // output's weights or, transposed, an input's. Lines are padded with zeros to whole octets, the
 // unit of eight numbers in which all kernels read, and begin on 16 bytes.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "cuda/runtime.h"
 #include "model/blocks.h"
 
 namespace anser {
@@ -13,10 +14,6 @@ using cuda::DeviceMatrix;
 using cuda::Format;
 
 constexpr int kGroup = 32;  // elements that are unpacked together
-
-size_t whole_lines(size_t bytes) {
-  return (bytes + 255) / 256 * 256;
-}
 
 // Some 32 neighbouring weights: value = code * scale - minimum, a scale for every `group` of them.
 struct Codes {
@@ -153,10 +150,6 @@ bool has_minima(DType type) {
          type == DType::q5_k;
 }
 
-bool is_plain(Format format) {
-  return format == Format::f32 || format == Format::f16 || format == Format::bf16;
-}
-
 size_t code_bytes(Format format, size_t count) {
   switch (format) {
     case Format::f32:
@@ -243,9 +236,9 @@ EncodedLayout encoded_layout(const Matrix& W, bool across) {
   const int lines = across ? W.cols : W.rows;
   m.stride = ((across ? W.rows : W.cols) + 7) / 8 * 8;
   const size_t count = size_t(lines) * m.stride;
-  layout.bytes = whole_lines(code_bytes(m.format, count));
+  layout.bytes = cuda::aligned(code_bytes(m.format, count));
   if (is_plain(m.format)) return layout;
-  const size_t scales = whole_lines(count / m.group * sizeof(uint16_t));
+  const size_t scales = cuda::aligned(count / m.group * sizeof(uint16_t));
   layout.scales_at = layout.bytes;
   layout.bytes += scales;
   if (!has_minima(W.type)) return layout;

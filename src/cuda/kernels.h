@@ -147,7 +147,7 @@ struct ContractArgs {
   int rows;
   float* partial;     // contract_partial_floats() of them
   unsigned* arrived;  // one for each block of columns and four rows; zero before and after
-  unsigned* nonzero;  // [1] counts what is not zero in h
+  unsigned long long* nonzero;  // [1] counts what is not zero in h
   // The channel mix's shift is stored on the way.
   StepTable step;
   int64_t shift_offset;

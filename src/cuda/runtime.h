@@ -29,6 +29,13 @@ std::vector<DeviceInfo> devices(std::string& why);
 
 void select(int device);
 
+// Everything in device memory begins on so many bytes: whole cache lines, and any vector's
+// alignment.
+constexpr size_t kAlignment = 256;
+constexpr size_t aligned(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 // Device memory. Not initialised.
 class Buffer {
  public:

@@ -26,8 +26,7 @@ class PooledState final : public RemoteState {
       const std::lock_guard lock(pool_->mutex_);
       cuda::select(pool_->device_);
       pool_->wait_for_work();
-      pool_->stream_.copy(static_cast<PooledState&>(*made).block_, block_,
-                          pool_->floats_ * sizeof(float));
+      pool_->stream_.copy(made->block_, block_, pool_->floats_ * sizeof(float));
       pool_->stream_.wait();
       return made;
     } catch (const Error&) {
@@ -43,28 +42,35 @@ class PooledState final : public RemoteState {
   float* const block_;
 };
 
-std::shared_ptr<RemoteState> StatePool::make() {
+std::shared_ptr<PooledState> StatePool::make() {
   return std::make_shared<PooledState>(shared_from_this(), take());
 }
 
-float* StatePool::find(const State& state) const {
-  const auto* pooled = dynamic_cast<const PooledState*>(state.remote().get());
-  return pooled != nullptr && pooled->pool() == this ? pooled->block() : nullptr;
+float* StatePool::take_over(State& state) {
+  auto own = std::dynamic_pointer_cast<PooledState>(state.remote());
+  if (own == nullptr || own->pool() != this) {
+    own = make();
+    const std::span<const float> numbers = state.data();
+    const std::lock_guard lock(mutex_);
+    cuda::select(device_);
+    stream_.upload(own->block(), numbers.data(), numbers.size_bytes());
+    stream_.wait();
+  }
+  state.take(own);  // what the host has of it grows old
+  return own->block();
 }
 
-void StatePool::upload(float* to, std::span<const float> from) {
+void StatePool::set_work(cuda::Stream* work) {
   const std::lock_guard lock(mutex_);
-  cuda::select(device_);
-  stream_.upload(to, from.data(), from.size_bytes());
-  stream_.wait();
+  work_ = work;
 }
 
 float* StatePool::take() {
   const std::lock_guard lock(mutex_);
   if (free_.empty()) {
     cuda::select(device_);
-    // Blocks on 256 bytes; about 64 MB a piece, so that neither many nor few states waste much.
-    const size_t block = (floats_ * sizeof(float) + 255) / 256 * 256;
+    // About 64 MB a piece, so that neither many nor few states waste much.
+    const size_t block = cuda::aligned(floats_ * sizeof(float));
     const size_t count = std::clamp<size_t>((size_t{64} << 20) / block, 1, 64);
     pieces_.emplace_back(count * block);
     for (size_t i = count; i-- > 0;) free_.push_back(pieces_.back().as<float>(i * block));

@@ -10,6 +10,8 @@
 
 namespace anser {
 
+class PooledState;
+
 // Hands out blocks of one state each and takes them back; memory is reserved in larger pieces and
 // kept until the pool ends, which is when the last state in it does. Thread-safe.
 class StatePool : public std::enable_shared_from_this<StatePool> {
@@ -18,18 +20,15 @@ class StatePool : public std::enable_shared_from_this<StatePool> {
 
   size_t floats() const { return floats_; }
 
-  // Not initialised. Throws Error where the device has no room.
-  std::shared_ptr<RemoteState> make();
-  // The state's numbers on the device, if they are in this pool; else nullptr.
-  float* find(const State& state) const;
-
-  // Copies, in order with each other. Waits for what `work` has queued before.
-  void upload(float* to, std::span<const float> from);
-  // What the states are worked on by; copies wait for it.
-  void set_work(cuda::Stream* work) { work_ = work; }
+  // Makes the state one of this pool, whatever it was, and the device's numbers its truth. Returns
+  // where they are; throws Error where the device has no room.
+  float* take_over(State& state);
+  // The queue that works on the states: copies wait for it. nullptr: nobody does any more.
+  void set_work(cuda::Stream* work);
 
  private:
   friend class PooledState;
+  std::shared_ptr<PooledState> make();  // not initialised
   float* take();
   void give_back(float* block);
   void wait_for_work();
@@ -38,7 +37,7 @@ class StatePool : public std::enable_shared_from_this<StatePool> {
   const size_t floats_;
   std::mutex mutex_;
   cuda::Stream stream_;
-  cuda::Stream* work_ = nullptr;  // the engine's; nullptr when it has ended
+  cuda::Stream* work_ = nullptr;
   std::vector<cuda::Buffer> pieces_;
   std::vector<float*> free_;
 };

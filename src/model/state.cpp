@@ -1,6 +1,7 @@
 #include "anser/state.h"
 
 #include <cstring>
+#include <utility>
 
 namespace anser {
 
@@ -19,15 +20,27 @@ State::Numbers::Numbers(const Numbers& other) {
   }
 }
 
+State::Numbers& State::Numbers::operator=(Numbers&& other) noexcept {
+  host_ = std::move(other.host_);
+  remote_ = std::move(other.remote_);
+  host_is_stale_ = std::exchange(other.host_is_stale_, false);
+  return *this;
+}
+
 const std::vector<float>& State::Numbers::read() const {
-  if (host_is_stale_) remote_->fetch(host_);
-  host_is_stale_ = false;
+  if (host_is_stale_) {
+    remote_->fetch(host_);
+    host_is_stale_ = false;
+  }
   return host_;
 }
 
 std::vector<float>& State::Numbers::write() {
-  read();
-  remote_.reset();
+  // The CPU's workers come here together for a state that is at home: they must not write.
+  if (remote_ != nullptr) {
+    read();
+    remote_.reset();
+  }
   return host_;
 }
 

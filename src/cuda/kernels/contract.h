@@ -23,7 +23,7 @@ static_assert(kLineGroups == kWarp, "a bit of a word for every group");
 // Which of the lines first to first + count have something to be multiplied with: bit l % 32 of
 // word l / 32 says it of line first + l.
 __device__ inline void mark_nonzero(const ContractArgs& args, int first_row, int rows, int first,
-                                    int count, uint32_t* used_lines, unsigned& numbers) {
+                                    int count, uint32_t* used_lines, unsigned long long& numbers) {
   for (int line = int(threadIdx.x); line < kContractLines; line += kContractThreads) {
     bool used = false;
     for (int i = 0; i < rows && line < count; ++i) {
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kContractThreads) contract_kernel(ContractArgs
   admit_successor();
   await_predecessors();
 
-  unsigned numbers = 0;
+  unsigned long long numbers = 0;
   mark_nonzero(args, first_row, rows, first_line, lines, used_lines, numbers);
   if (blockIdx.x == 0 && numbers > 0) atomic_add(args.nonzero, numbers);
   with_octet(args.value.format, [&](auto octet) {
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kContractThreads) contract_kernel(ContractArgs
   grid_fence();
   block_sync();
   unsigned* arrived = args.arrived + blockIdx.z * gridDim.x + blockIdx.x;
-  if (threadIdx.x == 0) before = atomic_add(arrived, 1);
+  if (threadIdx.x == 0) before = atomic_add(arrived, 1u);
   block_sync();
   if (before != gridDim.y - 1) return;
   grid_fence();

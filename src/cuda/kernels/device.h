@@ -56,7 +56,8 @@ __device__ inline void grid_fence() {
   __threadfence();
 }
 
-__device__ inline unsigned atomic_add(unsigned* at, unsigned x) {
+template <class T>
+__device__ T atomic_add(T* at, T x) {
   return atomicAdd(at, x);
 }
 

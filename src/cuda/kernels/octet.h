@@ -54,11 +54,16 @@ struct Octet<Format::bf16> : HalfWords {
   }
 };
 
-// Scale and minimum of a line's octet: one each, or one for each of the eight where the groups run
-// across the lines.
-struct OctetScales {
+// Codes, and the scale and minimum of a line's octet: one each, or one for each of the eight where
+// the groups run across the lines. CodeWord: the eight codes.
+template <class CodeWord>
+struct Coded {
+  CodeWord codes;
+  bool transposed;
   uint16_t scale[8], minimum[8];
   __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
+    codes = static_cast<const CodeWord*>(m.codes)[(line * m.stride + 8 * octet) / 8];
+    transposed = m.transposed;
     if (m.transposed) {
       const int64_t at = line / m.group * m.stride + 8 * octet;
       for (int i = 0; i < 8; ++i) scale[i] = m.scales[at + i];
@@ -69,7 +74,7 @@ struct OctetScales {
       minimum[0] = m.minima != nullptr ? m.minima[at] : 0;
     }
   }
-  __device__ void apply(bool transposed, float* to) const {
+  __device__ void apply_scales(float* to) const {
     float d = 0, low = 0;
     for (int i = 0; i < 8; ++i) {
       if (i == 0 || transposed) {
@@ -82,37 +87,21 @@ struct OctetScales {
 };
 
 template <>
-struct Octet<Format::bytes> {
-  uint2 codes;
-  OctetScales scales;
-  bool transposed;
-  __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
-    codes = static_cast<const uint2*>(m.codes)[(line * m.stride + 8 * octet) / 8];
-    scales.load(m, line, octet);
-    transposed = m.transposed;
-  }
+struct Octet<Format::bytes> : Coded<uint2> {
   __device__ void widen(float* to) const {
     for (int i = 0; i < 4; ++i) {
       to[i] = float(int8_t(codes.x >> 8 * i));
       to[4 + i] = float(int8_t(codes.y >> 8 * i));
     }
-    scales.apply(transposed, to);
+    apply_scales(to);
   }
 };
 
 template <>
-struct Octet<Format::nibbles> {
-  uint32_t codes;
-  OctetScales scales;
-  bool transposed;
-  __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
-    codes = static_cast<const uint32_t*>(m.codes)[(line * m.stride + 8 * octet) / 8];
-    scales.load(m, line, octet);
-    transposed = m.transposed;
-  }
+struct Octet<Format::nibbles> : Coded<uint32_t> {
   __device__ void widen(float* to) const {
     for (int i = 0; i < 8; ++i) to[i] = float(codes >> 4 * i & 15);
-    scales.apply(transposed, to);
+    apply_scales(to);
   }
 };
 

@@ -143,23 +143,41 @@ __device__ void finish_head(const RecurArgs& args, int row, int head, float y, f
   if (quarter == 0) args.y[at] = (y + bonus * v) * g;
 }
 
+// Row n of a head's S, and n's place in the shift, between a run's state and registers.
 template <int N>
-__device__ float* head_state(const RecurArgs& args, const RunEntry& run, int head) {
-  return run.state + args.layer_offset + 2 * args.heads * N + int64_t(head) * N * N;
-}
+struct StateAccess {
+  float *row, *shift;
+  const float* z;
+  int quarter;
+
+  __device__ StateAccess(const RecurArgs& args, const RunEntry& run, int head, int n, int quarter)
+      : quarter(quarter) {
+    const int D = args.heads * N, channel = head * N + n;
+    float* layer = run.state + args.layer_offset;
+    shift = layer + channel;
+    row = layer + 2 * D + (int64_t(head) * N + n) * N;
+    z = args.z + int64_t(run.first + run.count - 1) * D + channel;
+  }
+  __device__ void load(StateRow<N>& s) const { s.load(row, quarter); }
+  // The shift is the last token's z. No other block reads this head's part of it in this kernel.
+  __device__ void store(const StateRow<N>& s) const {
+    s.store(row, quarter);
+    if (quarter == 0) *shift = *z;
+  }
+};
 
 // grid [heads][runs], 4 N threads.
 template <int N>
 __global__ void __launch_bounds__(4 * N) recur_kernel(RecurArgs args) {
   __shared__ float vectors[kVectors * N];
   const int n = int(threadIdx.x) / 4, quarter = int(threadIdx.x) % 4;
-  const int head = int(blockIdx.x), D = args.heads * N;
+  const int head = int(blockIdx.x);
   admit_successor();
   await_predecessors();
   const RunEntry run = args.step.runs[blockIdx.y];
-  float* state = head_state<N>(args, run, head) + n * N;
+  const StateAccess<N> state(args, run, head, n, quarter);
   StateRow<N> s;
-  s.load(state, quarter);
+  state.load(s);
   for (int t = 0; t < run.count; ++t) {
     const int row = run.first + t;
     const float bonus = prepare_head<N>(args, row, head, vectors);
@@ -169,10 +187,7 @@ __global__ void __launch_bounds__(4 * N) recur_kernel(RecurArgs args) {
     finish_head<N>(args, row, head, y, bonus, v);
     block_sync();  // all have read the vectors
   }
-  s.store(state, quarter);
-  // This head's columns of the last z. No other block reads them in this kernel.
-  const float* z = args.z + int64_t(run.first + run.count - 1) * D;
-  if (quarter == 0) run.state[args.layer_offset + head * N + n] = z[head * N + n];
+  state.store(s);
 }
 
 // grid [heads][rows], 4 N threads.
@@ -195,9 +210,9 @@ __global__ void __launch_bounds__(4 * kSliceRows) scan_kernel(RecurArgs args) {
   admit_successor();
   await_predecessors();
   const RunEntry run = args.step.runs[blockIdx.z];
-  float* state = head_state<N>(args, run, head) + n * N;
+  const StateAccess<N> state(args, run, head, n, quarter);
   StateRow<N> s;
-  s.load(state, quarter);
+  state.load(s);
   for (int t = 0; t < run.count; t += kScanTokens) {
     const int tokens = run.count - t < kScanTokens ? run.count - t : kScanTokens;
     for (int i = int(threadIdx.x); i < tokens * kVectors * N / 4; i += 4 * kSliceRows) {
@@ -214,9 +229,7 @@ __global__ void __launch_bounds__(4 * kSliceRows) scan_kernel(RecurArgs args) {
     }
     block_sync();
   }
-  s.store(state, quarter);
-  const float* z = args.z + int64_t(run.first + run.count - 1) * D;
-  if (quarter == 0) run.state[args.layer_offset + head * N + n] = z[head * N + n];
+  state.store(s);
 }
 
 // grid [heads][rows], 4 N threads.

@@ -54,8 +54,9 @@ inline int count_bits(uint32_t bits) {
   return __builtin_popcount(bits);
 }
 inline void grid_fence() {}
-inline unsigned atomic_add(unsigned* at, unsigned x) {
-  const unsigned before = *at;
+template <class T>
+T atomic_add(T* at, T x) {
+  const T before = *at;
   *at += x;
   return before;
 }
