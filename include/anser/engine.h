@@ -12,16 +12,26 @@
 
 namespace anser {
 
-enum class Device { cpu, cuda };
+// automatic: an NVIDIA GPU where this program and machine have one that can be used, else the CPU.
+enum class Device { automatic, cpu, cuda };
 
 struct EngineOptions {
-  Device device = Device::cpu;
-  int threads = 0;  // 0: one per core that this process may use
+  Device device = Device::automatic;
+  int threads = 0;  // of the CPU; 0: one per core that this process may use
   // Rows (tokens of all sequences together) that are computed at once; longer prompts are cut into
   // pieces of this size, which changes no result. More rows read the weights less often and take
-  // more memory: about 4 (14 D + 2 F + ranks) bytes a row.
-  int max_rows = 256;
+  // more memory: about 4 (14 D + 2 F + ranks) bytes a row. 0: what suits the device, 256 on the
+  // CPU, up to 4096 on a GPU that has the memory.
+  int max_rows = 0;
 };
+
+// The NVIDIA GPUs that can be used: "NVIDIA H200, compute capability 9.0, 139.2 of 140.7 GB free".
+// Where there is none, `why_none` says what is missing. Device::cuda is the first.
+struct CudaDevices {
+  std::vector<std::string> usable;
+  std::string why_none;
+};
+CudaDevices cuda_devices();
 
 enum class LogitsFor { none, last, all };
 
@@ -60,6 +70,7 @@ class Engine {
   }
 
   virtual const Model& model() const = 0;
+  virtual Device device() const = 0;  // cpu or cuda
   virtual int threads() const = 0;
   // "avx512", "cuda:0 NVIDIA H200": what does the work.
   virtual std::string backend() const = 0;

@@ -134,32 +134,33 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options) {
 
   // After that, since its buffer is no memory that the model needs.
   progress.update("the machine");
-  const double stream = measure_stream_gb_s(threads), fp32 = measure_peak_gflop_s(threads),
-               int8 = measure_peak_int8_gop_s(threads);
+  const MachineSpeed machine = measure_machine(*loaded.engine);
+  const double int8 = machine.peak_int8_gop_s;
   // What most of the matrices are multiplied in.
   const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.type());
-  const double peak = in_integers ? int8 : fp32;
+  const double peak = in_integers ? int8 : machine.peak_gflop_s;
   const double zero_share = loaded.engine->zero_share();
   Json prefill_rows = Json::array(), decode_rows = Json::array();
   for (const Rate& rate : prefill) {
     prefill_rows.push_back({{"tokens", rate.size},
                             {"tok_s", rate.tok_s},
                             {"fraction", rate.work_s / peak},
-                            {"of", in_integers ? "int8" : "fp32"}});
+                            {"of", in_integers ? "int8" : machine.peak_type}});
   }
   for (const Rate& rate : decode) {
     decode_rows.push_back({{"batch", rate.size},
                            {"tok_s", rate.tok_s},
                            {"gb_s", rate.work_s},
-                           {"fraction", rate.work_s / stream}});
+                           {"fraction", rate.work_s / machine.stream_gb_s}});
   }
   // null: there are none on this machine, or nothing was decoded.
   return {{"model", loaded.model.name()},
           {"type", loaded.model.type()},
           {"threads", threads},
           {"isa", loaded.engine->backend()},
-          {"stream_gb_s", stream},
-          {"peak_gflop_s", fp32},
+          {"stream_gb_s", machine.stream_gb_s},
+          {"peak_gflop_s", machine.peak_gflop_s},
+          {"peak_type", machine.peak_type},
           {"peak_int8_gop_s", int8 > 0 ? Json(int8) : Json()},
           {"load_s", loaded.load_s},
           {"peak_rss_mb", usage.ru_maxrss / 1024},
@@ -172,12 +173,13 @@ void print_table(const Json& result) {
   const auto number = [](const Json& value) { return value.get<double>(); };
   std::string out = fmt::format(
       "{} {}, {} threads, {}\n"
-      "memory {} GB/s, fp32 {} GFLOP/s, int8 {} GOP/s; loaded in {:.2f} s, at most {} MB used\n"
+      "memory {} GB/s, {} {} GFLOP/s, int8 {} GOP/s; loaded in {:.2f} s, at most {} MB used\n"
       "{}\n"
       "{:<16} {:>10} {:>10} {:>22}\n",
       result["model"].get<std::string>(), result["type"].get<std::string>(),
       result["threads"].get<int>(), result["isa"].get<std::string>(),
-      format_rate(number(result["stream_gb_s"])), format_rate(number(result["peak_gflop_s"])),
+      format_rate(number(result["stream_gb_s"])), result["peak_type"].get<std::string>(),
+      format_rate(number(result["peak_gflop_s"])),
       result["peak_int8_gop_s"].is_null() ? "-" : format_rate(number(result["peak_int8_gop_s"])),
       number(result["load_s"]), result["peak_rss_mb"].get<int64_t>(),
       result["zero_share"].is_null()

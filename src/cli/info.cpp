@@ -49,7 +49,10 @@ std::string machine_card() {
   line(out, "kernels usable", fmt::format("{}", fmt::join(supported, ", ")));
   line(out, "kernels chosen",
        fmt::format("{} (ANSER_ISA=NAME chooses another)", choose_kernels().name));
-  line(out, "backends", "cpu (this version has no CUDA)");
+  const CudaDevices cuda = cuda_devices();
+  line(out, "CUDA",
+       cuda.usable.empty() ? "not used: " + cuda.why_none
+                           : fmt::format("{}", fmt::join(cuda.usable, "; ")));
   line(out, "World vocabulary",
        Tokenizer::has_builtin_world()
            ? "built in"

@@ -1,5 +1,8 @@
 #include "cli/machine_speed.h"
 
+#include "anser/engine.h"
+#include "engine/cuda_engine.h"
+
 #include <sys/mman.h>
 
 #include <atomic>
@@ -266,6 +269,16 @@ double measure_peak_gflop_s(int threads, int runs) {
 double measure_peak_int8_gop_s(int threads, int runs) {
   const Loop loop = choose_int8_loop();
   return loop.run == nullptr ? 0 : measure_peak(loop, threads, runs);
+}
+
+MachineSpeed measure_machine(const Engine& engine) {
+  if (engine.device() == Device::cuda) {
+    const CudaSpeed speed = measure_cuda_speed();
+    return {speed.stream_gb_s, speed.peak_gflop_s, "f16", 0};
+  }
+  const int threads = engine.threads();
+  return {measure_stream_gb_s(threads), measure_peak_gflop_s(threads), "fp32",
+          measure_peak_int8_gop_s(threads)};
 }
 
 }  // namespace anser

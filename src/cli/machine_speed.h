@@ -1,6 +1,8 @@
 // What this machine can do at the most: the yardsticks of `anser bench` and of the statistics line.
 #pragma once
 
+#include <string>
+
 namespace anser {
 
 // Bytes per second that `threads` threads together read from memory, in GB/s (1e9). Every thread
@@ -18,5 +20,16 @@ double measure_peak_gflop_s(int threads, int runs = 5);
 // matrix or the dot products of bytes: what quantised weights are multiplied with there. 0 where
 // there is none of them.
 double measure_peak_int8_gop_s(int threads, int runs = 5);
+
+class Engine;
+
+// What the engine's device can do.
+struct MachineSpeed {
+  double stream_gb_s;
+  double peak_gflop_s;
+  std::string peak_type;   // of the operations of peak_gflop_s
+  double peak_int8_gop_s;  // 0: none
+};
+MachineSpeed measure_machine(const Engine& engine);
 
 }  // namespace anser

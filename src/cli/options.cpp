@@ -18,8 +18,8 @@ void ModelOptions::add_to(CLI::App& command, bool with_engine) {
   command.add_option("--threads", threads, "threads; 0: one per core that may be used")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command.add_option("--device", device, "what computes")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
+  command.add_option("--device", device, "what computes; auto: an NVIDIA GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
 }
 
@@ -81,7 +81,9 @@ LoadedModel load_model(const ModelOptions& options) {
   Model model = open_model(options);
   EngineOptions engine_options;
   engine_options.threads = options.threads;
-  engine_options.device = options.device == "cuda" ? Device::cuda : Device::cpu;
+  engine_options.device = options.device == "cuda"  ? Device::cuda
+                          : options.device == "cpu" ? Device::cpu
+                                                    : Device::automatic;
   std::unique_ptr<Engine> engine = Engine::create(model, engine_options);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   return {std::move(model), std::move(engine), taken.count()};

@@ -22,7 +22,7 @@ struct ModelOptions {
   std::string model;  // empty: the embedded one
   std::string vocabulary;
   int threads = 0;
-  std::string device = "cpu";
+  std::string device = "auto";
 
   void add_to(CLI::App& command, bool with_engine = true);
 };

@@ -4,6 +4,7 @@
 
 #include "cli/machine_speed.h"
 #include "cli/numbers.h"
+#include "engine/cuda_engine.h"
 
 namespace anser {
 namespace {
@@ -33,7 +34,9 @@ std::string Statistics::line(const SamplingOptions& sampling) const {
   std::string text = fmt::format("prompt {}; generated {}", tokens_at(prompt_tokens, prompt_s),
                                  tokens_at(generated_tokens, generated_s));
   if (generated_s >= kWorthMeasuring) {
-    const double stream = measure_stream_gb_s(engine.threads(), 128, 5);
+    const double stream = engine.device() == Device::cuda
+                              ? measure_cuda_speed().stream_gb_s
+                              : measure_stream_gb_s(engine.threads(), 128, 5);
     text += fmt::format(", {} GB/s, {:.0f} % of this machine's {} GB/s", format_rate(gb_s()),
                         100 * gb_s() / stream, format_rate(stream));
   }

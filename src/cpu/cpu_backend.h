@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "anser/engine.h"
 #include "anser/model.h"
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
@@ -16,6 +17,8 @@ namespace anser {
 
 class CpuBackend {
  public:
+  static constexpr Device kDevice = Device::cpu;
+
   // Everything that a step needs is allocated here, for up to max_rows rows.
   CpuBackend(const Model& model, int threads, int max_rows, const Kernels& kernels);
 

@@ -15,33 +15,26 @@ namespace {
 using namespace cuda;
 
 constexpr size_t kMostGraphs = 128;
+constexpr int kMostRows = 4096, kLeastRows = 64;  // where the backend chooses
 
 DeviceInfo choose_device(const Hyperparameters& h) {
   std::string why;
-  const std::vector<DeviceInfo> found = devices(why);
+  const std::vector<DeviceInfo> found = usable_devices(why);
   if (found.empty()) throw Error(why + "; use the CPU (--device cpu)");
-  const DeviceInfo& device = found.front();
-  if (device.major * 10 + device.minor < 75) {
-    throw Error(
-        fmt::format("{} has compute capability {}.{}; CUDA needs 7.5 or newer here. Use "
-                    "--device cpu",
-                    device.name, device.major, device.minor));
-  }
   if (!recur_supports(h.head_size)) {
     throw Error(
         fmt::format("no CUDA kernels for heads of {}; there are for 16, 32, 64 and 128. "
                     "Use --device cpu",
                     h.head_size));
   }
-  select(device.index);
-  return device;
+  select(found.front().index);
+  return found.front();
 }
 
 }  // namespace
 
 CudaBackend::CudaBackend(const Model& model, int max_rows)
     : h_(model.hyperparameters()),
-      max_rows_(max_rows),
       device_(choose_device(h_)),
       weights_(model.weights(), h_, stream_),
       states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())) {
@@ -53,7 +46,8 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
   } else {
     gemm_type_ = key.format;
   }
-  few_rows_ = std::min(few_rows_, max_rows);
+  max_rows_ = max_rows > 0 ? max_rows : kMostRows;
+  few_rows_ = std::min(few_rows_, max_rows_);
 
   // Once to count the bytes, once to hand them out.
   std::byte* base = nullptr;
@@ -62,9 +56,9 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
     to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(base + taken);
     taken += aligned(bytes);
   };
-  const size_t rows = size_t(max_rows), D = size_t(h_.width), F = size_t(h_.ffn);
+  const size_t D = size_t(h_.width), F = size_t(h_.ffn);
   const size_t gemm_size = gemm_type_ == Format::f32 ? 4 : 2;
-  const auto hand_out = [&] {
+  const auto hand_out = [&](size_t rows) {
     taken = 0;
     for (float** to : {&act_.x, &act_.z, &act_.r, &act_.k, &act_.v, &act_.v_first, &act_.y,
                        &act_.w_up, &act_.a_up, &act_.g_up, &act_.v_up}) {
@@ -97,10 +91,15 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
     take(act_.wanted, rows * sizeof(int));
     table_bytes_ = taken - tables_at;
   };
-  hand_out();
+  hand_out(size_t(max_rows_));
+  // The device's choice: no more than an eighth of the memory that the weights leave.
+  const size_t free = device_.free_bytes - std::min(device_.free_bytes, weights_.memory.bytes());
+  while (max_rows == 0 && max_rows_ > kLeastRows && taken > free / 8) {
+    hand_out(size_t(max_rows_ /= 2));
+  }
   memory_ = Buffer(taken);
   base = memory_.as<std::byte>();
-  hand_out();
+  hand_out(size_t(max_rows_));
   tables_ = PinnedBuffer(table_bytes_);
   host_logits_ = PinnedBuffer(size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
   stream_.zero(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));

@@ -15,6 +15,7 @@
 #include <tuple>
 #include <vector>
 
+#include "anser/engine.h"
 #include "anser/model.h"
 #include "cuda/cuda_weights.h"
 #include "cuda/gemm.h"
@@ -27,7 +28,11 @@ namespace anser {
 
 class CudaBackend {
  public:
-  // Throws Error: no device, too old a device, too little memory, heads of a size without kernels.
+  static constexpr Device kDevice = Device::cuda;
+
+  // On the first device. max_rows of 0: as many as an eighth of the free memory is enough for, up
+  // to 4096. Throws Error: no device, too old a device, too little memory, heads of a size without
+  // kernels.
   CudaBackend(const Model& model, int max_rows);
   ~CudaBackend();
 
@@ -80,14 +85,13 @@ class CudaBackend {
   cuda::RecurArgs recur_args(int layer) const;
 
   const Hyperparameters h_;
-  const int max_rows_;
   cuda::DeviceInfo device_;
   mutable cuda::Stream stream_;
   const CudaWeights weights_;
   cuda::Gemm gemm_;
   const std::shared_ptr<StatePool> states_;
   cuda::Format gemm_type_ = cuda::Format::f16;
-  int few_rows_ = 8;
+  int max_rows_, few_rows_ = 8;
 
   struct Activations {
     float *x, *z, *r, *k, *v, *v_first, *y;  // [max_rows][D]

@@ -1,6 +1,5 @@
 #include "cuda/gemm.h"
 
-#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "anser/error.h"
+#include "cuda/cublaslt.h"
 
 namespace anser::cuda {
 namespace {
@@ -17,9 +17,20 @@ constexpr size_t kWorkspaceBytes = 32 << 20;  // what NVIDIA recommends for Hopp
 constexpr int kCandidates = 8;
 constexpr int kTimings = 3;
 
+const CublasLt& lt() {
+  const CublasLt* found = cublaslt();
+  if (found == nullptr) {
+    throw Error(
+        fmt::format("libcublasLt.so.{} was not found; install cuBLAS of CUDA {}, or add its "
+                    "folder to LD_LIBRARY_PATH, or use --device cpu",
+                    CUBLAS_VER_MAJOR, CUBLAS_VER_MAJOR));
+  }
+  return *found;
+}
+
 void check(cublasStatus_t status, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error(fmt::format("cuBLASLt, {}: {}", what, cublasLtGetStatusString(status)));
+  throw Error(fmt::format("cuBLASLt, {}: {}", what, lt().status_string(status)));
 }
 
 cudaDataType_t data_type(Format type) {
@@ -32,15 +43,13 @@ struct Descriptors {
   cublasLtMatrixLayout_t W = nullptr, x = nullptr, y = nullptr;
 
   explicit Descriptors(const Product& p) {
-    check(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product");
+    check(lt().desc_create(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product");
     const cublasOperation_t turn = p.transposed ? CUBLAS_OP_N : CUBLAS_OP_T;
-    check(
-        cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof(turn)),
-        "a transposed matrix");
+    check(lt().desc_set(operation, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof(turn)),
+          "a transposed matrix");
     const auto layout = [](cublasLtMatrixLayout_t& to, cudaDataType_t type, int height, int width,
                            int pitch) {
-      check(cublasLtMatrixLayoutCreate(&to, type, uint64_t(height), uint64_t(width), pitch),
-            "a matrix");
+      check(lt().layout_create(&to, type, uint64_t(height), uint64_t(width), pitch), "a matrix");
     };
     layout(W, data_type(p.type), p.transposed ? p.outputs : p.inputs,
            p.transposed ? p.inputs : p.outputs, p.pitch);
@@ -50,10 +59,10 @@ struct Descriptors {
   Descriptors(const Descriptors&) = delete;
   Descriptors& operator=(const Descriptors&) = delete;
   ~Descriptors() {
-    cublasLtMatrixLayoutDestroy(y);
-    cublasLtMatrixLayoutDestroy(x);
-    cublasLtMatrixLayoutDestroy(W);
-    cublasLtMatmulDescDestroy(operation);
+    lt().layout_destroy(y);
+    lt().layout_destroy(x);
+    lt().layout_destroy(W);
+    lt().desc_destroy(operation);
   }
 };
 
@@ -72,20 +81,20 @@ struct Gemm::Library {
 
   cublasStatus_t run(cudaStream_t stream, const Product& p, const Descriptors& d, float* y,
                      const cublasLtMatmulAlgo_t& algorithm) {
-    return cublasLtMatmul(handle, d.operation, &p.alpha, p.W, d.W, p.x, d.x, &p.beta, y, d.y, y,
-                          d.y, &algorithm, workspace.data(), kWorkspaceBytes, stream);
+    return lt().matmul(handle, d.operation, &p.alpha, p.W, d.W, p.x, d.x, &p.beta, y, d.y, y, d.y,
+                       &algorithm, workspace.data(), kWorkspaceBytes, stream);
   }
 
   std::vector<cublasLtMatmulHeuristicResult_t> candidates(const Descriptors& d) {
     cublasLtMatmulPreference_t preference = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&preference), "preferences");
-    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                         &kWorkspaceBytes, sizeof(kWorkspaceBytes));
+    check(lt().preference_create(&preference), "preferences");
+    lt().preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
+                        sizeof(kWorkspaceBytes));
     std::vector<cublasLtMatmulHeuristicResult_t> found(kCandidates);
     int count = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        handle, d.operation, d.W, d.x, d.y, d.y, preference, kCandidates, found.data(), &count);
-    cublasLtMatmulPreferenceDestroy(preference);
+    const cublasStatus_t status = lt().heuristic(handle, d.operation, d.W, d.x, d.y, d.y,
+                                                 preference, kCandidates, found.data(), &count);
+    lt().preference_destroy(preference);
     check(status, "choosing an algorithm");
     if (count == 0) throw Error("cuBLASLt has no algorithm for a product of this model");
     found.resize(size_t(count));
@@ -121,11 +130,11 @@ struct Gemm::Library {
 };
 
 Gemm::Gemm() : library_(std::make_unique<Library>()) {
-  check(cublasLtCreate(&library_->handle), "starting");
+  check(lt().create(&library_->handle), "starting");
 }
 
 Gemm::~Gemm() {
-  cublasLtDestroy(library_->handle);
+  lt().destroy(library_->handle);
 }
 
 void Gemm::multiply(Stream& stream, const Product& p) {

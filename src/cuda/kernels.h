@@ -171,4 +171,20 @@ struct ReluSquaredArgs {
 };
 void relu_squared(void* stream, const ReluSquaredArgs& args);
 
+// For measuring: reads `bytes`, a multiple of 256, and adds to *sum what keeps the reads alive.
+struct ReadArgs {
+  const void* from;
+  int64_t bytes;
+  float* sum;
+};
+void read_all(void* stream, const ReadArgs& args);
+
+// For measuring: `count` numbers in f16, evenly distributed from -1 to 1.
+struct NoiseArgs {
+  void* to;
+  int64_t count;
+  unsigned seed;
+};
+void fill_noise(void* stream, const NoiseArgs& args);
+
 }  // namespace anser::cuda

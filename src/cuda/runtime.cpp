@@ -25,6 +25,12 @@ int attribute(cudaDeviceAttr what, int device) {
 
 }  // namespace
 
+// For queue_kernel() of kernels/device.h.
+[[noreturn]] void kernel_failed(const char* why);
+void kernel_failed(const char* why) {
+  throw Error(fmt::format("the GPU refused a kernel: {}", why));
+}
+
 std::vector<DeviceInfo> devices(std::string& why) {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);

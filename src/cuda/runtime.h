@@ -26,6 +26,8 @@ struct DeviceInfo {
 
 // All devices of this machine. Empty where there is none; `why` then says what is missing.
 std::vector<DeviceInfo> devices(std::string& why);
+// Those that the kernels were built for, compute capability 7.5 and newer; `why` as above.
+std::vector<DeviceInfo> usable_devices(std::string& why);
 
 void select(int device);
 

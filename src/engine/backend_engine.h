@@ -21,7 +21,7 @@
 namespace anser {
 
 // Besides the phases a backend has max_rows(), threads(), name(), few_rows() (up to which it skips
-// weights whose h is zero), zero_share() and all_finite().
+// weights whose h is zero), zero_share(), all_finite() and kDevice.
 template <Backend B>
 class BackendEngine final : public Engine {
  public:
@@ -39,6 +39,7 @@ class BackendEngine final : public Engine {
   void forward(std::span<const Sequence> batch) override;
 
   const Model& model() const override { return model_; }
+  Device device() const override { return B::kDevice; }
   int threads() const override { return backend_.threads(); }
   std::string backend() const override { return backend_.name(); }
   size_t step_bytes(int rows) const override;

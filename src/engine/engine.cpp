@@ -6,21 +6,24 @@
 #include "base/thread_pool.h"
 #include "cpu/dispatch.h"
 #include "engine/cpu_engine.h"
+#include "engine/cuda_engine.h"
 
 namespace anser {
 
 std::unique_ptr<Engine> Engine::create(const Model& model, const EngineOptions& options) {
-  if (options.device == Device::cuda) {
-    throw Error("this program was built without CUDA; use the CPU (--device cpu)");
-  }
   if (options.threads < 0 || options.threads > 1024) {
     throw Error(fmt::format("threads: expected 0 (all cores) to 1024, found {}", options.threads));
   }
-  if (options.max_rows < 1 || options.max_rows > 65536) {
-    throw Error(fmt::format("max_rows: expected 1 to 65536, found {}", options.max_rows));
+  if (options.max_rows < 0 || options.max_rows > 65536) {
+    throw Error(fmt::format("max_rows: expected 0 (the device's choice) to 65536, found {}",
+                            options.max_rows));
   }
+  const bool cuda = options.device == Device::cuda ||
+                    (options.device == Device::automatic && !cuda_devices().usable.empty());
+  if (cuda) return make_cuda_engine(model, options.max_rows);
+  const int rows = options.max_rows == 0 ? 256 : options.max_rows;
   const int threads = options.threads == 0 ? usable_cores() : options.threads;
-  return std::make_unique<CpuEngine>(model, threads, options.max_rows, choose_kernels());
+  return std::make_unique<CpuEngine>(model, threads, rows, choose_kernels());
 }
 
 }  // namespace anser

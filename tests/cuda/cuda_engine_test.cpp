@@ -34,7 +34,7 @@ class CudaAgreement : public testing::TestWithParam<Ggml> {
     model_ = random_model(shape_);
     write_gguf(dir_ / "m.gguf", model_, {.type = GetParam()});
     opened_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
-    cpu_ = Engine::create(*opened_, {.threads = 2});
+    cpu_ = Engine::create(*opened_, {.device = Device::cpu, .threads = 2});
     cuda_ = std::make_unique<CudaEngine>(*opened_, 64);
     ids_ = random_tokens(kMany, shape_.vocab);
     tokens_ = as_tokens(ids_);

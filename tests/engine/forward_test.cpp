@@ -23,7 +23,7 @@ class Forward : public testing::TestWithParam<Ggml> {
     model_ = random_model({.vocab = 200, .width = 256, .layers = 3, .ffn = 512});
     write_gguf(dir_ / "m.gguf", model_, {.type = GetParam()});
     opened_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
-    engine_ = Engine::create(*opened_, {.threads = 2});
+    engine_ = Engine::create(*opened_, {.device = Device::cpu, .threads = 2});
     tokens_ = as_tokens(random_tokens(kTokens, model_.shape.vocab));
     whole_ = opened_->initial_state();
     engine_->forward(whole_, tokens_);
@@ -105,8 +105,10 @@ TEST_P(Forward, ForkedAndTakenBack) {
 
 TEST_P(Forward, OtherThreadsAndOtherPieces) {
   for (const EngineOptions options :
-       {EngineOptions{.threads = 1}, EngineOptions{.threads = 3},
-        EngineOptions{.threads = 2, .max_rows = 1}, EngineOptions{.threads = 2, .max_rows = 7}}) {
+       {EngineOptions{.device = Device::cpu, .threads = 1},
+        EngineOptions{.device = Device::cpu, .threads = 3},
+        EngineOptions{.device = Device::cpu, .threads = 2, .max_rows = 1},
+        EngineOptions{.device = Device::cpu, .threads = 2, .max_rows = 7}}) {
     const auto other = Engine::create(*opened_, options);
     State state = opened_->initial_state();
     other->forward(state, tokens_);
@@ -202,7 +204,7 @@ class Mistakes : public testing::Test {
   void SetUp() override {
     write_safetensors(dir_ / "m", random_model({.vocab = 50, .width = 64, .layers = 2, .ffn = 64}));
     model_ = std::make_unique<Model>(Model::open(dir_ / "m"));
-    engine_ = Engine::create(*model_, {.threads = 1});
+    engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
     state_ = model_->initial_state();
   }
   void expect_error(std::span<const Sequence> batch, const std::string& words) {
@@ -232,9 +234,12 @@ TEST_F(Mistakes, AreErrorsThatChangeNothing) {
   expect_error(std::vector<Sequence>{{&state_, good, LogitsFor::all, nullptr}}, "nowhere");
   State empty;
   expect_error(std::vector<Sequence>{{&state_, good}, {&empty, good}}, "sequence 1: the state");
-  EXPECT_THROW(Engine::create(*model_, {.device = Device::cuda}), Error);
-  EXPECT_THROW(Engine::create(*model_, {.threads = -1}), Error);
-  EXPECT_THROW(Engine::create(*model_, {.max_rows = 0}), Error);
+  if (cuda_devices().usable.empty()) {
+    EXPECT_THROW(Engine::create(*model_, {.device = Device::cuda}), Error);
+    EXPECT_EQ(Engine::create(*model_)->device(), Device::cpu);
+  }
+  EXPECT_THROW(Engine::create(*model_, {.device = Device::cpu, .threads = -1}), Error);
+  EXPECT_THROW(Engine::create(*model_, {.max_rows = -1}), Error);
 }
 
 }  // namespace

@@ -286,6 +286,7 @@ class NoEngine : public Engine {
   using Engine::forward;
   void forward(std::span<const Sequence>) override { throw std::logic_error("forward"); }
   const Model& model() const override { throw std::logic_error("model"); }
+  Device device() const override { return Device::cpu; }
   int threads() const override { return 1; }
   std::string backend() const override { return "none"; }
   size_t step_bytes(int) const override { return 0; }

@@ -58,7 +58,7 @@ TEST(Tiny834K, LongerTextsAgainstDoublePrecision) {
   ANSER_TEST_DATA_OR_SKIP(path, "tiny-834k.safetensors");
   ANSER_TEST_DATA_OR_SKIP(vectors, "tiny-834k-vectors.json");
   const auto json = nlohmann::json::parse(read_file(vectors));
-  const auto engine = Engine::create(Model::open(path), {.threads = 2});
+  const auto engine = Engine::create(Model::open(path), {.device = Device::cpu, .threads = 2});
   const auto tokens = bytes_of(json.at("text").get<std::string>());
   const auto rows = all_logits(*engine, {tokens.begin(), tokens.end()});
   const auto& cases = json.at("logits_f64_after_index");
@@ -76,7 +76,7 @@ TEST(Tiny834K, State) {
   ANSER_TEST_DATA_OR_SKIP(path, "tiny-834k.safetensors");
   const double norms[] = {3.260467, 2.531446, 2.569667, 2.947220, 2.823656, 3.493429,
                           3.446924, 3.933912, 4.048832, 4.390895, 5.291597, 5.070072};
-  const auto engine = Engine::create(Model::open(path), {.threads = 1});
+  const auto engine = Engine::create(Model::open(path), {.device = Device::cpu, .threads = 1});
   State state = engine->model().initial_state();
   engine->forward(state, bytes_of("\"in"));
   for (int l = 0; l < 12; ++l) {
@@ -97,7 +97,7 @@ TEST(EmbeddedModel, Golden) {
   const auto json =
       nlohmann::json::parse(read_file(ANSER_SOURCE_DIR "/models/default.golden.json"));
   const Model model = Model::embedded();
-  const auto engine = Engine::create(model, {.threads = 2});
+  const auto engine = Engine::create(model, {.device = Device::cpu, .threads = 2});
   const Hyperparameters& h = model.hyperparameters();
   ASSERT_FALSE(json.at("cases").empty());
   for (const auto& golden : json.at("cases")) {

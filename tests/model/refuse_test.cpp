@@ -159,7 +159,7 @@ TEST_F(Refuse, NumbersThatAreNotFinite) {
   const std::string path = changed("matrix", [](RandomModel& model) {
     model["blocks.1.ffn.key.weight"].values[70] = std::nan("");
   });
-  const auto engine = Engine::create(Model::open(path));
+  const auto engine = Engine::create(Model::open(path), {.device = Device::cpu});
   State state = engine->model().initial_state();
   try {
     engine->forward(state, as_tokens({1}));

@@ -36,7 +36,7 @@ class StateTest : public testing::Test {
   void SetUp() override {
     write_safetensors(dir_ / "m", random_model(kTinyShape));
     model_ = std::make_unique<Model>(Model::open(dir_ / "m"));
-    engine_ = Engine::create(*model_, {.threads = 1});
+    engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
     state_ = model_->initial_state();
     engine_->forward(state_, as_tokens(random_tokens(7, 20)));
   }

@@ -32,7 +32,8 @@ inline std::vector<std::vector<float>> all_logits(anser::Engine& engine,
 
 inline std::vector<std::vector<float>> all_logits(const std::string& path,
                                                   const std::vector<int>& ids) {
-  const auto engine = anser::Engine::create(anser::Model::open(path), {.threads = 2});
+  const auto engine =
+      anser::Engine::create(anser::Model::open(path), {.device = anser::Device::cpu, .threads = 2});
   return all_logits(*engine, ids);
 }
 

@@ -4,6 +4,20 @@
 
 #include <cstdint>
 
+#include "cuda/device_matrix.h"
+
+// Tile products of a warp, d += a b, whose numbers are spread over the lanes. With lane = 4 g + t:
+//
+//   tile            a         b         d        a[0..3]                     b[0..1]
+//   mma<f16, bf16>  [16][16]  [16][8]   [16][8]  pairs, columns 2t 2t+1      pairs, rows 2t 2t+1
+//   mma<f32>        [16][8]   [8][8]    [16][8]  a number, column t          a number, row t
+//   mma_bytes       [16][32]  [32][8]   [16][8]  fours, columns 4t .. 4t+3   fours, rows 4t .. 4t+3
+//
+// a[0] and a[2] are of row g, a[1] and a[3] of row g + 8; a[2], a[3] lie half of a's width to the
+// right of a[0], a[1]; b is of column g, b[1] half of b's height below b[0]. d[0], d[1] are
+// columns 2t, 2t + 1 of row g, d[2], d[3] of row g + 8. f32 is rounded to 11 bits (tf32), here as
+// elsewhere: mma<f32> needs compute capability 8.0, as bf16 does. Sums are fp32, of bytes int32.
+
 #if defined(__CUDACC__)
 
 #include <cuda_bf16.h>
@@ -11,6 +25,8 @@
 #include <cuda_runtime.h>
 
 namespace anser::cuda {
+
+[[noreturn]] void kernel_failed(const char* why);  // throws Error
 
 __device__ inline float from_f16(uint16_t bits) {
   return __half2float(__ushort_as_half(bits));
@@ -45,6 +61,61 @@ __device__ inline uint32_t ballot(bool mine) {
 }
 __device__ inline int count_bits(uint32_t bits) {
   return __popc(bits);
+}
+
+// fp32 rounded to the nearest tf32: 8 bits of exponent, 11 of significand.
+__device__ inline float to_tf32(float x) {
+#if __CUDA_ARCH__ >= 800
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return __uint_as_float(bits);
+#else
+  return x;
+#endif
+}
+
+template <Format F>
+__device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+#define ANSER_MMA(shape)                                                          \
+  asm volatile("mma.sync.aligned." shape                                          \
+               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                   \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+  if constexpr (F == Format::f16) {
+    ANSER_MMA("m16n8k16.row.col.f32.f16.f16.f32");
+  } else if constexpr (F == Format::bf16) {
+    ANSER_MMA("m16n8k16.row.col.f32.bf16.bf16.f32");
+  } else {
+    ANSER_MMA("m16n8k8.row.col.f32.tf32.tf32.f32");
+  }
+#undef ANSER_MMA
+#else
+  // Turing has half of it, of f16.
+  for (int half = 0; half < 2; ++half) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
+  }
+#endif
+}
+
+__device__ inline void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  for (int i = 0; i < 4; ++i) {
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+r"(d[i % 2 * 2]), "+r"(d[i % 2 * 2 + 1])
+                 : "r"(a[i]), "r"(b[i / 2]));
+  }
+#endif
 }
 
 __device__ inline void block_sync() {

@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +24,7 @@ struct Meeting {
   int expected = 0, arrived = 0;
   uint64_t generation = 0;
   float given[2][kWarpLanes];
+  emulator::Words words[2][kWarpLanes];
 };
 
 struct Fiber {
@@ -148,6 +150,14 @@ const float* exchange(float mine) {
   return given;
 }
 
+const Words* exchange(const uint32_t* mine, int count) {
+  Meeting& warp = own_warp();
+  Words* given = warp.words[warp.generation % 2];
+  std::copy_n(mine, count, given[block.current % kWarpLanes]);
+  meet(warp);
+  return given;
+}
+
 float* shared_memory() {
   return shared.data();
 }
@@ -172,6 +182,59 @@ float warp_sum(float x) {
 float quad_sum(float x) {
   const float* quad = emulator::exchange(x) + block.current % kWarpLanes / 4 * 4;
   return (quad[0] + quad[1]) + (quad[2] + quad[3]);
+}
+
+float to_tf32(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  // To nearest, halves away from zero, as cvt.rna does.
+  bits = (bits + 0x1000) & ~uint32_t{0x1fff};
+  std::memcpy(&x, &bits, sizeof(bits));
+  return x;
+}
+
+namespace {
+
+// d += a b over the lanes' registers; `number(word, i)` is the i-th of a register's kEach numbers.
+template <int kEach, class Sum, class Number>
+void tile_product(Sum (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Number number) {
+  const uint32_t mine[] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  const emulator::Words* lanes = emulator::exchange(mine, 6);
+  const int g = block.current % kWarpLanes / 4, t = block.current % 4;
+  for (int i = 0; i < 4; ++i) {
+    const int row = g + i / 2 * 8, column = 2 * t + i % 2;
+    Sum sum = d[i];
+    for (int half = 0; half < 2; ++half) {
+      for (int quarter = 0; quarter < 4; ++quarter) {
+        const uint32_t of_a = lanes[row % 8 * 4 + quarter][row / 8 + 2 * half];
+        const uint32_t of_b = lanes[column * 4 + quarter][4 + half];
+        for (int e = 0; e < kEach; ++e) sum += number(of_a, e) * number(of_b, e);
+      }
+    }
+    d[i] = sum;
+  }
+}
+
+}  // namespace
+
+template <>
+void mma<Format::f16>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  tile_product<2>(d, a, b, [](uint32_t w, int i) { return f16_to_f32(uint16_t(w >> 16 * i)); });
+}
+template <>
+void mma<Format::bf16>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  tile_product<2>(d, a, b, [](uint32_t w, int i) { return bf16_to_f32(uint16_t(w >> 16 * i)); });
+}
+template <>
+void mma<Format::f32>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  tile_product<1>(d, a, b, [](uint32_t w, int) {
+    float x;
+    std::memcpy(&x, &w, sizeof(x));
+    return to_tf32(x);
+  });
+}
+void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  tile_product<4>(d, a, b, [](uint32_t w, int i) { return int(int8_t(w >> 8 * i)); });
 }
 
 uint32_t ballot(bool mine) {

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "cuda/device_matrix.h"
+
 #define __global__
 #define __device__
 #define __shared__ static  // one block at a time
@@ -38,6 +40,9 @@ void queue(std::function<void()> work);
 void run_kernel(dim3 grid, int threads, size_t shared, const std::function<void()>& thread);
 // What each of the warp's 32 lanes gave.
 const float* exchange(float mine);
+// The same for several words, at most 8: [32][8].
+using Words = uint32_t[8];
+const Words* exchange(const uint32_t* mine, int count);
 float* shared_memory();
 }  // namespace emulator
 
@@ -45,6 +50,11 @@ float from_f16(uint16_t bits);
 float from_bf16(uint16_t bits);
 uint16_t to_f16(float x);
 uint16_t to_bf16(float x);
+
+float to_tf32(float x);
+template <Format F>
+void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
 void block_sync();
 float warp_sum(float x);
