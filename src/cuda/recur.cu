@@ -1,5 +1,5 @@
-#include "cuda/kernels/recur.h"
 #include "anser/error.h"
+#include "cuda/kernels/recur.h"
 #include "cuda/launch.h"
 
 namespace anser::cuda {

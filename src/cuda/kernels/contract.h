@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kContractThreads) contract_kernel(ContractArgs
   unsigned long long numbers = 0;
   mark_nonzero(args, first_row, rows, first_line, lines, used_lines, numbers);
   if (blockIdx.x == 0 && numbers > 0) atomic_add(args.nonzero, numbers);
-  with_octet(args.value.format, [&](auto octet) {
+  with_octet<true>(args.value.format, [&](auto octet) {
     contract_lines<kRows>(args, first_row, rows, first_line, used_lines, sums, octet);
   });
   block_sync();

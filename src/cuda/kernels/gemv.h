@@ -131,7 +131,8 @@ __global__ void __launch_bounds__(kGemvThreads) gemv_kernel(GemvArgs args) {
   int s = 0;
   while (s + 1 < args.count && int(blockIdx.x) >= args.segments[s + 1].first_block) ++s;
   const GemvSegment& segment = args.segments[s];
-  with_octet(segment.W.format, [&](auto octet) { multiply_outputs<kRows>(args, segment, octet); });
+  with_octet<false>(segment.W.format,
+                    [&](auto octet) { multiply_outputs<kRows>(args, segment, octet); });
 }
 
 }  // namespace anser::cuda

@@ -22,7 +22,7 @@ enum Vectors { kR, kW, kK, kMinusKk, kKkA, kV };
 // W[channel] . x, four lanes together; the sum in each of them.
 __device__ inline float quad_dot(const DeviceMatrix& W, int channel, const float* x, int quarter) {
   float sum = 0;
-  with_octet(W.format, [&](auto octet) {
+  with_octet<false>(W.format, [&](auto octet) {
     for (int o = quarter; 8 * o < W.stride; o += 4) {
       octet.load(W, channel, o);
       float w[8];

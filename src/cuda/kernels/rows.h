@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kRowThreads) embed_kernel(EmbedArgs args) {
   admit_successor();
   await_predecessors();
   const int token = args.step.rows[row].token;
-  with_octet(args.table.format, [&](auto octet) {
+  with_octet<false>(args.table.format, [&](auto octet) {
     for (int o = int(threadIdx.x); 8 * o < D; o += kRowThreads) {
       octet.load(args.table, token, o);
       float e[8];
@@ -83,13 +83,14 @@ __global__ void __launch_bounds__(kRowThreads) relu_squared_kernel(ReluSquaredAr
               int(grid_step()));
 }
 
+template <bool kAcross>
 __global__ void __launch_bounds__(kRowThreads) widen_kernel(WidenArgs args) {
-  const int lines = args.W.transposed ? args.W.cols : args.W.rows;
-  const int width = args.W.transposed ? args.W.rows : args.W.cols;
+  const int lines = kAcross ? args.W.cols : args.W.rows;
+  const int width = kAcross ? args.W.rows : args.W.cols;
   const int octets = (width + 7) / 8;
   admit_successor();
   await_predecessors();
-  with_octet(args.W.format, [&](auto octet) {
+  with_octet<kAcross>(args.W.format, [&](auto octet) {
     for (int64_t at = first_of_grid(); at < int64_t(lines) * octets; at += grid_step()) {
       const int64_t line = at / octets;
       const int o = int(at % octets);

@@ -244,6 +244,29 @@ uint32_t ballot(bool mine) {
   return bits;
 }
 
+uint32_t pick_bytes(uint32_t x, uint32_t y, uint32_t which) {
+  const uint64_t both = uint64_t{y} << 32 | x;
+  uint32_t picked = 0;
+  for (int i = 0; i < 4; ++i) {
+    picked |= uint32_t(both >> 8 * (which >> 4 * i & 7) & 255) << 8 * i;
+  }
+  return picked;
+}
+uint32_t fma_pairs(uint32_t x, uint32_t y, uint32_t z) {
+  uint32_t pair = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    const auto number = [shift](uint32_t word) {
+      return double(f16_to_f32(uint16_t(word >> shift)));
+    };
+    // Exact in double precision, but for a second rounding by way of fp32, once in some thousands.
+    pair |= uint32_t(f32_to_f16(float(number(x) * number(y) + number(z)))) << shift;
+  }
+  return pair;
+}
+uint32_t subtract_pairs(uint32_t x, uint32_t y) {
+  return fma_pairs(y, 0xbc00bc00, x);  // y times -1
+}
+
 float from_f16(uint16_t bits) {
   return f16_to_f32(bits);
 }

@@ -50,6 +50,13 @@ float from_f16(uint16_t bits);
 float from_bf16(uint16_t bits);
 uint16_t to_f16(float x);
 uint16_t to_bf16(float x);
+template <Format F>
+uint16_t to_half(float x) {
+  return F == Format::f16 ? to_f16(x) : to_bf16(x);
+}
+uint32_t pick_bytes(uint32_t x, uint32_t y, uint32_t which);
+uint32_t subtract_pairs(uint32_t x, uint32_t y);
+uint32_t fma_pairs(uint32_t x, uint32_t y, uint32_t z);
 
 float to_tf32(float x);
 template <Format F>
