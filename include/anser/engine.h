@@ -23,6 +23,11 @@ struct EngineOptions {
   // more memory: about 4 (14 D + 2 F + ranks) bytes a row. 0: what suits the device, 256 on the
   // CPU, up to 4096 on a GPU that has the memory.
   int max_rows = 0;
+  // Of a GPU: the same bits whoever else is in a batch and however a prompt is cut into calls. Off,
+  // a GPU takes the fastest kernels for a step's number of rows, and their sums differ in the last
+  // bits. On, one way serves all: prompts take longer, and zeros are not skipped. The CPU always
+  // keeps this promise.
+  bool invariant = false;
 };
 
 // The NVIDIA GPUs that can be used: "NVIDIA H200, compute capability 9.0, 139.2 of 140.7 GB free".
@@ -57,7 +62,7 @@ class Engine {
 
   // Prefill, decode and scoring are this one call: feeds every sequence its tokens. The sequences
   // must have different states. What a sequence computes does not depend on the others, nor on how
-  // its tokens are cut into calls: bit for bit on the CPU.
+  // its tokens are cut into calls: bit for bit on the CPU, and on a GPU with options.invariant.
   //
   // Throws Error, before any state has changed, when a token is outside the vocabulary, a state
   // belongs to another model or a sequence is empty; and when a result is not finite, naming the

@@ -33,21 +33,16 @@ DeviceInfo choose_device(const Hyperparameters& h) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(const Model& model, int max_rows)
+CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     : h_(model.hyperparameters()),
       device_(choose_device(h_)),
       weights_(model.weights(), h_, stream_),
-      states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())) {
+      states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())),
+      invariant_(options.invariant) {
   states_->set_work(&stream_);
-  const DeviceMatrix& key = weights_.layers[0].ffn.key;
-  if (!is_plain(key.format)) {
-    // Reading a byte of weight four times costs what widening it once for a GEMM does.
-    few_rows_ = 16;
-  } else {
-    gemm_type_ = key.format;
-  }
-  max_rows_ = max_rows > 0 ? max_rows : kMostRows;
-  few_rows_ = std::min(few_rows_, max_rows_);
+  const Format key = weights_.layers[0].ffn.key.format;
+  activations_ = is_plain(key) ? key : Format::f16;
+  max_rows_ = options.max_rows > 0 ? options.max_rows : kMostRows;
 
   // Once to count the bytes, once to hand them out.
   std::byte* base = nullptr;
@@ -57,7 +52,8 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
     taken += aligned(bytes);
   };
   const size_t D = size_t(h_.width), F = size_t(h_.ffn);
-  const size_t gemm_size = gemm_type_ == Format::f32 ? 4 : 2;
+  const size_t half = activations_ == Format::f32 ? 0 : sizeof(uint16_t);
+  size_t counter_bytes = 0;
   const auto hand_out = [&](size_t rows) {
     taken = 0;
     for (float** to : {&act_.x, &act_.z, &act_.r, &act_.k, &act_.v, &act_.v_first, &act_.y,
@@ -71,20 +67,21 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
         {{&act_.v1, &act_.v1_16}, h_.rank_v}};
     for (const auto& [to, rank] : ranks) {
       take(*to.first, rows * size_t(rank) * sizeof(float));
-      take(*to.second, rows * size_t(rank) * gemm_size);
+      take(*to.second, rows * size_t(padded_to_octets(rank)) * half);
     }
     take(act_.h, rows * F * sizeof(float));
     take(act_.vectors, rows * D * 6 * sizeof(float));
     take(act_.bonus, rows * size_t(h_.heads) * sizeof(float));
     take(act_.logits, size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
-    take(act_.partial,
-         size_t(contract_partial_floats(h_.ffn, few_rows_, h_.width)) * sizeof(float));
-    take(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));
+    const int shared_rows = int(std::min<size_t>(rows, kShareRows));
+    take(act_.shares.partial, size_t(share_floats(h_.ffn, shared_rows, h_.width)) * sizeof(float));
+    counter_bytes = size_t(share_counters(shared_rows, h_.width)) * sizeof(unsigned);
+    take(act_.shares.arrived, counter_bytes);
     take(act_.nonzero, sizeof(*act_.nonzero));
-    for (void*& to : act_.mixed) take(to, rows * D * gemm_size);
-    take(act_.y16, rows * D * gemm_size);
-    take(act_.h16, rows * F * gemm_size);
-    take(act_.widened, std::max(size_t(h_.vocab), std::max(F, D)) * D * gemm_size);
+    for (void*& to : act_.mixed) take(to, rows * D * half);
+    take(act_.y16, rows * D * half);
+    take(act_.h16, rows * size_t(padded_to_octets(h_.ffn)) * half);
+    take(act_.widened, is_plain(key) ? 0 : std::max(F, D) * D * half);
     const size_t tables_at = taken;
     take(act_.rows, rows * sizeof(RowEntry));
     take(act_.runs, rows * sizeof(RunEntry));
@@ -94,7 +91,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
   hand_out(size_t(max_rows_));
   // The device's choice: no more than an eighth of the memory that the weights leave.
   const size_t free = device_.free_bytes - std::min(device_.free_bytes, weights_.memory.bytes());
-  while (max_rows == 0 && max_rows_ > kLeastRows && taken > free / 8) {
+  while (options.max_rows == 0 && max_rows_ > kLeastRows && taken > free / 8) {
     hand_out(size_t(max_rows_ /= 2));
   }
   memory_ = Buffer(taken);
@@ -102,7 +99,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
   hand_out(size_t(max_rows_));
   tables_ = PinnedBuffer(table_bytes_);
   host_logits_ = PinnedBuffer(size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
-  stream_.zero(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));
+  stream_.zero(act_.shares.arrived, counter_bytes);
   stream_.zero(act_.nonzero, sizeof(*act_.nonzero));
   stream_.wait();
 }
@@ -173,7 +170,7 @@ void CudaBackend::embed(const Rows& rows) {
 void CudaBackend::queue_logits(int first, int count) {
   if (count == 0) return;
   const NormWeights ln_out = norm(weights_.ln_out);
-  if (count <= few_rows_) {
+  if (way(count) == Way::fp32) {
     GemvArgs args;
     args.segments[0] = {weights_.head, nullptr, act_.logits};
     args.count = 1;
@@ -186,19 +183,17 @@ void CudaBackend::queue_logits(int first, int count) {
     gemv(stream_.handle(), args, device_.shared_bytes);
     return;
   }
-  cuda::mix(stream_.handle(), {.x = act_.x,
-                               .width = h_.width,
-                               .norm = ln_out,
-                               .step = {},
-                               .shift_offset = 0,
-                               .mix = {nullptr},
-                               .to = {act_.mixed[0]},
-                               .count = 1,
-                               .type = gemm_type_,
-                               .row_of = act_.wanted + first,
-                               .rows = count,
-                               .z = nullptr});
-  multiply(weights_.head, act_.mixed[0], act_.logits, count);
+  MixArgs args = {};
+  args.x = act_.x;
+  args.width = h_.width;
+  args.norm = ln_out;
+  args.to[0] = act_.mixed[0];
+  args.count = 1;
+  args.type = activations_;
+  args.row_of = act_.wanted + first;
+  args.rows = count;
+  cuda::mix(stream_.handle(), args);
+  multiply_tiles({{weights_.head, act_.mixed[0], act_.logits}}, count);
 }
 
 void CudaBackend::logits(const Rows& rows) {

@@ -1,12 +1,14 @@
 // The CUDA backend: the five phases of model/forward.h as kernels in one queue.
 //
-// Few rows go through kernels that read every weight once for up to four of them; many rows through
-// cuBLASLt, with activations in the weights' own 16-bit type. Both sum in fp32 and keep states in
-// fp32. A step whose shape was seen before is replayed from a recording.
+// Up to four rows go through kernels that compute in fp32 and read every weight once; more through
+// tensor cores, with activations in f16 or bf16: ours while the weights' bytes are the cost,
+// cuBLASLt's beyond. All sum in fp32 and keep states in fp32. A step whose shape was seen before is
+// replayed from a recording.
 //
 // States live in device memory: a State that comes from the host is taken over at its first step.
 #pragma once
 
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,18 +32,18 @@ class CudaBackend {
  public:
   static constexpr Device kDevice = Device::cuda;
 
-  // On the first device. max_rows of 0: as many as an eighth of the free memory is enough for, up
-  // to 4096. Throws Error: no device, too old a device, too little memory, heads of a size without
-  // kernels.
-  CudaBackend(const Model& model, int max_rows);
+  // On the first device. options.max_rows of 0: as many as an eighth of the free memory is enough
+  // for, up to 4096. Throws Error: no device, too old a device, too little memory, heads of a size
+  // without kernels.
+  CudaBackend(const Model& model, const EngineOptions& options);
   ~CudaBackend();
 
   int layers() const { return h_.layers; }
   int max_rows() const { return max_rows_; }
   int threads() const { return 1; }
   std::string name() const;
-  // Up to so many rows weights are skipped where h is zero.
-  int few_rows() const { return few_rows_; }
+  // Up to so many rows weights are skipped where h is zero: beyond, most are needed by some row.
+  int few_rows() const { return kSparseRows; }
   bool all_finite(std::span<const float> x) const;
 
   // The phases; model/forward.h says what each computes. The results of a step are there when
@@ -65,12 +67,30 @@ class CudaBackend {
   // what is lost below, 2^-24 / scale, is far under f16's rounding of the sums.
   static constexpr float kHiddenScale = 0x1p-6f;
 
+  // Rows up to which products are computed in fp32: those that share one read of the weights.
+  static constexpr int kFewRows = 4;
+  // With nine zeros in ten, eight rows need 57 % of the lines.
+  static constexpr int kSparseRows = 8;
+  // Rows up to which our tensor-core kernels are taken: about where arithmetic begins to cost more
+  // than the weights' bytes; for codes, where reading them again for every 32 rows costs what
+  // writing them out as f16 for cuBLASLt does. Both are reckoned, not measured.
+  static constexpr int kTileRows = 64, kCodedTileRows = 256;
+  // Rows whose sums are shared between blocks at a time.
+  static constexpr int kShareRows = 256;
+
+  // How the products of a step are computed.
+  enum class Way { fp32, tiles, gemm };
+  Way way(int rows) const;
+  bool sparse(int rows) const {
+    return activations_ == cuda::Format::f32 || (rows <= kSparseRows && !invariant_);
+  }
+  float hidden_scale() const { return activations_ == cuda::Format::f16 ? kHiddenScale : 1; }
+
   struct StepKey {
     int rows, runs, wanted;
     auto operator<=>(const StepKey&) const = default;
   };
 
-  bool few(const Rows& rows) const { return rows.count() <= few_rows_; }
   void upload_tables(const Rows& rows);
   // Of the wanted rows first to first + count, into act_.logits; from there to where they go.
   void queue_logits(int first, int count);
@@ -79,9 +99,13 @@ class CudaBackend {
   cuda::NormWeights norm(const CudaNorm& norm) const {
     return {norm.weight, norm.bias, h_.norm_eps};
   }
-  // y = W x + beta y with x in the GEMMs' type.
+  // y = alpha W x + beta y by cuBLASLt, x as TileSegment's.
   void multiply(const cuda::DeviceMatrix& W, const void* x, float* y, int rows, float alpha = 1,
                 float beta = 0);
+  // Segments without a matrix are passed over.
+  void multiply_tiles(std::initializer_list<cuda::TileSegment> segments, int rows);
+  void norm_and_shift(const CudaNorm& weights, int64_t shift_offset, int rows,
+                      std::initializer_list<const float*> mixes);
   cuda::RecurArgs recur_args(int layer) const;
 
   const Hyperparameters h_;
@@ -90,8 +114,11 @@ class CudaBackend {
   const CudaWeights weights_;
   cuda::Gemm gemm_;
   const std::shared_ptr<StatePool> states_;
-  cuda::Format gemm_type_ = cuda::Format::f16;
-  int max_rows_, few_rows_ = 8;
+  // Of what products read where there are more than few rows. f32, of models whose matrices are,
+  // has no tensor cores: all rows count as few.
+  cuda::Format activations_ = cuda::Format::f16;
+  const bool invariant_;
+  int max_rows_;
 
   struct Activations {
     float *x, *z, *r, *k, *v, *v_first, *y;  // [max_rows][D]
@@ -100,12 +127,11 @@ class CudaBackend {
     float* h;                                // [max_rows][F]
     float *vectors, *bonus;                  // RecurArgs
     float* logits;                           // [kLogitRows][V]
-    float* partial;                          // ContractArgs
-    unsigned* arrived;
+    cuda::Shares shares;
     unsigned long long* nonzero;
-    void *mixed[6], *y16, *h16;  // in the GEMMs' type
+    void *mixed[6], *y16, *h16;  // of activations_, [max_rows][..]
     void *w1_16, *a1_16, *g1_16, *v1_16;
-    void* widened;         // one matrix
+    void* widened;         // one matrix of a layer
     cuda::RowEntry* rows;  // the step's tables, one after the other
     cuda::RunEntry* runs;
     int* wanted;

@@ -1,8 +1,9 @@
 // The launchers of all kernels, and their arguments. Pointers are device memory unless they say
 // otherwise; shapes stand in brackets; launchers only queue work. kernels/*.h has the kernels.
 //
-// A step's rows are those of model/rows.h. Few of them go through kernels that read each weight
-// once for up to four rows (gemv, recur, contract); many go through cuBLASLt and kernels around it.
+// A step's rows are those of model/rows.h. Few of them go through kernels that compute in fp32 and
+// read each weight once for up to four rows (gemv, recur, contract), some through tensor cores and
+// one read for up to 32 (tiles, lines), many through cuBLASLt and kernels around it.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +35,11 @@ struct NormWeights {
   const float *weight, *bias;  // [D]
   float eps;
 };
+
+// Rows that tensor cores read are filled up with zeros to so many numbers.
+constexpr int padded_to_octets(int n) {
+  return (n + 7) / 8 * 8;
+}
 
 // x[row] = LN0(E[token])
 struct EmbedArgs {
@@ -91,14 +97,12 @@ struct MixArgs {
 };
 void mix(void* stream, const MixArgs& args);
 
-// to = epilogue(from) * scale, in the type that GEMMs read.
+// to = from, in the type that GEMMs read.
 struct ConvertArgs {
   const float* from;
   void* to;
   int64_t count;
   Format type;
-  Epilogue epilogue;
-  float scale;
 };
 void convert(void* stream, const ConvertArgs& args);
 
@@ -139,14 +143,22 @@ void recur(void* stream, const RecurArgs& args);
 // gates. The same bits as recur() where the same numbers go in.
 void recur_many(void* stream, const RecurArgs& args);
 
+// Where blocks that have shares of the same sums leave them.
+struct Shares {
+  float* partial;     // share_floats() of them
+  unsigned* arrived;  // share_counters() of them; zero before and after
+};
+// Of contract() and lines() with `cols` inputs, for up to so many rows of `width`.
+int64_t share_floats(int cols, int rows, int width);
+int share_counters(int rows, int width);
+
 // x += value h for few rows, reading only those columns of `value` whose h is not zero in a row.
 struct ContractArgs {
   DeviceMatrix value;  // stored transposed: [F][D]
   const float* h;      // [rows][F]
   float* x;            // [rows][D]
   int rows;
-  float* partial;     // contract_partial_floats() of them
-  unsigned* arrived;  // one for each block of columns and four rows; zero before and after
+  Shares shares;
   unsigned long long* nonzero;  // [1] counts what is not zero in h
   // The channel mix's shift is stored on the way.
   StepTable step;
@@ -154,14 +166,46 @@ struct ContractArgs {
   const float* z;  // [rows][D]
 };
 void contract(void* stream, const ContractArgs& args);
-int64_t contract_partial_floats(int ffn, int rows, int width);
-int contract_counters(int rows, int width);
+
+// Products of some rows on tensor cores. The type of activations is f16 or bf16; weights of other
+// formats become it in registers.
+struct TileSegment {
+  DeviceMatrix W;           // not transposed
+  const void* x = nullptr;  // [rows][padded_to_octets(W.cols)], zeros behind W.cols
+  void* y = nullptr;        // [rows][W.rows] fp32, or, `halves`, like x, times `scale`
+  Epilogue epilogue = Epilogue::store;
+  bool halves = false;
+  float scale = 1;
+  int first_block = 0;  // set by the launcher
+};
+struct TilesArgs {
+  TileSegment segments[7];
+  int count = 0;
+  int rows = 0;
+};
+// `processors`: of the device, which decides how many outputs a block has.
+void tiles(void* stream, const TilesArgs& args, Format type, int processors);
+
+// x += scale W h, all of it, with W transposed: what contract() is for more rows.
+struct LinesArgs {
+  DeviceMatrix W;  // [F][D]
+  const void* h;   // [rows][padded_to_octets(F)], zeros behind F
+  float scale;
+  float* x;  // [rows][D]
+  int rows;
+  Shares shares;
+  // As in ContractArgs.
+  StepTable step;
+  int64_t shift_offset;
+  const float* z;
+};
+void lines(void* stream, const LinesArgs& args, Format type);
 
 // h = relu(key)^2 for many rows, scaled, in the type that GEMMs read; stores the shift, too.
 struct ReluSquaredArgs {
   const float* key;  // [rows][F]
-  void* to;
-  int64_t count;
+  void* to;          // [rows][padded_to_octets(F)]
+  int rows, ffn;
   Format type;
   float scale;
   StepTable step;

@@ -17,8 +17,8 @@ void convert(void* stream, const ConvertArgs& args) {
 }
 
 void relu_squared(void* stream, const ReluSquaredArgs& args) {
-  queue_kernel(stream, relu_squared_kernel, grid_over(args.count, kRowThreads), kRowThreads, 0,
-               args);
+  queue_kernel(stream, relu_squared_kernel, grid_over(int64_t(args.rows) * args.ffn, kRowThreads),
+               kRowThreads, 0, args);
 }
 
 void widen(void* stream, const WidenArgs& args) {

@@ -20,7 +20,7 @@ std::unique_ptr<Engine> Engine::create(const Model& model, const EngineOptions& 
   }
   const bool cuda = options.device == Device::cuda ||
                     (options.device == Device::automatic && !cuda_devices().usable.empty());
-  if (cuda) return make_cuda_engine(model, options.max_rows);
+  if (cuda) return make_cuda_engine(model, options);
   const int rows = options.max_rows == 0 ? 256 : options.max_rows;
   const int threads = options.threads == 0 ? usable_cores() : options.threads;
   return std::make_unique<CpuEngine>(model, threads, rows, choose_kernels());

@@ -17,10 +17,6 @@ constexpr int kGemvThreads = kGemvWarps * kWarp;
 constexpr int kWarpOutputs = 2;
 constexpr int kGemvOutputs = kGemvWarps * kWarpOutputs;
 
-__device__ inline int padded_to_octets(int n) {
-  return (n + 7) / 8 * 8;
-}
-
 // The inputs of rows first to first + count, [kRows][padded], split as octets are read.
 template <int kRows>
 __device__ void prepare_inputs(const GemvArgs& args, const float* mix, int first, int count,

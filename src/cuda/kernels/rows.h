@@ -68,16 +68,18 @@ __global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) 
   admit_successor();
   await_predecessors();
   for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
-    store_as(args.type, args.to, i, apply_epilogue(args.epilogue, args.from[i]) * args.scale);
+    store_as(args.type, args.to, i, args.from[i]);
   }
 }
 
 __global__ void __launch_bounds__(kRowThreads) relu_squared_kernel(ReluSquaredArgs args) {
   admit_successor();
   await_predecessors();
-  for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
-    store_as(args.type, args.to, i,
-             apply_epilogue(Epilogue::relu_squared, args.key[i]) * args.scale);
+  const int padded = padded_to_octets(args.ffn);
+  for (int64_t i = first_of_grid(); i < int64_t(args.rows) * padded; i += grid_step()) {
+    const int row = int(i / padded), c = int(i % padded);
+    const float key = c < args.ffn ? args.key[int64_t(row) * args.ffn + c] : 0;
+    store_as(args.type, args.to, i, apply_epilogue(Epilogue::relu_squared, key) * args.scale);
   }
   store_shift(args.step, args.shift_offset, args.z, args.width, 0, args.width, int(first_of_grid()),
               int(grid_step()));

@@ -13,6 +13,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __shared__ static  // one block at a time
 #define __launch_bounds__(threads)
 
@@ -67,8 +68,8 @@ void block_sync();
 float warp_sum(float x);
 float quad_sum(float x);
 uint32_t ballot(bool mine);
-inline int count_bits(uint32_t bits) {
-  return __builtin_popcount(bits);
+inline int lowest_bit(uint32_t bits) {
+  return __builtin_ctz(bits);
 }
 inline void grid_fence() {}
 template <class T>

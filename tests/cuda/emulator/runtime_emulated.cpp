@@ -101,12 +101,14 @@ void Stream::launch(const Graph& graph) {
 }
 
 struct Gemm::Library {};
+bool Gemm::available() {
+  return true;
+}
 Gemm::Gemm() = default;
 Gemm::~Gemm() = default;
 
 void Gemm::multiply(Stream&, const Product& p) {
   const auto number = [type = p.type](const void* from, int64_t at) {
-    if (type == Format::f32) return static_cast<const float*>(from)[at];
     const uint16_t bits = static_cast<const uint16_t*>(from)[at];
     return type == Format::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
   };
@@ -116,7 +118,7 @@ void Gemm::multiply(Stream&, const Product& p) {
         float sum = 0;
         for (int i = 0; i < p.inputs; ++i) {
           const int64_t at = p.transposed ? int64_t(i) * p.pitch + o : int64_t(o) * p.pitch + i;
-          sum += number(p.W, at) * number(p.x, int64_t(r) * p.inputs + i);
+          sum += number(p.W, at) * number(p.x, int64_t(r) * p.x_pitch + i);
         }
         float& y = p.y[int64_t(r) * p.outputs + o];
         y = p.alpha * sum + (p.beta == 0 ? 0 : p.beta * y);
