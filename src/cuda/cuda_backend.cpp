@@ -36,6 +36,7 @@ DeviceInfo choose_device(const Hyperparameters& h) {
 CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     : h_(model.hyperparameters()),
       device_(choose_device(h_)),
+      card_{device_.processors, device_.shared_bytes},
       weights_(model.weights(), h_, stream_),
       states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())),
       invariant_(options.invariant) {
@@ -180,7 +181,7 @@ void CudaBackend::queue_logits(int first, int count) {
     args.rows = count;
     args.width = h_.width;
     args.norm = ln_out;
-    gemv(stream_.handle(), args, device_.shared_bytes);
+    gemv(stream_.handle(), args, card_);
     return;
   }
   MixArgs args = {};

@@ -109,7 +109,8 @@ class CudaBackend {
   cuda::RecurArgs recur_args(int layer) const;
 
   const Hyperparameters h_;
-  cuda::DeviceInfo device_;
+  const cuda::DeviceInfo device_;
+  const cuda::Card card_;
   mutable cuda::Stream stream_;
   const CudaWeights weights_;
   cuda::Gemm gemm_;

@@ -43,7 +43,7 @@ void CudaBackend::multiply_tiles(std::initializer_list<TileSegment> segments, in
     if (segment.W.codes != nullptr) args.segments[args.count++] = segment;
   }
   args.rows = rows;
-  tiles(stream_.handle(), args, activations_, device_.processors);
+  tiles(stream_.handle(), args, activations_, card_);
 }
 
 // Layer norm, token shift and mixes of all rows; z stays for the state.
@@ -89,7 +89,7 @@ void CudaBackend::project(int layer, const Rows& rows) {
     args.step = step_;
     args.shift_offset = layer_offset(layer);
     args.z = act_.z;
-    gemv(stream_.handle(), args, device_.shared_bytes);
+    gemv(stream_.handle(), args, card_);
     return;
   }
   norm_and_shift(ln1, layer_offset(layer), rows.count(),
@@ -178,7 +178,7 @@ void CudaBackend::output(int layer, const Rows& rows) {
       args.x = act_.y;
       args.rows = rows.count();
       args.width = h_.width;
-      gemv(stream_.handle(), args, device_.shared_bytes);
+      gemv(stream_.handle(), args, card_);
       break;
     }
     case Way::tiles:
@@ -206,7 +206,7 @@ void CudaBackend::expand(int layer, const Rows& rows) {
     args.step = step_;
     args.shift_offset = shift_offset;
     args.z = act_.z;
-    gemv(stream_.handle(), args, device_.shared_bytes);
+    gemv(stream_.handle(), args, card_);
     return;
   }
   norm_and_shift(l.ln2, shift_offset, rows.count(), {l.ffn.x_k});

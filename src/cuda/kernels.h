@@ -13,6 +13,12 @@
 
 namespace anser::cuda {
 
+// What decides how work is divided; it changes no result.
+struct Card {
+  int processors;
+  size_t shared_bytes;  // that a block may have
+};
+
 // A row of a step: its token, and the run that it belongs to.
 struct RowEntry {
   int token;
@@ -63,7 +69,7 @@ struct GemvSegment {
   const float* mix = nullptr;  // [D], of Source::shift
   float* y = nullptr;          // [rows][W.rows]
   Epilogue epilogue = Epilogue::store;
-  int first_block = 0;  // set by the launcher
+  int first_block = 0, blocks = 0;  // set by the launcher
 };
 struct GemvArgs {
   GemvSegment segments[7];
@@ -77,8 +83,7 @@ struct GemvArgs {
   int64_t shift_offset = 0;  //   of the previous z in a state
   float* z = nullptr;        //   [rows][width], receives LN(x)
 };
-// At most `shared_bytes` of a block's shared memory.
-void gemv(void* stream, const GemvArgs& args, size_t shared_bytes);
+void gemv(void* stream, const GemvArgs& args, const Card& card);
 
 // Source::shift's inputs of up to six matrices, for many rows, in the type that GEMMs read.
 struct MixArgs {
@@ -183,8 +188,7 @@ struct TilesArgs {
   int count = 0;
   int rows = 0;
 };
-// `processors`: of the device, which decides how many outputs a block has.
-void tiles(void* stream, const TilesArgs& args, Format type, int processors);
+void tiles(void* stream, const TilesArgs& args, Format type, const Card& card);
 
 // x += scale W h, all of it, with W transposed: what contract() is for more rows.
 struct LinesArgs {

@@ -28,7 +28,7 @@ void with_tiles(int rows, Work&& work) {
 }
 
 template <Format F>
-void queue_tiles(void* stream, TilesArgs& args, int processors) {
+void queue_tiles(void* stream, TilesArgs& args, const Card& card) {
   const auto blocks_of = [&](int outputs) {
     int blocks = 0;
     for (int s = 0; s < args.count; ++s) blocks += divide_up(args.segments[s].W.rows, outputs);
@@ -37,7 +37,7 @@ void queue_tiles(void* stream, TilesArgs& args, int processors) {
   // The more outputs a block has the less often activations are read; but two blocks for every
   // processor, where there are as many, keep all of them busy to the end.
   int sets = kMostTileWarps / kTileParts;
-  while (sets > 1 && blocks_of(sets * kTileOutputs) < 2 * processors) sets /= 2;
+  while (sets > 1 && blocks_of(sets * kTileOutputs) < 2 * card.processors) sets /= 2;
   const int outputs = sets * kTileOutputs, blocks = blocks_of(outputs);
   int first = 0;
   for (int s = 0; s < args.count; ++s) {
@@ -68,12 +68,12 @@ void queue_lines(void* stream, const LinesArgs& args) {
 
 }  // namespace
 
-void tiles(void* stream, const TilesArgs& given, Format type, int processors) {
+void tiles(void* stream, const TilesArgs& given, Format type, const Card& card) {
   TilesArgs args = given;
   if (type == Format::f16) {
-    queue_tiles<Format::f16>(stream, args, processors);
+    queue_tiles<Format::f16>(stream, args, card);
   } else {
-    queue_tiles<Format::bf16>(stream, args, processors);
+    queue_tiles<Format::bf16>(stream, args, card);
   }
 }
 
