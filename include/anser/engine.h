@@ -23,6 +23,15 @@ struct EngineOptions {
   // more memory: about 4 (14 D + 2 F + ranks) bytes a row. 0: what suits the device, 256 on the
   // CPU, up to 4096 on a GPU that has the memory.
   int max_rows = 0;
+  // CUDA only; the CPU has nothing else than an exact scan and states in 32 bits.
+  //
+  // Prompts pass through the recurrence token after token, as decoding does, instead of in chunks
+  // of 16 whose products of matrices round differently, by some 1e-7 of the state. Slower.
+  bool exact_scan = false;
+  // The matrices of states lie in device memory as fp16, in half the room and traffic: for many
+  // sequences at once. Arithmetic stays fp32. A State that is looked at, saved or moved is fp32 as
+  // ever. docs/performance.md says what it costs. Engine::create throws Error on the CPU.
+  bool state16 = false;
 };
 
 // The NVIDIA GPUs that can be used: "NVIDIA H200, compute capability 9.0, 139.2 of 140.7 GB free".

@@ -33,11 +33,13 @@ DeviceInfo choose_device(const Hyperparameters& h) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(const Model& model, int max_rows)
+CudaBackend::CudaBackend(const Model& model, int max_rows, const CudaOptions& options)
     : h_(model.hyperparameters()),
       device_(choose_device(h_)),
       weights_(model.weights(), h_, stream_),
-      states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())) {
+      states_(std::make_shared<StatePool>(
+          device_.index, StateLayout{model.initial_state().shape(), options.state16})),
+      chunks_(!options.exact_scan && device_.major >= 8 && chunks_support(h_.head_size)) {
   states_->set_work(&stream_);
   const DeviceMatrix& key = weights_.layers[0].ffn.key;
   if (!is_plain(key.format)) {
@@ -76,6 +78,7 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
     take(act_.h, rows * F * sizeof(float));
     take(act_.vectors, rows * D * 6 * sizeof(float));
     take(act_.bonus, rows * size_t(h_.heads) * sizeof(float));
+    take(act_.decays, (rows + kChunkTokens - 1) / kChunkTokens * D * sizeof(float));
     take(act_.logits, size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
     take(act_.partial,
          size_t(contract_partial_floats(h_.ffn, few_rows_, h_.width)) * sizeof(float));
@@ -125,7 +128,7 @@ bool CudaBackend::all_finite(std::span<const float> x) const {
 }
 
 int64_t CudaBackend::layer_offset(int layer) const {
-  return layer * int64_t(StateShape{h_.layers, h_.width, h_.heads, h_.head_size}.layer_floats());
+  return layer * int64_t(states_->layout().layer_floats());
 }
 
 void CudaBackend::upload_tables(const Rows& rows) {
@@ -138,7 +141,8 @@ void CudaBackend::upload_tables(const Rows& rows) {
   auto* wanted = reinterpret_cast<int*>(at(act_.wanted));
   for (size_t i = 0; i < rows.runs.size(); ++i) {
     const Run& run = rows.runs[i];
-    run_entries[i] = {states_->take_over(*run.state), run.first, run.count};
+    run_entries[i] = {states_->take_over(*run.state), run.first, run.count,
+                      int(run.position % kChunkTokens)};
     for (int row = run.first; row < run.first + run.count; ++row) {
       row_entries[row] = {rows.tokens[size_t(row)], int(i)};
     }

@@ -2,7 +2,7 @@
 //
 // Few rows go through kernels that read every weight once for up to four of them; many rows through
 // cuBLASLt, with activations in the weights' own 16-bit type. Both sum in fp32 and keep states in
-// fp32. A step whose shape was seen before is replayed from a recording.
+// fp32 or, if asked to, f16. A step whose shape was seen before is replayed from a recording.
 //
 // States live in device memory: a State that comes from the host is taken over at its first step.
 #pragma once
@@ -26,6 +26,11 @@
 
 namespace anser {
 
+// See EngineOptions.
+struct CudaOptions {
+  bool exact_scan = false, state16 = false;
+};
+
 class CudaBackend {
  public:
   static constexpr Device kDevice = Device::cuda;
@@ -33,7 +38,7 @@ class CudaBackend {
   // On the first device. max_rows of 0: as many as an eighth of the free memory is enough for, up
   // to 4096. Throws Error: no device, too old a device, too little memory, heads of a size without
   // kernels.
-  CudaBackend(const Model& model, int max_rows);
+  CudaBackend(const Model& model, int max_rows, const CudaOptions& options = {});
   ~CudaBackend();
 
   int layers() const { return h_.layers; }
@@ -42,6 +47,7 @@ class CudaBackend {
   std::string name() const;
   // Up to so many rows weights are skipped where h is zero.
   int few_rows() const { return few_rows_; }
+  size_t state_bytes() const { return states_->layout().floats() * sizeof(float); }
   bool all_finite(std::span<const float> x) const;
 
   // The phases; model/forward.h says what each computes. The results of a step are there when
@@ -71,6 +77,8 @@ class CudaBackend {
   };
 
   bool few(const Rows& rows) const { return rows.count() <= few_rows_; }
+  // True where a whole chunk of tokens goes through the recurrence together.
+  bool chunked(const Rows& rows) const;
   void upload_tables(const Rows& rows);
   // Of the wanted rows first to first + count, into act_.logits; from there to where they go.
   void queue_logits(int first, int count);
@@ -90,6 +98,7 @@ class CudaBackend {
   const CudaWeights weights_;
   cuda::Gemm gemm_;
   const std::shared_ptr<StatePool> states_;
+  const bool chunks_;  // the device and the model can, and the options let them
   cuda::Format gemm_type_ = cuda::Format::f16;
   int max_rows_, few_rows_ = 8;
 
@@ -98,7 +107,7 @@ class CudaBackend {
     float *w_up, *a_up, *g_up, *v_up;        // [max_rows][D]
     float *w1, *a1, *g1, *v1;                // [max_rows][rank]
     float* h;                                // [max_rows][F]
-    float *vectors, *bonus;                  // RecurArgs
+    float *vectors, *bonus, *decays;         // RecurArgs
     float* logits;                           // [kLogitRows][V]
     float* partial;                          // ContractArgs
     unsigned* arrived;

@@ -1,5 +1,5 @@
-#include "cuda/kernels/recur.h"
 #include "anser/error.h"
+#include "cuda/kernels/recur.h"
 #include "cuda/launch.h"
 
 namespace anser::cuda {
@@ -49,6 +49,16 @@ void recur_many(void* stream, const RecurArgs& args) {
     queue_kernel(stream, scan_kernel<N>,
                  dim3(unsigned(args.heads), N / kSliceRows, unsigned(args.step.run_count)),
                  4 * kSliceRows, 0, args);
+    queue_kernel(stream, finish_kernel<N>, rows, 4 * N, 0, args);
+  });
+}
+
+void recur_chunked(void* stream, const RecurArgs& args) {
+  with_head_size(args.head_size, [&](auto size) {
+    constexpr int N = decltype(size)::value;
+    const dim3 rows(unsigned(args.heads), unsigned(args.step.row_count));
+    queue_kernel(stream, prepare_kernel<N>, rows, 4 * N, 0, args);
+    scan_chunks(stream, args);
     queue_kernel(stream, finish_kernel<N>, rows, 4 * N, 0, args);
   });
 }

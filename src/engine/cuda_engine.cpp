@@ -10,8 +10,9 @@ namespace anser {
 
 static_assert(Backend<CudaBackend>);
 
-std::unique_ptr<Engine> make_cuda_engine(const Model& model, int max_rows) {
-  return std::make_unique<BackendEngine<CudaBackend>>(model, max_rows);
+std::unique_ptr<Engine> make_cuda_engine(const Model& model, const EngineOptions& options) {
+  const CudaOptions cuda = {.exact_scan = options.exact_scan, .state16 = options.state16};
+  return std::make_unique<BackendEngine<CudaBackend>>(model, options.max_rows, cuda);
 }
 
 CudaDevices cuda_devices() {
