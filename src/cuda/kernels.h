@@ -158,7 +158,9 @@ bool chunks_support(int head_size);
 // chain of single tokens. Needs compute capability 8.0. kernels/chunk.h says how exact it is, and
 // what it promises about bits. Overwrites `vectors`.
 void recur_chunked(void* stream, const RecurArgs& args);
-// The part of it between vectors and norms: reads `vectors`, advances states, writes y = S r.
+// The parts of the two between vectors and norms: they read `vectors`, advance states and write
+// y = S r.
+void scan(void* stream, const RecurArgs& args);
 void scan_chunks(void* stream, const RecurArgs& args);
 
 // x += value h for few rows, reading only those columns of `value` whose h is not zero in a row.

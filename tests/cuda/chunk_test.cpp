@@ -1,4 +1,5 @@
-// The recurrence in chunks: against double precision, against the scan, and with itself.
+// The recurrence in chunks: against double precision, against the scan, and with itself. Through
+// launchers and cuda/runtime.h only, so that it runs on a GPU, too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,11 +9,14 @@
 #include <vector>
 
 #include "cuda/kernels.h"
-#include "cuda/kernels/recur.h"
-#include "cuda/launch.h"
+#include "cuda/runtime.h"
 
 namespace anser::cuda {
 namespace {
+
+// RecurArgs::vectors
+constexpr int kVectors = 6;
+enum Vectors { kR, kW, kK, kMinusKk, kKkA, kV };
 
 // The vectors of some tokens of one context, and S before the first. [token][heads][6][N]; [heads]
 // [N][N].
@@ -115,55 +119,68 @@ struct Piece {
   int position = 0;
 };
 
+template <class T>
+Buffer on_device(Stream& stream, const std::vector<T>& values) {
+  Buffer made(values.size() * sizeof(T));
+  stream.upload(made.data(), values.data(), made.bytes());
+  stream.wait();
+  return made;
+}
+
+template <class T>
+std::vector<T> from_device(Stream& stream, const Buffer& buffer) {
+  std::vector<T> values(buffer.bytes() / sizeof(T));
+  stream.download(values.data(), buffer.data(), buffer.bytes());
+  stream.wait();
+  return values;
+}
+
 // Pieces of different contexts as runs of one step.
 std::vector<Result<float>> compute(const std::vector<Piece>& pieces, Way way) {
   const int N = pieces[0].context.N, heads = pieces[0].context.heads, D = heads * N;
-  std::vector<std::vector<float>> states;
+  Stream stream;
+  std::vector<Buffer> states;
   std::vector<RowEntry> rows;
   std::vector<RunEntry> runs;
   std::vector<float> vectors;
   for (const auto& [context, position] : pieces) {
-    std::vector<float>& state = states.emplace_back(2 * D, 0.0f);
+    std::vector<float> state(2 * D, 0.0f);
     state.insert(state.end(), context.S.begin(), context.S.end());
-    runs.push_back({nullptr, int(rows.size()), context.tokens(), position % kChunkTokens});
+    states.push_back(on_device(stream, state));
+    runs.push_back(
+        {states.back().as<float>(), int(rows.size()), context.tokens(), position % kChunkTokens});
     rows.resize(rows.size() + size_t(context.tokens()), {0, int(runs.size()) - 1});
     vectors.insert(vectors.end(), context.vectors.begin(), context.vectors.end());
   }
-  for (size_t i = 0; i < runs.size(); ++i) runs[i].state = states[i].data();
-  const float nan = std::nanf("");
-  std::vector<float> y(rows.size() * D, nan), z(rows.size() * D, 0.5f),
-      decays(rows.size() * D, nan);
+  // What is not written stays NaN.
+  const std::vector<float> unknown(rows.size() * D, std::nanf(""));
+  const Buffer row_table = on_device(stream, rows), run_table = on_device(stream, runs),
+               device_vectors = on_device(stream, vectors), y = on_device(stream, unknown),
+               decays = on_device(stream, unknown),
+               z = on_device(stream, std::vector<float>(rows.size() * D, 0.5f));
   RecurArgs args = {};
-  args.step = {rows.data(), runs.data(), int(rows.size()), int(runs.size())};
+  args.step = {row_table.as<RowEntry>(), run_table.as<RunEntry>(), int(rows.size()),
+               int(runs.size())};
   args.heads = heads;
   args.head_size = N;
-  args.z = z.data();
-  args.y = y.data();
-  args.vectors = vectors.data();
-  args.decays = decays.data();
-  if (way == Way::chunks) {
-    scan_chunks(nullptr, args);
-  } else {
-    const dim3 grid(unsigned(heads), unsigned(N / kSliceRows), unsigned(runs.size()));
-    const auto scan = [&](auto kernel) {
-      queue_kernel(nullptr, kernel, grid, 4 * kSliceRows, 0, args);
-    };
-    N == 32 ? scan(scan_kernel<32>) : N == 64 ? scan(scan_kernel<64>) : scan(scan_kernel<128>);
-  }
+  args.z = z.as<float>();
+  args.y = y.as<float>();
+  args.vectors = device_vectors.as<float>();
+  args.decays = decays.as<float>();
+  way == Way::chunks ? scan_chunks(stream.handle(), args) : scan(stream.handle(), args);
 
+  const auto all_y = from_device<float>(stream, y);
+  const auto left = from_device<float>(stream, device_vectors);
   std::vector<Result<float>> results;
   for (size_t i = 0; i < runs.size(); ++i) {
-    const auto begin = y.begin() + runs[i].first * D;
-    results.push_back(
-        {{begin, begin + runs[i].count * D}, {states[i].begin() + 2 * D, states[i].end()}});
-    EXPECT_EQ(states[i][0], 0.5f) << "the shift";
+    const auto begin = all_y.begin() + runs[i].first * D;
+    const auto state = from_device<float>(stream, states[i]);
+    results.push_back({{begin, begin + runs[i].count * D}, {state.begin() + 2 * D, state.end()}});
+    EXPECT_EQ(state[0], 0.5f) << "the shift";
     // v of all tokens is left for what follows.
-    for (int t = 0; t < runs[i].count; ++t) {
-      for (int head = 0; head < heads; ++head) {
-        const int64_t at = (int64_t(runs[i].first + t) * heads + head) * kVectors + kV;
-        EXPECT_TRUE(std::equal(&vectors[at * N], &vectors[at * N] + N,
-                               Context(pieces[i].context).vector(t, head, kV)));
-      }
+    for (int row = runs[i].first * heads; row < (runs[i].first + runs[i].count) * heads; ++row) {
+      const auto v = [&](const std::vector<float>& of) { return &of[(row * kVectors + kV) * N]; };
+      EXPECT_TRUE(std::equal(v(left), v(left) + N, v(vectors)));
     }
   }
   return results;

@@ -71,20 +71,6 @@ TEST_P(CudaChunks, WriteTheSameText) {
   EXPECT_EQ(greedy(chunks, prompt, 12), greedy(scan, prompt, 12));
 }
 
-// As after a cached prefix, and as where a prompt is longer than the backend has rows.
-TEST_P(CudaChunks, CutsAtWholeChunksChangeNoBit) {
-  const std::vector<Token> prompt = as_tokens(random_tokens(91, kShape.vocab));
-  CudaEngine whole = make({}, 128), pieces = make({}, 32);
-  State expected = model_->initial_state(), state = expected;
-  whole.forward(expected, prompt);
-  const auto part = [&](size_t begin, size_t end) {
-    return std::span(prompt).subspan(begin, end - begin);
-  };
-  pieces.forward(state, part(0, 32));
-  pieces.forward(state, part(32, 91));  // 32 and 27
-  EXPECT_TRUE(state == expected);
-}
-
 INSTANTIATE_TEST_SUITE_P(Types, CudaChunks, testing::Values(Ggml::f32, Ggml::f16));
 
 class CudaState16 : public CudaOptionsTest {};
