@@ -23,11 +23,18 @@ struct EngineOptions {
   // more memory: about 4 (14 D + 2 F + ranks) bytes a row. 0: what suits the device, 256 on the
   // CPU, up to 4096 on a GPU that has the memory.
   int max_rows = 0;
-  // Of a GPU: the same bits whoever else is in a batch and however a prompt is cut into calls. Off,
-  // a GPU takes the fastest kernels for a step's number of rows, and their sums differ in the last
-  // bits. On, one way serves all: prompts take longer, and zeros are not skipped. The CPU always
-  // keeps this promise.
+  // The rest is for GPUs; the CPU always keeps the promise of `invariant`, and has no 16-bit
+  // states.
+  //
+  // The same bits whoever else is in a batch and however a prompt is cut into calls. Off, a GPU
+  // takes the fastest kernels for a step's number of rows, whose sums differ in the last bits, and
+  // prompts pass through the recurrence in chunks of 16 tokens. On, one way serves all: prompts
+  // take longer, and weights that are multiplied by zero are read, too.
   bool invariant = false;
+  // The matrices of states lie in device memory as fp16, in half the room and traffic: for many
+  // sequences at once. Arithmetic stays fp32. A State that is looked at, saved or moved is fp32 as
+  // ever. docs/performance.md says what it costs. Engine::create throws Error on the CPU.
+  bool state16 = false;
 };
 
 // The NVIDIA GPUs that can be used: "NVIDIA H200, compute capability 9.0, 139.2 of 140.7 GB free".

@@ -38,8 +38,10 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
       device_(choose_device(h_)),
       card_{device_.processors, device_.shared_bytes},
       weights_(model.weights(), h_, stream_),
-      states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())),
-      invariant_(options.invariant) {
+      states_(std::make_shared<StatePool>(
+          device_.index, StateLayout{model.initial_state().shape(), options.state16})),
+      invariant_(options.invariant),
+      chunks_(!invariant_ && device_.major >= 8 && chunks_support(h_.head_size)) {
   states_->set_work(&stream_);
   const Format key = weights_.layers[0].ffn.key.format;
   activations_ = is_plain(key) ? key : Format::f16;
@@ -73,6 +75,7 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     take(act_.h, rows * F * sizeof(float));
     take(act_.vectors, rows * D * 6 * sizeof(float));
     take(act_.bonus, rows * size_t(h_.heads) * sizeof(float));
+    take(act_.decays, (rows + kChunkTokens - 1) / kChunkTokens * D * sizeof(float));
     take(act_.logits, size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
     const int shared_rows = int(std::min<size_t>(rows, kShareRows));
     take(act_.shares.partial, size_t(share_floats(h_.ffn, shared_rows, h_.width)) * sizeof(float));
@@ -123,7 +126,7 @@ bool CudaBackend::all_finite(std::span<const float> x) const {
 }
 
 int64_t CudaBackend::layer_offset(int layer) const {
-  return layer * int64_t(StateShape{h_.layers, h_.width, h_.heads, h_.head_size}.layer_floats());
+  return layer * int64_t(states_->layout().layer_floats());
 }
 
 void CudaBackend::upload_tables(const Rows& rows) {
@@ -136,7 +139,8 @@ void CudaBackend::upload_tables(const Rows& rows) {
   auto* wanted = reinterpret_cast<int*>(at(act_.wanted));
   for (size_t i = 0; i < rows.runs.size(); ++i) {
     const Run& run = rows.runs[i];
-    run_entries[i] = {states_->take_over(*run.state), run.first, run.count};
+    run_entries[i] = {states_->take_over(*run.state), run.first, run.count,
+                      int(run.position % kChunkTokens)};
     for (int row = run.first; row < run.first + run.count; ++row) {
       row_entries[row] = {rows.tokens[size_t(row)], int(i)};
     }

@@ -2,8 +2,8 @@
 //
 // Up to four rows go through kernels that compute in fp32 and read every weight once; more through
 // tensor cores, with activations in f16 or bf16: ours while the weights' bytes are the cost,
-// cuBLASLt's beyond. All sum in fp32 and keep states in fp32. A step whose shape was seen before is
-// replayed from a recording.
+// cuBLASLt's beyond. All sum in fp32 and keep states in fp32 or, if asked to, f16. A step whose
+// shape was seen before is replayed from a recording.
 //
 // States live in device memory: a State that comes from the host is taken over at its first step.
 #pragma once
@@ -44,6 +44,7 @@ class CudaBackend {
   std::string name() const;
   // Up to so many rows weights are skipped where h is zero: beyond, most are needed by some row.
   int few_rows() const { return kSparseRows; }
+  size_t state_bytes() const { return states_->layout().floats() * sizeof(float); }
   bool all_finite(std::span<const float> x) const;
 
   // The phases; model/forward.h says what each computes. The results of a step are there when
@@ -91,6 +92,8 @@ class CudaBackend {
     auto operator<=>(const StepKey&) const = default;
   };
 
+  // True where a whole chunk of tokens goes through the recurrence together.
+  bool chunked(const Rows& rows) const;
   void upload_tables(const Rows& rows);
   // Of the wanted rows first to first + count, into act_.logits; from there to where they go.
   void queue_logits(int first, int count);
@@ -119,6 +122,7 @@ class CudaBackend {
   // has no tensor cores: all rows count as few.
   cuda::Format activations_ = cuda::Format::f16;
   const bool invariant_;
+  const bool chunks_;  // the device and the model can, and the options let them
   int max_rows_;
 
   struct Activations {
@@ -126,7 +130,7 @@ class CudaBackend {
     float *w_up, *a_up, *g_up, *v_up;        // [max_rows][D]
     float *w1, *a1, *g1, *v1;                // [max_rows][rank]
     float* h;                                // [max_rows][F]
-    float *vectors, *bonus;                  // RecurArgs
+    float *vectors, *bonus, *decays;         // RecurArgs
     float* logits;                           // [kLogitRows][V]
     cuda::Shares shares;
     unsigned long long* nonzero;

@@ -118,6 +118,7 @@ RecurArgs CudaBackend::recur_args(int layer) const {
   args.heads = h_.heads;
   args.head_size = h_.head_size;
   args.layer_offset = layer_offset(layer);
+  args.state16 = states_->layout().f16;
   args.r = act_.r;
   args.k = act_.k;
   args.v = v_;
@@ -141,7 +142,15 @@ RecurArgs CudaBackend::recur_args(int layer) const {
   args.y = act_.y;
   args.vectors = act_.vectors;
   args.bonus = act_.bonus;
+  args.decays = act_.decays;
   return args;
+}
+
+bool CudaBackend::chunked(const Rows& rows) const {
+  return chunks_ && std::any_of(rows.runs.begin(), rows.runs.end(), [](const Run& run) {
+           const RunEntry entry = {nullptr, run.first, run.count, int(run.position % kChunkTokens)};
+           return entry.chunks() > 0;
+         });
 }
 
 void CudaBackend::recur(int layer, const Rows& rows) {
@@ -161,9 +170,17 @@ void CudaBackend::recur(int layer, const Rows& rows) {
   args.a_up = act_.a_up;
   args.g_up = act_.g_up;
   args.v_up = act_.v_up;
-  // One kernel where runs are short, three where a run's rows can be prepared side by side.
-  const bool short_runs = rows.count() < 4 * int(rows.runs.size());
-  short_runs ? cuda::recur(stream_.handle(), args) : recur_many(stream_.handle(), args);
+  // From one whole chunk on: with a larger threshold a token's bits would depend on how its prompt
+  // is cut, too. That a chunk beats 16 steps of the scan is counted, not measured: a third of the
+  // waits that follow each other. Otherwise one kernel where runs are short, three where a run's
+  // rows can be prepared side by side.
+  if (chunked(rows)) {
+    recur_chunked(stream_.handle(), args);
+  } else if (rows.count() < 4 * int(rows.runs.size())) {
+    cuda::recur(stream_.handle(), args);
+  } else {
+    recur_many(stream_.handle(), args);
+  }
   convert(stream_.handle(), {act_.y, act_.y16, int64_t(rows.count()) * h_.width, activations_});
 }
 

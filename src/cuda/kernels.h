@@ -24,10 +24,22 @@ struct RowEntry {
   int token;
   int run;
 };
+// Many tokens of one sequence go through the recurrence in chunks of so many. Chunks lie at
+// multiples of it, counted from the beginning of the context, wherever calls are cut.
+constexpr int kChunkTokens = 16;
+
 // Consecutive rows of one sequence, whose state is at `state`.
 struct RunEntry {
   float* state;
   int first, count;
+  int in_chunk;  // the place of the first row in its chunk, 0 to kChunkTokens - 1
+
+  // The rows before the first chunk that begins here, and the number of whole chunks after them.
+  constexpr int before_chunks() const {
+    const int left = (kChunkTokens - in_chunk) % kChunkTokens;
+    return left < count ? left : count;
+  }
+  constexpr int chunks() const { return (count - before_chunks()) / kChunkTokens; }
 };
 struct StepTable {
   const RowEntry* rows;
@@ -123,7 +135,8 @@ void widen(void* stream, const WidenArgs& args);
 struct RecurArgs {
   StepTable step;
   int heads, head_size;
-  int64_t layer_offset;  // of this layer in a state: att_shift, ffn_shift, wkv
+  int64_t layer_offset;  // of this layer in a state, in floats: att_shift, ffn_shift, wkv
+  bool state16;          // wkv is f16; the shifts and all arithmetic are fp32 all the same
   const float *r, *k;    // [rows][D]
   float* v;              // [rows][D]; layer 0 writes it as v_first, later layers blend
   const float* v_first;  // [rows][D]; nullptr in layer 0
@@ -139,6 +152,7 @@ struct RecurArgs {
   // Many rows only: what passes between the three kernels.
   float* vectors;  // [rows][heads][6][head_size]: r w k -kk kk*a v
   float* bonus;    // [rows][heads]
+  float* decays;   // [ceil(rows / kChunkTokens)][D], of recur_chunked()
 };
 // True for the head sizes that there are kernels for: 16, 32, 64, 128.
 bool recur_supports(int head_size);
@@ -147,6 +161,16 @@ void recur(void* stream, const RecurArgs& args);
 // Many rows: all vectors at once; the scan, parallel over runs, heads and value rows; norms and
 // gates. The same bits as recur() where the same numbers go in.
 void recur_many(void* stream, const RecurArgs& args);
+// True for the head sizes that recur_chunked() has kernels for: 32, 64, 128.
+bool chunks_support(int head_size);
+// recur_many() with tile products for whole chunks of tokens, where the scan of a long prompt is a
+// chain of single tokens. Needs compute capability 8.0. kernels/chunk.h says how exact it is, and
+// what it promises about bits. Overwrites `vectors`.
+void recur_chunked(void* stream, const RecurArgs& args);
+// The parts of the two between vectors and norms: they read `vectors`, advance states and write
+// y = S r.
+void scan(void* stream, const RecurArgs& args);
+void scan_chunks(void* stream, const RecurArgs& args);
 
 // Where blocks that have shares of the same sums leave them.
 struct Shares {

@@ -16,8 +16,10 @@ class PooledState final : public RemoteState {
     const std::lock_guard lock(pool_->mutex_);
     cuda::select(pool_->device_);
     pool_->wait_for_work();
-    pool_->stream_.download(to.data(), block_, to.size_bytes());
+    std::vector<float> block(pool_->floats_);
+    pool_->stream_.download(block.data(), block_, block.size() * sizeof(float));
     pool_->stream_.wait();
+    pool_->layout_.unpack(block, to);
   }
 
   std::shared_ptr<RemoteState> copy() const override {
@@ -50,10 +52,11 @@ float* StatePool::take_over(State& state) {
   auto own = std::dynamic_pointer_cast<PooledState>(state.remote());
   if (own == nullptr || own->pool() != this) {
     own = make();
-    const std::span<const float> numbers = state.data();
+    std::vector<float> block(floats_);
+    layout_.pack(state.data(), block);
     const std::lock_guard lock(mutex_);
     cuda::select(device_);
-    stream_.upload(own->block(), numbers.data(), numbers.size_bytes());
+    stream_.upload(own->block(), block.data(), block.size() * sizeof(float));
     stream_.wait();
   }
   state.take(own);  // what the host has of it grows old

@@ -7,6 +7,7 @@
 
 #include "anser/state.h"
 #include "cuda/runtime.h"
+#include "cuda/state_layout.h"
 
 namespace anser {
 
@@ -16,9 +17,10 @@ class PooledState;
 // kept until the pool ends, which is when the last state in it does. Thread-safe.
 class StatePool : public std::enable_shared_from_this<StatePool> {
  public:
-  StatePool(int device, size_t floats) : device_(device), floats_(floats) {}
+  StatePool(int device, const StateLayout& layout)
+      : device_(device), layout_(layout), floats_(layout.floats()) {}
 
-  size_t floats() const { return floats_; }
+  const StateLayout& layout() const { return layout_; }
 
   // Makes the state one of this pool, whatever it was, and the device's numbers its truth. Returns
   // where they are; throws Error where the device has no room.
@@ -34,6 +36,7 @@ class StatePool : public std::enable_shared_from_this<StatePool> {
   void wait_for_work();
 
   const int device_;
+  const StateLayout layout_;
   const size_t floats_;
   std::mutex mutex_;
   cuda::Stream stream_;

@@ -21,7 +21,8 @@
 namespace anser {
 
 // Besides the phases a backend has max_rows(), threads(), name(), few_rows() (up to which it skips
-// weights whose h is zero), zero_share(), all_finite() and kDevice.
+// weights whose h is zero), state_bytes() (of a state as it is kept), zero_share(), all_finite()
+// and kDevice.
 template <Backend B>
 class BackendEngine final : public Engine {
  public:
@@ -123,7 +124,7 @@ void BackendEngine<B>::feed(std::span<const Sequence> batch) {
       const int count = int(std::min<size_t>(s.tokens.size() - fed, backend_.max_rows() - first));
       const auto piece = s.tokens.subspan(fed, count);
       tokens_.insert(tokens_.end(), piece.begin(), piece.end());
-      runs_.push_back({s.state, first, count});
+      runs_.push_back({s.state, first, count, s.state->tokens() + fed});
       for (int i = 0; s.wanted == LogitsFor::all && i < count; ++i) {
         wanted_.push_back({first + i, s.logits + (fed + i) * V});
       }
@@ -168,7 +169,6 @@ size_t BackendEngine<B>::step_bytes(int rows) const {
   } sum;
   const Weights& weights = model_.weights();
   visit_weights(weights, h, sum);
-  const size_t state = model_.initial_state().data().size_bytes();
   size_t skipped = 0;
   if (rows <= backend_.few_rows() && backend_.zero_share() > 0) {
     // What no row of the step needs.
@@ -177,7 +177,8 @@ size_t BackendEngine<B>::step_bytes(int rows) const {
       skipped += size_t(share * double(layer.ffn.value.bytes()));
   }
   // Of the embedding only one line a row is read; a state is read and written.
-  return sum.bytes - skipped - weights.emb.bytes() + rows * (weights.emb.row_bytes() + 2 * state);
+  return sum.bytes - skipped - weights.emb.bytes() +
+         rows * (weights.emb.row_bytes() + 2 * backend_.state_bytes());
 }
 
 }  // namespace anser

@@ -1,6 +1,7 @@
 // What one forward pass works on: new tokens of several sequences, packed into rows.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "anser/state.h"
@@ -13,6 +14,7 @@ struct Run {
   State* state;
   int first;
   int count;
+  uint64_t position;  // of row `first` in its context: tokens before it
 };
 
 // A row whose logits are wanted, and where they go: [V].
