@@ -103,7 +103,7 @@ TEST_P(CudaState16, IsTheStateRounded) {
 // Decoded token after token, when every one of them rounds the state, and in a prompt of chunks and
 // a rest.
 TEST_P(CudaState16, StaysNearTheFullState) {
-  const std::vector<int> ids = random_tokens(64, kShape.vocab);
+  const std::vector<int> ids = random_tokens(52, kShape.vocab);
   CudaEngine full = make({}), half = make({.state16 = true});
   State a = model_->initial_state(), b = a;
   const auto step = [&](const std::vector<Token>& tokens) {
