@@ -182,7 +182,9 @@ TEST(FromCandidates, ACutThatTheRestCouldMoveIsNotGuessed) {
     bool enough;
     draw_twice(few, all, logits, wrong, enough);
     // At its limits the error may happen to say which.
-    if (wrong == 0) EXPECT_FALSE(enough);
+    if (wrong == 0) {
+      EXPECT_FALSE(enough);
+    }
   }
   // Away from the border it is known.
   options.top_p = 0.4987f;

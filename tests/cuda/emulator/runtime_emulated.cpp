@@ -19,6 +19,7 @@ namespace emulator {
 
 size_t memory_limit = size_t{1} << 30;
 size_t memory_used = 0;
+size_t downloaded = 0;
 
 namespace {
 using Recording = std::vector<std::function<void()>>;
@@ -106,6 +107,7 @@ void Stream::upload(void* to, const void* from, size_t bytes) {
   copy(to, from, bytes);
 }
 void Stream::download(void* to, const void* from, size_t bytes) {
+  emulator::downloaded += bytes;
   copy(to, from, bytes);
 }
 void Stream::copy(void* to, const void* from, size_t bytes) {
