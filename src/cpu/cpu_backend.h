@@ -18,6 +18,7 @@ namespace anser {
 class CpuBackend {
  public:
   static constexpr Device kDevice = Device::cpu;
+  static constexpr bool kKeepsLogits = false;
 
   // Everything that a step needs is allocated here, for up to max_rows rows.
   CpuBackend(const Model& model, int threads, int max_rows, const Kernels& kernels);

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "model/load_weights.h"
 
 namespace anser {
 namespace {
@@ -34,15 +34,17 @@ DeviceInfo choose_device(const Hyperparameters& h) {
 }  // namespace
 
 CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
-    : h_(model.hyperparameters()),
+    : model_(model),
+      h_(model.hyperparameters()),
       device_(choose_device(h_)),
       card_{device_.processors, device_.shared_bytes},
       weights_(model.weights(), h_, stream_),
       states_(std::make_shared<StatePool>(
-          device_.index, StateLayout{model.initial_state().shape(), options.state16})),
+          device_.index, StateLayout{model.initial_state().shape(), options.state16},
+          size_t(h_.vocab))),
       invariant_(options.invariant),
       chunks_(!invariant_ && device_.major >= 8 && chunks_support(h_.head_size)) {
-  states_->set_work(&stream_);
+  states_->set_wait([this] { wait(); });
   const Format key = weights_.layers[0].ffn.key.format;
   activations_ = is_plain(key) ? key : Format::f16;
   max_rows_ = options.max_rows > 0 ? options.max_rows : kMostRows;
@@ -86,11 +88,7 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     take(act_.y16, rows * D * half);
     take(act_.h16, rows * size_t(padded_to_octets(h_.ffn)) * half);
     take(act_.widened, is_plain(key) ? 0 : std::max(F, D) * D * half);
-    const size_t tables_at = taken;
-    take(act_.rows, rows * sizeof(RowEntry));
-    take(act_.runs, rows * sizeof(RunEntry));
-    take(act_.wanted, rows * sizeof(int));
-    table_bytes_ = taken - tables_at;
+    take(act_.tables, place_tables(int(rows), int(rows), int(rows)));
   };
   hand_out(size_t(max_rows_));
   // The device's choice: no more than an eighth of the memory that the weights leave.
@@ -101,7 +99,10 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
   memory_ = Buffer(taken);
   base = memory_.as<std::byte>();
   hand_out(size_t(max_rows_));
-  tables_ = PinnedBuffer(table_bytes_);
+  for (HostSide& host : host_) {
+    host.tables = PinnedBuffer(place_tables(max_rows_, max_rows_, max_rows_));
+    host.not_finite = PinnedBuffer(size_t(max_rows_) * sizeof(int));
+  }
   host_logits_ = PinnedBuffer(size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
   stream_.zero(act_.shares.arrived, counter_bytes);
   stream_.zero(act_.nonzero, sizeof(*act_.nonzero));
@@ -114,29 +115,63 @@ CudaBackend::~CudaBackend() {
   } catch (const Error&) {
     // The device has failed; whoever stepped last was told.
   }
-  states_->set_work(nullptr);
+  states_->set_wait(nullptr);
 }
 
 std::string CudaBackend::name() const {
   return fmt::format("cuda:{} {}", device_.index, device_.name);
 }
 
-bool CudaBackend::all_finite(std::span<const float> x) const {
-  return std::all_of(x.begin(), x.end(), [](float v) { return std::isfinite(v); });
+void CudaBackend::wait() {
+  stream_.wait();
+  for (HostSide& host : host_) finish(host);
+}
+
+void CudaBackend::finish(HostSide& step) {
+  const std::lock_guard lock(finishing_);
+  step.done.wait();
+  const auto* not_finite = reinterpret_cast<const int*>(step.not_finite.data());
+  for (size_t i = 0; i < step.tokens.size(); ++i) {
+    if (not_finite[i] == 0) continue;
+    const uint64_t tokens = step.tokens[i];
+    // One cause makes all steps fail that follow; it is reported once.
+    for (HostSide& host : host_) host.tokens.clear();
+    fail_not_finite(model_, tokens);
+  }
+  step.tokens.clear();
 }
 
 int64_t CudaBackend::layer_offset(int layer) const {
   return layer * int64_t(states_->layout().layer_floats());
 }
 
-void CudaBackend::upload_tables(const Rows& rows) {
-  const auto at = [&](const void* on_device) {
-    return tables_.data() + (static_cast<const std::byte*>(on_device) -
-                             reinterpret_cast<const std::byte*>(act_.rows));
+// Close together, so that a step of few rows uploads little; the same places for all steps of one
+// StepKey, since recordings have them.
+size_t CudaBackend::place_tables(int rows, int runs, int wanted) {
+  size_t taken = 0;
+  const auto take = [&](auto*& to, int count) {
+    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(act_.tables + taken);
+    taken += aligned(size_t(count) * sizeof(*to));
   };
-  auto* row_entries = reinterpret_cast<RowEntry*>(at(act_.rows));
-  auto* run_entries = reinterpret_cast<RunEntry*>(at(act_.runs));
-  auto* wanted = reinterpret_cast<int*>(at(act_.wanted));
+  take(act_.rows, rows);
+  take(act_.runs, runs);
+  take(act_.wanted, wanted);
+  take(act_.logits_to, wanted);
+  take(act_.not_finite, wanted);
+  return taken;
+}
+
+void CudaBackend::upload_tables(const Rows& rows) {
+  now_ ^= 1;
+  HostSide& host = host_[now_];
+  finish(host);  // its memory is written anew
+  const size_t bytes = place_tables(rows.count(), int(rows.runs.size()), int(rows.wanted.size()));
+  const auto at = [&](auto* on_device) {
+    return reinterpret_cast<decltype(on_device)>(
+        host.tables.data() + (reinterpret_cast<std::byte*>(on_device) - act_.tables));
+  };
+  RowEntry* row_entries = at(act_.rows);
+  RunEntry* run_entries = at(act_.runs);
   for (size_t i = 0; i < rows.runs.size(); ++i) {
     const Run& run = rows.runs[i];
     run_entries[i] = {states_->take_over(*run.state), run.first, run.count,
@@ -145,8 +180,14 @@ void CudaBackend::upload_tables(const Rows& rows) {
       row_entries[row] = {rows.tokens[size_t(row)], int(i)};
     }
   }
-  for (size_t i = 0; i < rows.wanted.size(); ++i) wanted[i] = rows.wanted[i].row;
-  stream_.upload(act_.rows, tables_.data(), table_bytes_);
+  for (size_t i = 0; i < rows.wanted.size(); ++i) {
+    const LogitRow& wanted = rows.wanted[i];
+    const float* state = run_entries[row_entries[wanted.row].run].state;
+    at(act_.wanted)[i] = wanted.row;
+    at(act_.logits_to)[i] = wanted.logits == nullptr ? states_->logits_of(state) : nullptr;
+    at(act_.not_finite)[i] = 0;
+  }
+  stream_.upload(act_.tables, host.tables.data(), bytes);
   step_ = {act_.rows, act_.runs, rows.count(), int(rows.runs.size())};
 }
 
@@ -159,7 +200,11 @@ void CudaBackend::embed(const Rows& rows) {
   upload_tables(rows);
   replaying_ = false;
   const StepKey key = {rows.count(), int(rows.runs.size()), int(rows.wanted.size())};
-  const bool decoding = rows.runs.size() == rows.tokens.size() && key.wanted <= kLogitRows;
+  // Recordings cannot wait in between, as rows that go to the host must.
+  const bool decoding =
+      rows.runs.size() == rows.tokens.size() &&
+      std::none_of(rows.wanted.begin(), rows.wanted.end(),
+                   [](const LogitRow& wanted) { return wanted.logits != nullptr; });
   if (decoding && !traced_) {
     const auto [at, is_new] = steps_.try_emplace(key);
     if (at->second) {
@@ -201,34 +246,61 @@ void CudaBackend::queue_logits(int first, int count) {
   multiply_tiles({{weights_.head, act_.mixed[0], act_.logits}}, count);
 }
 
-void CudaBackend::logits(const Rows& rows) {
-  const int count = int(rows.wanted.size());
-  if (recording_ || replaying_) {  // at most kLogitRows are wanted
-    auto& graph = steps_.at({rows.count(), int(rows.runs.size()), count});
-    if (recording_) {
-      queue_logits(0, count);
-      recording_ = false;
-      graph.emplace(stream_.end_recording());
-    }
-    stream_.launch(*graph);
-    download_logits(rows.wanted);
-  } else {
-    for (int first = 0; first < count; first += kLogitRows) {
-      const int here = std::min(kLogitRows, count - first);
-      queue_logits(first, here);
-      download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
-    }
-  }
-  if (count == 0) stream_.wait();  // the tables are written anew by the next step
+void CudaBackend::deliver_logits(int first, int count) {
+  deliver(stream_.handle(), {.from = act_.logits,
+                             .to = act_.logits_to + first,
+                             .not_finite = act_.not_finite + first,
+                             .rows = count,
+                             .vocab = h_.vocab});
 }
 
 void CudaBackend::download_logits(std::span<const LogitRow> rows) {
+  const auto on_host = [](const LogitRow& wanted) { return wanted.logits != nullptr; };
+  if (std::none_of(rows.begin(), rows.end(), on_host)) return;
   const size_t bytes = size_t(h_.vocab) * sizeof(float);
   stream_.download(host_logits_.data(), act_.logits, rows.size() * bytes);
   stream_.wait();
   for (size_t i = 0; i < rows.size(); ++i) {
-    std::memcpy(rows[i].logits, host_logits_.data() + i * bytes, bytes);
+    if (on_host(rows[i])) std::memcpy(rows[i].logits, host_logits_.data() + i * bytes, bytes);
   }
+}
+
+void CudaBackend::logits(const Rows& rows) {
+  const int count = int(rows.wanted.size());
+  for (int first = 0; first < count && !replaying_; first += kLogitRows) {
+    const int here = std::min(kLogitRows, count - first);
+    queue_logits(first, here);
+    deliver_logits(first, here);
+    download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
+  }
+  if (recording_ || replaying_) {
+    auto& graph = steps_.at({rows.count(), int(rows.runs.size()), count});
+    if (recording_) {
+      recording_ = false;
+      graph.emplace(stream_.end_recording());
+    }
+    stream_.launch(*graph);
+  }
+
+  HostSide& host = host_[now_];
+  const std::lock_guard lock(finishing_);
+  if (count > 0) {
+    stream_.download(host.not_finite.data(), act_.not_finite, size_t(count) * sizeof(int));
+  }
+  for (const LogitRow& wanted : rows.wanted) host.tokens.push_back(wanted.tokens);
+  stream_.record(host.done);
+}
+
+const float* CudaBackend::find_logits(const State& state) const {
+  return candidates_support(h_.vocab) ? states_->find_logits(state) : nullptr;
+}
+
+std::span<const Candidates> CudaBackend::candidates(std::span<const float* const> logits,
+                                                    std::span<const CandidateQuery> queries) {
+  select(device_.index);
+  search_.queue(stream_, h_.vocab, logits, queries);
+  wait();
+  return search_.found();
 }
 
 double CudaBackend::zero_share() const {

@@ -11,6 +11,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,6 +20,8 @@
 
 #include "anser/engine.h"
 #include "anser/model.h"
+#include "anser/sampling.h"
+#include "cuda/candidate_search.h"
 #include "cuda/cuda_weights.h"
 #include "cuda/gemm.h"
 #include "cuda/kernels.h"
@@ -31,6 +34,7 @@ namespace anser {
 class CudaBackend {
  public:
   static constexpr Device kDevice = Device::cuda;
+  static constexpr bool kKeepsLogits = true;
 
   // On the first device. options.max_rows of 0: as many as an eighth of the free memory is enough
   // for, up to 4096. Throws Error: no device, too old a device, too little memory, heads of a size
@@ -45,10 +49,9 @@ class CudaBackend {
   // Up to so many rows weights are skipped where h is zero: beyond, most are needed by some row.
   int few_rows() const { return kSparseRows; }
   size_t state_bytes() const { return states_->layout().floats() * sizeof(float); }
-  bool all_finite(std::span<const float> x) const;
 
-  // The phases; model/forward.h says what each computes. The results of a step are there when
-  // logits() returns.
+  // The phases; model/forward.h says what each computes. logits() returns when the step is queued,
+  // and before that waits only for rows that go to the host.
   void embed(const Rows& rows);
   void project(int layer, const Rows& rows);
   void recur(int layer, const Rows& rows);
@@ -56,6 +59,19 @@ class CudaBackend {
   void expand(int layer, const Rows& rows);
   void contract(int layer, const Rows& rows);
   void logits(const Rows& rows);
+
+  // Waits for all steps. Throws Error when the device failed, or a wanted logit was not finite:
+  // once for all steps since the last time. embed() throws it, too, of the step before the last,
+  // and so do states of this backend when they are looked at.
+  void wait();
+
+  // Where this backend has a state's logits, to look for candidates in them; nullptr when it has
+  // not.
+  const float* find_logits(const State& state) const;
+  // The largest of rows that find_logits() returned, each for its query. Waits, and throws like
+  // wait(). Valid until the next call.
+  std::span<const Candidates> candidates(std::span<const float* const> logits,
+                                         std::span<const CandidateQuery> queries);
 
   double zero_share() const;
 
@@ -94,9 +110,13 @@ class CudaBackend {
 
   // True where a whole chunk of tokens goes through the recurrence together.
   bool chunked(const Rows& rows) const;
+  // Of a step's tables, one after the other from act_.tables on. Returns their bytes.
+  size_t place_tables(int rows, int runs, int wanted);
   void upload_tables(const Rows& rows);
-  // Of the wanted rows first to first + count, into act_.logits; from there to where they go.
+  // Of the wanted rows first to first + count, into act_.logits.
   void queue_logits(int first, int count);
+  // From there to where they go: states, on the device; the host.
+  void deliver_logits(int first, int count);
   void download_logits(std::span<const LogitRow> rows);
   int64_t layer_offset(int layer) const;
   cuda::NormWeights norm(const CudaNorm& norm) const {
@@ -111,6 +131,7 @@ class CudaBackend {
                       std::initializer_list<const float*> mixes);
   cuda::RecurArgs recur_args(int layer) const;
 
+  const Model model_;
   const Hyperparameters h_;
   const cuda::DeviceInfo device_;
   const cuda::Card card_;
@@ -136,15 +157,30 @@ class CudaBackend {
     unsigned long long* nonzero;
     void *mixed[6], *y16, *h16;  // of activations_, [max_rows][..]
     void *w1_16, *a1_16, *g1_16, *v1_16;
-    void* widened;         // one matrix of a layer
-    cuda::RowEntry* rows;  // the step's tables, one after the other
+    void* widened;      // one matrix of a layer
+    std::byte* tables;  // the step's tables, where place_tables() puts them:
+    cuda::RowEntry* rows;
     cuda::RunEntry* runs;
-    int* wanted;
+    int* wanted;        // [wanted] rows
+    float** logits_to;  // [wanted] in states; nullptr: to the host
+    int* not_finite;    // [wanted] whether one of the row's logits is not
   } act_ = {};
   cuda::Buffer memory_;
-  size_t table_bytes_ = 0;
-  cuda::PinnedBuffer tables_;       // as on the device, from act_.rows on
   cuda::PinnedBuffer host_logits_;  // [kLogitRows][V]
+
+  // What a step has on the host, twice: one is prepared while the device is at the other.
+  struct HostSide {
+    cuda::PinnedBuffer tables;      // as on the device
+    cuda::PinnedBuffer not_finite;  // as on the device, when `done`
+    cuda::Event done;
+    std::vector<uint64_t> tokens;  // of each wanted row; empty when not_finite has been looked at
+  };
+  // Waits for the step and looks at not_finite.
+  void finish(HostSide& step);
+  HostSide host_[2];
+  int now_ = 0;           // the step's part of host_
+  std::mutex finishing_;  // other threads may look at states
+  CandidateSearch search_;
   cuda::StepTable step_ = {};
   float* v_ = nullptr;  // this layer's v: v_first in layer 0
 

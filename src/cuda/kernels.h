@@ -243,6 +243,56 @@ struct ReluSquaredArgs {
 };
 void relu_squared(void* stream, const ReluSquaredArgs& args);
 
+// Copies rows of logits to where they stay.
+struct DeliverArgs {
+  const float* from;  // [rows][vocab]
+  float* const* to;   // [rows]: [vocab] each, or nullptr: nowhere
+  int* not_finite;    // [rows] becomes 1 where a logit is not finite, else stays as it is
+  int rows, vocab;
+};
+void deliver(void* stream, const DeliverArgs& args);
+
+// What a sampler needs of rows of logits; anser/sampling.h, Candidates, says what for.
+struct CandidateChange {
+  int id;
+  float minus;
+};
+struct CandidateRow {
+  const float* logits;             // [vocab]
+  const CandidateChange* changes;  // [change_count], ids ascending; logit - minus is what counts
+  int change_count;
+  int most;                   // so many candidates at the most; 0: the best alone is wanted
+  float inverse_temperature;  // of the weights in `rest`
+};
+struct FoundCandidate {
+  int id;
+  float logit;
+};
+struct FoundRow {
+  int best;         // of the largest logits the lowest id
+  float max;        // its logit; -inf: no token is possible, and there is no best
+  int count;        // of candidates
+  int all;          // 1: all possible tokens (not of -inf) are candidates
+  int well_formed;  // 1: no logit is NaN or +inf; 0: all else is meaningless
+  float rest;       // the sum of exp((logit - max) / temperature) over all others
+};
+struct CandidatesArgs {
+  const CandidateRow* rows;  // [row_count]
+  int row_count, vocab;
+  int stride;                  // of `candidates`: the largest `most`
+  FoundRow* found;             // [row_count]
+  FoundCandidate* candidates;  // [row_count][stride], ids ascending
+};
+// The candidates of a row are the tokens whose logit is above a threshold: never more than `most`,
+// and as many as a threshold with 22 leading bits allows. So equal logits are candidates together
+// or not at all. The same bits at every call.
+void candidates(void* stream, const CandidatesArgs& args);
+// Up to what size of the vocabulary.
+bool candidates_support(int vocab);
+// How much `rest` may be wrong by, relative to itself and beside underflow, which takes less than
+// 2^-126 from a token.
+double candidates_rest_error(int vocab);
+
 // For measuring: reads `bytes`, a multiple of 256, and adds to *sum what keeps the reads alive.
 struct ReadArgs {
   const void* from;

@@ -31,4 +31,12 @@ std::unique_ptr<Engine> Engine::create(const Model& model, const EngineOptions& 
   return std::make_unique<CpuEngine>(model, threads, rows, choose_kernels());
 }
 
+void Engine::sample(std::span<Draw> draws) {
+  for (Draw& draw : draws) {
+    const State& state = *draw.state;
+    if (!state.has_logits()) throw Error("the state has no logits to sample from; feed it a token");
+    draw.token = draw.sampler->sample(state.logits());
+  }
+}
+
 }  // namespace anser

@@ -17,10 +17,12 @@ struct Run {
   uint64_t position;  // of row `first` in its context: tokens before it
 };
 
-// A row whose logits are wanted, and where they go: [V].
+// A row whose logits are wanted, and where they go: [V]. nullptr, for backends that keep logits: to
+// those of the row's state, wherever that is.
 struct LogitRow {
   int row;
   float* logits;
+  uint64_t tokens = 0;  // that the state will have read after this call, for messages
 };
 
 struct Rows {

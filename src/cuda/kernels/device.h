@@ -70,7 +70,17 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
-// The same over four neighbouring lanes.
+// The largest of a warp, in every lane. All 32 lanes take part.
+__device__ inline uint64_t warp_max(uint64_t x) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const uint64_t other =
+        __shfl_xor_sync(0xffffffffu, static_cast<unsigned long long>(x), distance);
+    x = other > x ? other : x;
+  }
+  return x;
+}
+
+// The same as warp_sum over four neighbouring lanes.
 __device__ inline float quad_sum(float x) {
   x += __shfl_xor_sync(0xffffffffu, x, 1);
   return x + __shfl_xor_sync(0xffffffffu, x, 2);

@@ -179,6 +179,16 @@ float warp_sum(float x) {
   return sums[0];
 }
 
+uint64_t warp_max(uint64_t x) {
+  const uint32_t mine[] = {uint32_t(x), uint32_t(x >> 32)};
+  const emulator::Words* lanes = emulator::exchange(mine, 2);
+  uint64_t most = 0;
+  for (int i = 0; i < kWarpLanes; ++i) {
+    most = std::max(most, uint64_t(lanes[i][1]) << 32 | lanes[i][0]);
+  }
+  return most;
+}
+
 float quad_sum(float x) {
   const float* quad = emulator::exchange(x) + block.current % kWarpLanes / 4 * 4;
   return (quad[0] + quad[1]) + (quad[2] + quad[3]);

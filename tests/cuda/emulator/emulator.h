@@ -39,8 +39,9 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace anser::cuda {
 
 namespace emulator {
-// Runs a kernel, or records it while a recording is under way.
-void queue(std::function<void()> work);
+// Puts work into a Stream's queue, where it waits until the host waits for it, or records it while
+// a recording is under way. Without a stream it runs at once.
+void queue(void* stream, std::function<void()> work);
 void run_kernel(dim3 grid, int threads, size_t shared, const std::function<void()>& thread);
 // What each of the warp's 32 lanes gave.
 const float* exchange(float mine);
@@ -69,6 +70,7 @@ void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
 void block_sync();
 float warp_sum(float x);
+uint64_t warp_max(uint64_t x);
 float quad_sum(float x);
 uint32_t ballot(bool mine);
 inline int lowest_bit(uint32_t bits) {
@@ -88,9 +90,10 @@ inline float* shared_floats() {
 }
 
 template <class Args>
-void queue_kernel(void*, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
+void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
                   const Args& args) {
-  emulator::queue([=] { emulator::run_kernel(grid, threads, shared, [&] { kernel(args); }); });
+  emulator::queue(stream,
+                  [=] { emulator::run_kernel(grid, threads, shared, [&] { kernel(args); }); });
 }
 
 }  // namespace anser::cuda
