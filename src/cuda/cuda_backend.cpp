@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "anser/error.h"
 #include "base/check.h"
@@ -123,7 +124,7 @@ std::string CudaBackend::name() const {
 }
 
 void CudaBackend::wait() {
-  stream_.wait();
+  // Not for the queue, which the engine's thread may be recording while others look at states.
   for (HostSide& host : host_) finish(host);
 }
 
@@ -193,10 +194,11 @@ void CudaBackend::upload_tables(const Rows& rows) {
 
 void CudaBackend::embed(const Rows& rows) {
   select(device_.index);
-  if (recording_) {  // an earlier step failed half-way
-    recording_ = false;
-    stream_.end_recording();
+  if (queueing_) {  // an earlier step failed half-way
+    if (std::exchange(recording_, false)) stream_.end_recording();
+    stream_.wait();
   }
+  queueing_ = true;
   upload_tables(rows);
   replaying_ = false;
   const StepKey key = {rows.count(), int(rows.runs.size()), int(rows.wanted.size())};
@@ -289,6 +291,7 @@ void CudaBackend::logits(const Rows& rows) {
   }
   for (const LogitRow& wanted : rows.wanted) host.tokens.push_back(wanted.tokens);
   stream_.record(host.done);
+  queueing_ = false;
 }
 
 const float* CudaBackend::find_logits(const State& state) const {
@@ -299,6 +302,7 @@ std::span<const Candidates> CudaBackend::candidates(std::span<const float* const
                                                     std::span<const CandidateQuery> queries) {
   select(device_.index);
   search_.queue(stream_, h_.vocab, logits, queries);
+  stream_.wait();
   wait();
   return search_.found();
 }

@@ -186,7 +186,8 @@ class CudaBackend {
 
   // Shapes are computed plainly once, which lets the GEMMs choose their algorithms, then recorded.
   std::map<StepKey, std::optional<cuda::Graph>> steps_;
-  bool recording_ = false, replaying_ = false, traced_ = false;
+  // queueing_: between embed() and the end of logits().
+  bool queueing_ = false, recording_ = false, replaying_ = false, traced_ = false;
   uint64_t hidden_ = 0;  // numbers of h in steps of few rows so far
 };
 
