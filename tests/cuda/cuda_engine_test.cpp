@@ -193,7 +193,7 @@ class CudaSampling : public testing::Test {
     for (double& value : random["head.weight"].values) value *= 8;
     write_gguf(dir_ / "m.gguf", random, {});
     model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
-    engine_ = std::make_unique<CudaEngine>(*model_, 32);
+    engine_ = std::make_unique<CudaEngine>(*model_, EngineOptions{.max_rows = 32});
   }
   static constexpr int kVocab = 1500;
   TempDir dir_;
@@ -282,7 +282,7 @@ TEST_F(CudaSampling, GeneratesWhatTheHostDraws) {
   shape.vocab = 300;
   write_gguf(dir_ / "bytes.gguf", random_model(shape), {.byte_vocabulary = true});
   const Model model = Model::open(dir_ / "bytes.gguf");
-  CudaEngine engine(model, 16);
+  CudaEngine engine(model, EngineOptions{.max_rows = 16});
   const std::vector<Token> prompt = as_tokens({70, 80, 90});
   GenerateOptions options;
   options.max_tokens = 12;
@@ -307,7 +307,7 @@ TEST_F(CudaSampling, GeneratesWhatTheHostDraws) {
 
 // More sequences than the head's products take at once, in recorded steps.
 TEST_F(CudaSampling, LargeBatches) {
-  CudaEngine engine(*model_, 80);
+  CudaEngine engine(*model_, EngineOptions{.max_rows = 80});
   State alone = model_->initial_state();
   std::vector<State> states(70, alone);
   for (int step = 0; step < 4; ++step) {
@@ -379,7 +379,7 @@ TEST(CudaErrors, ResultsThatAreNotFinite) {
   random["blocks.1.ffn.key.weight"].values[70] = std::nan("");
   write_safetensors(dir / "m", random);
   const Model model = Model::open(dir / "m");
-  CudaEngine engine(model, 8);
+  CudaEngine engine(model, EngineOptions{.max_rows = 8});
   const State fresh = model.initial_state();
   const Token token = 1;
   const std::vector<std::string> words = {"blocks.1.ffn.key.weight", "NaN at [2, 6]"};

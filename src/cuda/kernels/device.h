@@ -90,6 +90,9 @@ __device__ inline float quad_sum(float x) {
 __device__ inline uint32_t ballot(bool mine) {
   return __ballot_sync(0xffffffffu, mine);
 }
+__device__ inline int count_bits(uint32_t bits) {
+  return __popc(bits);
+}
 // The place of the lowest bit that is set; bits is not zero.
 __device__ inline int lowest_bit(uint32_t bits) {
   return __ffs(int(bits)) - 1;

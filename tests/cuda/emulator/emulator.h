@@ -73,6 +73,9 @@ float warp_sum(float x);
 uint64_t warp_max(uint64_t x);
 float quad_sum(float x);
 uint32_t ballot(bool mine);
+inline int count_bits(uint32_t bits) {
+  return __builtin_popcount(bits);
+}
 inline int lowest_bit(uint32_t bits) {
   return __builtin_ctz(bits);
 }
