@@ -60,7 +60,8 @@ struct LogitChange {
 
 // What a sampler wants to know of its next row of logits.
 struct CandidateQuery {
-  std::span<const LogitChange> changes;  // ids ascending; valid until the sampler is used again
+  // Ids ascending. Valid until the sampler accepts a token or ends.
+  std::span<const LogitChange> changes;
   int most;            // so many candidates at the most; 0: the best token alone is wanted
   double temperature;  // of the weights in Candidates::rest
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "anser/generate.h"
 #include "cuda/cuda_backend.h"
 #include "emulator/emulated_device.h"
 #include "engine/backend_engine.h"
@@ -249,6 +250,35 @@ TEST_F(CudaSampling, WithoutLogitsIsAnError) {
   const Token token = 1;
   engine_->forward(state, std::span(&token, 1));
   expect_error({"outside the vocabulary"}, [&] { engine_->sample(state, outside); });
+}
+
+// generate() by hand, with a sampler that has all logits.
+TEST_F(CudaSampling, GeneratesWhatTheHostDraws) {
+  Shape shape = kTinyShape;
+  shape.vocab = 300;
+  write_gguf(dir_ / "bytes.gguf", random_model(shape), {.byte_vocabulary = true});
+  const Model model = Model::open(dir_ / "bytes.gguf");
+  CudaEngine engine(model, 16);
+  const std::vector<Token> prompt = as_tokens({70, 80, 90});
+  GenerateOptions options;
+  options.max_tokens = 12;
+  options.sampling = sampling_preset("creative");
+  options.sampling.banned = {0};
+  options.stop = {"a stop string that does not occur"};
+  State state = model.initial_state(), by_hand = state;
+  engine.forward(state, prompt);
+  const Generated generated = generate(engine, state, options);
+
+  std::vector<Token> expected;
+  Sampler sampler(options.sampling);
+  engine.forward(by_hand, prompt);
+  for (int i = 0; i < options.max_tokens; ++i) {
+    expected.push_back(sampler.sample(std::as_const(by_hand).logits()));
+    sampler.accept(expected.back(), model.tokenizer().bytes_of(expected.back()));
+    engine.forward(by_hand, std::span(&expected.back(), 1));
+  }
+  EXPECT_EQ(generated.tokens, expected);
+  EXPECT_TRUE(state == by_hand);
 }
 
 // More sequences than the head's products take at once, in recorded steps.
