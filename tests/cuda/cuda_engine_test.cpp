@@ -1,9 +1,11 @@
 // Whole models on the CUDA backend, against the reference and the CPU.
 #include <gtest/gtest.h>
 
-#include "anser/error.h"
+#include <algorithm>
+#include <cmath>
+
+#include "anser/generate.h"
 #include "cuda/cuda_backend.h"
-#include "emulator/emulated_device.h"
 #include "engine/backend_engine.h"
 #include "support/compare.h"
 #include "support/engines.h"
@@ -113,37 +115,95 @@ TEST_P(Cuda, StatesForkAndMoveBetweenDevices) {
   expect_close(state.logits(), expected, quantised_tolerance(shape_, largest(expected)), "logits");
 }
 
+TEST_P(Cuda, RowsDoNotDependOnTheirCompany) {
+  constexpr int kMost = 8;  // as many as any type's kernels for few rows take
+  std::vector<State> alone(kMost, opened_->initial_state()), together = alone;
+  for (int i = 0; i < kMost; ++i) cuda_->forward(alone[size_t(i)], part(i, i + 1));
+  for (int count = 2; count <= kMost; count += count < 5 ? 1 : 3) {
+    std::vector<State> states(size_t(count), opened_->initial_state());
+    std::vector<Sequence> batch;
+    for (int i = 0; i < count; ++i) batch.push_back({&states[size_t(i)], part(i, i + 1)});
+    cuda_->forward(batch);
+    for (int i = 0; i < count; ++i) {
+      EXPECT_TRUE(states[size_t(i)] == alone[size_t(i)]) << i << " of " << count;
+    }
+  }
+}
+
+TEST_P(Cuda, ReplayedStepsGiveTheBitsOfPlainOnes) {
+  CudaBackend recording(*opened_, 8), plain(*opened_, 8);
+  plain.view("x", 1);  // from here on it records nothing
+  State a = opened_->initial_state(), b = a;
+  std::vector<float> of_a(size_t(shape_.vocab)), of_b = of_a;
+  for (int i = 0; i < kTokens; ++i) {
+    const auto step = [&](CudaBackend& backend, State& state, std::vector<float>& logits) {
+      const anser::Run run = {&state, 0, 1};
+      const LogitRow wanted = {0, logits.data()};
+      forward(backend, Rows{part(i, i + 1), {&run, 1}, {&wanted, 1}});
+    };
+    step(recording, a, of_a);
+    step(plain, b, of_b);
+    EXPECT_EQ(of_a, of_b) << "token " << i;
+  }
+  EXPECT_TRUE(a == b);
+}
+
+TEST_P(Cuda, GreedyChoicesAreThoseOfTheCpu) {
+  State on_cpu = opened_->initial_state(), on_cuda = on_cpu;
+  Token token = tokens_[0];
+  for (int i = 0; i < 2 * kTokens; ++i) {
+    cpu_->forward(on_cpu, {&token, 1});
+    cuda_->forward(on_cuda, {&token, 1});
+    const std::vector<float>&cpu = on_cpu.logits(), &cuda = on_cuda.logits();
+    const auto best = [](const std::vector<float>& logits) {
+      return Token(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    };
+    token = best(cpu);
+    // Another choice is right only where both are as good as equal.
+    const double tolerance = quantised_tolerance(shape_, std::fabs(cpu[size_t(token)]));
+    EXPECT_LE(cpu[size_t(token)] - cpu[size_t(best(cuda))], tolerance) << "token " << i;
+    if (GetParam() == Ggml::f16) {
+      EXPECT_EQ(best(cuda), token) << "token " << i;
+    }
+  }
+}
+
+TEST_P(Cuda, GoesOnFromAStateOfTheCpu) {
+  State state = opened_->initial_state();
+  cpu_->forward(state, part(0, 3));
+  state.save(dir_ / "state");
+  State restored = opened_->load_state(dir_ / "state");
+  cuda_->forward(restored, part(3, 5));
+  restored.save(dir_ / "state");
+  State back = opened_->load_state(dir_ / "state");
+  cpu_->forward(state, part(3, 5));
+  const std::vector<double> expected(state.logits().begin(), state.logits().end());
+  expect_close(back.logits(), expected, quantised_tolerance(shape_, largest(expected)), "logits");
+  cpu_->forward(state, part(5, 6));
+  cpu_->forward(back, part(5, 6));
+  const std::vector<double> next(state.logits().begin(), state.logits().end());
+  expect_close(back.logits(), next, quantised_tolerance(shape_, largest(next)), "next logits");
+}
+
+TEST(CudaText, TheEmbeddedModelWritesWhatItWritesOnTheCpu) {
+  const Model model = Model::embedded();
+  const auto cpu = Engine::create(model, {.device = Device::cpu, .threads = 2});
+  CudaEngine cuda(model, 64);
+  const auto write = [&](Engine& engine) {
+    State state = model.initial_state();
+    engine.forward(state, model.tokenizer().encode("Once upon a time"));
+    return generate(engine, state, {.max_tokens = 16, .sampling = sampling_preset("greedy")}).text;
+  };
+  const std::string expected = write(*cpu);
+  EXPECT_GT(expected.size(), 20u);
+  EXPECT_EQ(write(cuda), expected);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Cuda, testing::Values(Ggml::f16, Ggml::q8_0, Ggml::q4_0));
 INSTANTIATE_TEST_SUITE_P(Types, CudaAgreement,
                          testing::Values(Ggml::f32, Ggml::f16, Ggml::bf16, Ggml::q8_0, Ggml::q4_0,
                                          Ggml::q4_1, Ggml::q5_0, Ggml::q5_1, Ggml::q4_k, Ggml::q5_k,
                                          Ggml::q6_k));
-
-TEST(CudaErrors, TooLittleMemoryIsSaid) {
-  TempDir dir;
-  write_gguf(dir / "m.gguf", random_model(kTinyShape), {});
-  const Model model = Model::open(dir / "m.gguf");
-  const size_t limit =
-      std::exchange(cuda::emulator::memory_limit, cuda::emulator::memory_used + 1000);
-  EXPECT_THROW(CudaEngine(model, 8), Error);
-  cuda::emulator::memory_limit = limit;
-}
-
-TEST(CudaErrors, NothingLeaks) {
-  const size_t before = cuda::emulator::memory_used;
-  TempDir dir;
-  write_gguf(dir / "m.gguf", random_model(kTinyShape), {});
-  const Model model = Model::open(dir / "m.gguf");
-  State state = model.initial_state();
-  {
-    CudaEngine engine(model, 8);
-    engine.forward(state, as_tokens({1, 2, 3}));
-  }
-  EXPECT_GT(cuda::emulator::memory_used, before);  // the state outlives its engine
-  EXPECT_NE(state.data()[40], 0);
-  state = {};
-  EXPECT_EQ(cuda::emulator::memory_used, before);
-}
 
 }  // namespace
 }  // namespace anser
