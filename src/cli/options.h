@@ -23,6 +23,8 @@ struct ModelOptions {
   std::string vocabulary;
   int threads = 0;
   std::string device = "auto";
+  // Instead of a file; no option of all commands.
+  std::optional<RandomWeights> random;
 
   void add_to(CLI::App& command, bool with_engine = true);
 };
