@@ -27,7 +27,8 @@ TEST_P(ContractKernel, AddsTheProductAndStoresTheShift) {
   // Lines that fill no share of 1024, columns that fill no block of 64; all zero; none zero.
   const Case cases[] = {{1200, 72, {1}, 10},        {96, 37, {2}, 10},
                         {2100, 200, {1, 1, 1}, 10}, {1056, 40, {1, 3, 1}, 10},
-                        {320, 130, {4, 4, 1}, 1},   {320, 64, {2}, 1000000}};
+                        {16384, 70, {1, 1}, 10},    {320, 130, {4, 4, 1}, 1},
+                        {320, 64, {2}, 1000000}};
   for (const Case& c : cases) {
     const int F = GetParam().inputs_from(c.ffn), D = c.width;
     const TestMatrix value = matrix(GetParam(), D, F, true);

@@ -116,6 +116,36 @@ TEST_P(GemvKernel, NormedInputsOfChosenRows) {
               "logits");
 }
 
+// Widths of large models: more shared memory than a block has without asking for it.
+TEST_P(GemvKernel, AsMuchSharedMemoryAsTheDeviceHas) {
+  std::string why;
+  const size_t shared = usable_devices(why).front().shared_bytes;
+  for (const int width : {2560, 4096}) {
+    const int outputs = 21;
+    const TestMatrix W = matrix(GetParam(), outputs, width);
+    const TestStep step = this->step({1, 4}, width);
+    const std::vector<float> x = normals(size_t(step.rows()) * width), mix = uniforms(width, 0, 1);
+    const twins::Norm norm = this->norm(width);
+    const auto device_x = upload(x), z = poisoned(x.size());
+    const auto y = poisoned(size_t(step.rows()) * outputs);
+    GemvArgs args;
+    args.segments[0] = {W.device, keep(mix), y.data()};
+    args.count = 1;
+    args.source = Source::shift;
+    args.x = device_x.data();
+    args.rows = step.rows();
+    args.width = width;
+    args.norm = device(norm);
+    args.step = step.table;
+    args.z = z.data();
+    gemv(stream_.handle(), args, shared);
+    const twins::Numbers twin_z = twins::layer_norm(twins::inputs(x), width, norm);
+    const twins::Numbers before = twins::previous(twin_z, width, step.runs, step.part(0, width));
+    expect_twin(y.read(), twins::product(W.twin, twins::shift(twin_z, before, mix)),
+                "width " + std::to_string(width));
+  }
+}
+
 // How many rows a block takes depends on its shared memory; what they give does not.
 TEST_P(GemvKernel, RowsDoNotDependOnTheirCompany) {
   const int width = GetParam().inputs_from(264), outputs = 21, rows = 7;

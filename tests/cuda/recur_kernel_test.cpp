@@ -176,6 +176,15 @@ INSTANTIATE_TEST_SUITE_P(Sizes, RecurKernel,
                          testing::Values(Heads{3, 16}, Heads{2, 32}, Heads{3, 64}, Heads{1, 128}),
                          [](const auto& info) { return "of_" + std::to_string(info.param.size); });
 
+// A prompt: errors must not build up from token to token.
+class RecurPrompt : public RecurKernel {};
+TEST_P(RecurPrompt, OfManyTokens) {
+  expect_recurrence({150}, false, {Format::f16}, true,
+                    [&](const RecurArgs& args) { recur_many(stream_.handle(), args); });
+}
+INSTANTIATE_TEST_SUITE_P(Sizes, RecurPrompt, testing::Values(Heads{2, 64}),
+                         [](const auto& info) { return "of_" + std::to_string(info.param.size); });
+
 // Second halves of pairs in every format that a file may have them in.
 class RecurStorage : public RecurKernel {};
 TEST_P(RecurStorage, SecondHalvesInEveryFormat) {

@@ -35,8 +35,9 @@ TEST_F(RowsKernel, Embed) {
 
 TEST_F(RowsKernel, MixForSeveralMatrices) {
   for (const Format type : kPlain) {
-    for (const int width : {37, 300}) {
-      const TestStep step = this->step({4, 1, 12}, 2 * width);
+    for (const int width : {37, 300, 8192}) {  // the last asks for more shared memory
+      const TestStep step =
+          this->step(width > 1000 ? std::vector<int>{2} : std::vector<int>{4, 1, 12}, 2 * width);
       const std::vector<float> x = normals(size_t(step.rows()) * width, 2, 0.5f);
       const twins::Norm norm = this->norm(width);
       const auto device_x = upload(x), z = poisoned(x.size());
