@@ -6,7 +6,7 @@ ANSER := build/release/anser
 # ninja prints one line that it rewrites on a terminal, and nothing but failures elsewhere.
 NINJA_QUIET := $(if $(shell test -t 1 && echo yes),,--quiet)
 
-.PHONY: run build test arm64 bench check format setup clean
+.PHONY: run build test arm64 bench gpu-check check format setup clean
 
 run: build
 	@$(ANSER) run -p "$$PROMPT"
@@ -32,6 +32,12 @@ arm64:
 
 bench: build
 	@$(ANSER) bench
+
+# Tests and measurements on this machine's NVIDIA GPU, eight minutes at the most. Programs that were
+# built elsewhere are given to tools/gpu_check.sh itself.
+gpu-check:
+	@tools/gpu_check.sh --build
+	@tools/gpu_check.sh
 
 # Formatting, include direction, weak symbols of the instruction-set files.
 check: build

@@ -66,6 +66,16 @@ struct Draw {
   Token token = 0;  // the result
 };
 
+// One phase of a step (src/model/forward.h), all layers together: how long it took, and the least
+// that it must do.
+struct PhaseTime {
+  std::string name;
+  int times;  // that it happens in a step: layers, or once
+  double seconds;
+  size_t bytes;  // of weights and states
+  double flops;  // of matrices, a multiply-add counting as two
+};
+
 // One engine does one call at a time: calls from several threads must be serialised by the caller.
 // Several engines may share a Model and run at the same time.
 class Engine {
@@ -118,6 +128,10 @@ class Engine {
   // once, states read and written. Weights of the channel mix that were skipped, because what they
   // are multiplied by was zero, are left out at the share seen so far.
   virtual size_t step_bytes(int rows) const = 0;
+  // Where the time of a step goes, for measuring: the phases of a batch that fits into max_rows.
+  // The states are of no use afterwards. The CPU's phases are timed where they happen, a GPU's each
+  // by itself (src/cuda/time_phases.cpp), without copying logits to the host.
+  virtual std::vector<PhaseTime> phase_times(std::span<const Sequence> batch) = 0;
   // The share of zeros in the channel mix's hidden activations over all steps of few rows so far,
   // 0 to 1; negative before the first.
   virtual double zero_share() const = 0;

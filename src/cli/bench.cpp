@@ -3,17 +3,22 @@
 // Decode is bound by memory: fraction = bytes a step must move x steps/s / stream bandwidth.
 // Prefill is bound by arithmetic: fraction = operations of the matrices x prompts/s / peak, of fp32
 // or, for quantised types, of 8-bit integers; the head's matrix counts once a prompt, since only
-// the last token's logits are computed.
+// the last token's logits are computed. A phase is bound by the slower of the two.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "anser/error.h"
 #include "anser/sampling.h"
 #include "base/dtype.h"
+#include "cli/bench_table.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/machine_speed.h"
@@ -29,11 +34,35 @@ constexpr int kRuns = 5;  // the median counts
 
 struct BenchOptions {
   ModelOptions model;
-  std::vector<int> prefill = {512};
+  RandomWeights shape;
+  std::vector<std::string> prefill = {"512"};
   int steps = 128;
   std::vector<int> batches = {1, 8, 32};
+  bool phases = false;
+  int seconds = 0;  // after which nothing more is begun; 0: never
   bool json = false;
 };
+
+// Prompts that are fed together.
+struct Prompts {
+  int tokens, count;
+};
+
+// "512", "1024x32"
+Prompts parse_prompts(const std::string& text) {
+  const char* const end = text.data() + text.size();
+  Prompts prompts = {0, 1};
+  std::from_chars_result read = std::from_chars(text.data(), end, prompts.tokens);
+  if (read.ec == std::errc() && read.ptr != end && *read.ptr == 'x') {
+    read = std::from_chars(read.ptr + 1, end, prompts.count);
+  }
+  if (read.ec != std::errc() || read.ptr != end || prompts.tokens < 1 || prompts.tokens > 1 << 20 ||
+      prompts.count < 1 || prompts.count > 4096) {
+    throw CLI::ValidationError(fmt::format(
+        "-p: expected TOKENS or TOKENSxPROMPTS, as in 512,1024x32, or none; found {}", text));
+  }
+  return prompts;
+}
 
 // What was done per second, before it is held against the machine.
 struct Rate {
@@ -85,18 +114,39 @@ bool is_quantised_type(const std::string& name) {
   return false;
 }
 
-Rate measure_prefill(const LoadedModel& loaded, int tokens, Progress& progress) {
-  const std::vector<Token> prompt = some_tokens(loaded.model, tokens);
+// `states` and `tokens` stay where they are; each state gets `each` tokens.
+std::vector<Sequence> sequences_of(std::vector<State>& states, const std::vector<Token>& tokens,
+                                   int each) {
+  std::vector<Sequence> sequences;
+  for (size_t i = 0; i < states.size(); ++i) {
+    sequences.push_back({&states[i], std::span(tokens).subspan(i * size_t(each), size_t(each)),
+                         LogitsFor::last, nullptr});
+  }
+  return sequences;
+}
+
+Rate measure_prefill(const LoadedModel& loaded, const Prompts& prompts, Progress& progress) {
+  const int all = prompts.tokens * prompts.count;
+  const std::vector<Token> tokens = some_tokens(loaded.model, all);
+  // The states go on from run to run: making new ones is no part of a prompt.
+  std::vector<State> states(size_t(prompts.count), loaded.model.initial_state());
+  const std::vector<Sequence> sequences = sequences_of(states, tokens, prompts.tokens);
   const auto work = [&] {
-    State state = loaded.model.initial_state();
-    loaded.engine->forward(state, prompt);
+    loaded.engine->forward(sequences);
     loaded.engine->wait();
   };
   work();  // fetches weights that are still on disk
-  const double seconds = median_seconds(progress, fmt::format("prefill {}", tokens), work);
+  const double seconds = median_seconds(progress, fmt::format("prefill {}", all), work);
   const MatrixParameters matrices = matrix_parameters(loaded.model.hyperparameters());
-  const double flops = 2.0 * (double(matrices.body) * tokens + double(matrices.head));
-  return {tokens, tokens / seconds, flops / seconds / 1e9};
+  const double flops = 2.0 * (double(matrices.body) * all + double(matrices.head) * prompts.count);
+  return {prompts.tokens, all / seconds, flops / seconds / 1e9};
+}
+
+std::vector<PhaseTime> measure_phases(const LoadedModel& loaded, int batch, Progress& progress) {
+  progress.update(fmt::format("phases, batch {}", batch));
+  const std::vector<Token> tokens = some_tokens(loaded.model, batch);
+  std::vector<State> states(size_t(batch), loaded.model.initial_state());
+  return loaded.engine->phase_times(sequences_of(states, tokens, 1));
 }
 
 // On a GPU a step includes the draw of the most probable token of every sequence, which is what the
@@ -130,98 +180,142 @@ Rate measure_decode(const LoadedModel& loaded, int batch, int steps, Progress& p
           double(loaded.engine->step_bytes(batch)) * steps / seconds / 1e9};
 }
 
-Json measure(const LoadedModel& loaded, const BenchOptions& options) {
+// Begins measurements one after the other. What fails, or is not begun any more, becomes a row that
+// says why, so that the others are not lost.
+class Measurements {
+ public:
+  explicit Measurements(int seconds) : seconds_(seconds) {}
+
+  // `row`: what the row says of itself; work() gives the rest.
+  template <class Work>
+  Json run(Json row, const Work& work) {
+    try {
+      const auto now = std::chrono::steady_clock::now();
+      if (seconds_ > 0 && now - begin_ > std::chrono::seconds(seconds_)) {
+        throw Error(fmt::format("not begun within {} s", seconds_));
+      }
+      row.update(work());
+    } catch (const Error& error) {
+      row["error"] = error.what();
+      if (first_failure_.empty()) first_failure_ = error.what();
+    }
+    return row;
+  }
+  const std::string& first_failure() const { return first_failure_; }
+
+ private:
+  const int seconds_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::string first_failure_;
+};
+
+Json phase_rows(const std::vector<PhaseTime>& times) {
+  Json rows = Json::array();
+  for (const PhaseTime& time : times) {
+    rows.push_back({{"phase", time.name},
+                    {"times", time.times},
+                    {"us", time.seconds * 1e6 / time.times},
+                    {"mb", double(time.bytes) / time.times / 1e6},
+                    {"gb_s", double(time.bytes) / time.seconds / 1e9},
+                    {"gflop_s", time.flops / time.seconds / 1e9}});
+  }
+  return rows;
+}
+
+// What was measured of the engine, then held against the machine.
+Json measure(const LoadedModel& loaded, const BenchOptions& options, Measurements& measurements) {
   const int threads = loaded.engine->threads();
   Progress progress("measuring");
-  std::vector<Rate> prefill, decode;
-  for (const int tokens : options.prefill) {
-    prefill.push_back(measure_prefill(loaded, tokens, progress));
+  Json prefill = Json::array(), decode = Json::array(), phases = Json::array();
+  const auto rate_row = [](const Rate& rate) {
+    return Json{{"tok_s", rate.tok_s}, {"work_s", rate.work_s}};
+  };
+  for (const std::string& text : options.prefill) {
+    if (text == "none") continue;
+    const Prompts prompts = parse_prompts(text);
+    Json row = {{"tokens", prompts.tokens}};
+    if (prompts.count > 1) row["prompts"] = prompts.count;
+    prefill.push_back(measurements.run(
+        row, [&] { return rate_row(measure_prefill(loaded, prompts, progress)); }));
   }
   for (const int batch : options.batches) {
-    decode.push_back(measure_decode(loaded, batch, options.steps, progress));
+    const Json row = {{"batch", batch}};
+    decode.push_back(measurements.run(
+        row, [&] { return rate_row(measure_decode(loaded, batch, options.steps, progress)); }));
+    if (!options.phases) continue;
+    phases.push_back(measurements.run(row, [&] {
+      return Json{{"rows", phase_rows(measure_phases(loaded, batch, progress))}};
+    }));
   }
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
 
   // After that, since its buffer is no memory that the model needs.
   progress.update("the machine");
-  const MachineSpeed machine = measure_machine(*loaded.engine);
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  MachineSpeed machine = {kNone, kNone, "", 0};  // where a device has failed by then
+  measurements.run({}, [&] {
+    machine = measure_machine(*loaded.engine);
+    return Json::object();
+  });
   const double int8 = machine.peak_int8_gop_s;
   // What most of the matrices are multiplied in.
   const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.type());
   const double peak = in_integers ? int8 : machine.peak_gflop_s;
   const double zero_share = loaded.engine->zero_share();
-  Json prefill_rows = Json::array(), decode_rows = Json::array();
-  for (const Rate& rate : prefill) {
-    prefill_rows.push_back({{"tokens", rate.size},
-                            {"tok_s", rate.tok_s},
-                            {"fraction", rate.work_s / peak},
-                            {"of", in_integers ? "int8" : machine.peak_type}});
+  const auto number = [](const Json& row, const char* key) { return row[key].get<double>(); };
+  for (Json& row : prefill) {
+    if (row.contains("error")) continue;
+    row["fraction"] = number(row, "work_s") / peak;
+    row["of"] = in_integers ? "int8" : machine.peak_type;
+    row.erase("work_s");
   }
-  for (const Rate& rate : decode) {
-    decode_rows.push_back({{"batch", rate.size},
-                           {"tok_s", rate.tok_s},
-                           {"gb_s", rate.work_s},
-                           {"fraction", rate.work_s / machine.stream_gb_s}});
+  for (Json& row : decode) {
+    if (row.contains("error")) continue;
+    row["gb_s"] = row["work_s"];
+    row["fraction"] = number(row, "work_s") / machine.stream_gb_s;
+    row.erase("work_s");
   }
-  // null: there are none on this machine, or nothing was decoded.
-  return {{"model", loaded.model.name()},
-          {"type", loaded.model.type()},
-          {"threads", threads},
-          {"isa", loaded.engine->backend()},
-          {"stream_gb_s", machine.stream_gb_s},
-          {"peak_gflop_s", machine.peak_gflop_s},
-          {"peak_type", machine.peak_type},
-          {"peak_int8_gop_s", int8 > 0 ? Json(int8) : Json()},
-          {"load_s", loaded.load_s},
-          {"peak_rss_mb", usage.ru_maxrss / 1024},
-          {"zero_share", zero_share >= 0 ? Json(zero_share) : Json()},
-          {"prefill", prefill_rows},
-          {"decode", decode_rows}};
+  for (Json& batch : phases) {
+    if (batch.contains("error")) continue;
+    for (Json& row : batch["rows"]) {
+      row["fraction"] =
+          std::max(number(row, "gb_s") / machine.stream_gb_s, number(row, "gflop_s") / peak);
+    }
+  }
+  // null: there are none on this machine, nothing was decoded, or the machine was not measured.
+  Json result = {{"model", loaded.model.name()},
+                 {"type", loaded.model.type()},
+                 {"threads", threads},
+                 {"isa", loaded.engine->backend()},
+                 {"stream_gb_s", machine.stream_gb_s},
+                 {"peak_gflop_s", machine.peak_gflop_s},
+                 {"peak_type", machine.peak_type},
+                 {"peak_int8_gop_s", int8 > 0 ? Json(int8) : Json()},
+                 {"load_s", loaded.load_s},
+                 {"peak_rss_mb", usage.ru_maxrss / 1024},
+                 {"zero_share", zero_share >= 0 ? Json(zero_share) : Json()},
+                 {"prefill", prefill},
+                 {"decode", decode}};
+  if (options.phases) result["phases"] = phases;
+  return result;
 }
 
-void print_table(const Json& result) {
-  const auto number = [](const Json& value) { return value.get<double>(); };
-  std::string out = fmt::format(
-      "{} {}, {} threads, {}\n"
-      "memory {} GB/s, {} {} GFLOP/s, int8 {} GOP/s; loaded in {:.2f} s, at most {} MB used\n"
-      "{}\n"
-      "{:<16} {:>10} {:>10} {:>22}\n",
-      result["model"].get<std::string>(), result["type"].get<std::string>(),
-      result["threads"].get<int>(), result["isa"].get<std::string>(),
-      format_rate(number(result["stream_gb_s"])), result["peak_type"].get<std::string>(),
-      format_rate(number(result["peak_gflop_s"])),
-      result["peak_int8_gop_s"].is_null() ? "-" : format_rate(number(result["peak_int8_gop_s"])),
-      number(result["load_s"]), result["peak_rss_mb"].get<int64_t>(),
-      result["zero_share"].is_null()
-          ? ""
-          : fmt::format("{:.0f} % of the channel mix's activations are zero and skipped in steps "
-                        "of few rows\n",
-                        100 * number(result["zero_share"])),
-      "", "tok/s", "GB/s", "of this machine");
-  for (const Json& row : result["prefill"]) {
-    out += fmt::format("{:<16} {:>10} {:>10} {:>12.1f} % of {}\n",
-                       fmt::format("prefill {}", row["tokens"].get<int>()),
-                       format_rate(number(row["tok_s"])), "", 100 * number(row["fraction"]),
-                       row["of"].get<std::string>());
+void bench_command(const BenchOptions& given) {
+  BenchOptions options = given;
+  if (!options.shape.size.empty()) options.model.random = options.shape;
+  for (const std::string& text : options.prefill) {
+    if (text != "none") parse_prompts(text);  // before anything is loaded
   }
-  for (const Json& row : result["decode"]) {
-    out += fmt::format("{:<16} {:>10} {:>10} {:>10.1f} % of memory\n",
-                       fmt::format("decode, batch {}", row["batch"].get<int>()),
-                       format_rate(number(row["tok_s"])), format_rate(number(row["gb_s"])),
-                       100 * number(row["fraction"]));
-  }
-  write_out(out);
-}
-
-void bench_command(const BenchOptions& options) {
+  Measurements measurements(options.seconds);
   const LoadedModel loaded = load_model(options.model);
-  const Json result = measure(loaded, options);
+  const Json result = measure(loaded, options, measurements);
   if (options.json) {
     write_out(result.dump() + "\n");
   } else {
-    print_table(result);
+    write_out(bench_table(result));
   }
+  if (!measurements.first_failure().empty()) throw Error(measurements.first_failure());
 }
 
 }  // namespace
@@ -231,17 +325,43 @@ void add_bench(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "bench", "measure speed, as tokens per second and as a share of what this machine can do");
   options->model.add_to(*command);
-  const auto list = [&](const char* name, std::vector<int>& values, const char* help, int most) {
-    command->add_option(name, values, help)
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->check(CLI::Range(1, most))
-        ->capture_default_str();
-  };
-  list("-p,--prefill", options->prefill, "prompt lengths, separated by commas", 1 << 20);
-  list("-b,--batch", options->batches, "sequences decoded together, separated by commas", 4096);
+  auto* shape = command->add_option("--shape", options->shape.size,
+                                    "random weights of a released model's size, made in memory");
+  shape->check(CLI::IsMember({"0.1B", "0.4B", "1.5B", "2.9B", "7.2B"}))
+      ->excludes("--model")
+      ->excludes("--vocab");
+  command->add_option("--type", options->shape.type, "of those weights")
+      ->needs(shape)
+      ->transform(
+          CLI::IsMember({"f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"}, CLI::ignore_case))
+      ->capture_default_str();
+  command
+      ->add_option("--zeros", options->shape.zeros,
+                   "the share of zeros in their channel mix's activations")
+      ->needs(shape)
+      ->check(CLI::Range(0.01, 0.99))
+      ->capture_default_str();
+  command
+      ->add_option("-p,--prefill", options->prefill,
+                   "prompt lengths, separated by commas; 1024x32: 32 prompts at once; or none")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  command
+      ->add_option("-b,--batch", options->batches,
+                   "sequences decoded together, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   command->add_option("-n,--steps", options->steps, "tokens to decode")
       ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command->add_flag("--phases", options->phases,
+                    "and where the time of such a step goes: how long each phase takes");
+  command
+      ->add_option("--seconds", options->seconds, "begin nothing more after so long; 0: no limit")
+      ->check(CLI::Range(0, 86400))
       ->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object");
   command->callback([options] { bench_command(*options); });

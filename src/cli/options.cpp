@@ -73,14 +73,17 @@ SamplingOptions SamplingFlags::resolve() const {
 }
 
 Model open_model(const ModelOptions& options) {
+  if (options.random) return Model::random(*options.random);
   const OpenOptions open{options.vocabulary};
   return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
 }
 
 LoadedModel load_model(const ModelOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  const Progress progress(
-      fmt::format("loading {}", options.model.empty() ? "the embedded model" : options.model));
+  const Progress progress(options.random ? "making random weights"
+                                         : fmt::format("loading {}", options.model.empty()
+                                                                         ? "the embedded model"
+                                                                         : options.model));
   Model model = open_model(options);
   EngineOptions engine_options;
   engine_options.threads = options.threads;

@@ -24,6 +24,8 @@ struct ModelOptions {
   int threads = 0;
   std::string device = "auto";
   bool state16 = false, invariant = false;
+  // Instead of a file; no option of all commands.
+  std::optional<RandomWeights> random;
 
   void add_to(CLI::App& command, bool with_engine = true);
 };

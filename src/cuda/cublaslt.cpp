@@ -2,17 +2,29 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace anser::cuda {
 namespace {
 
+// First where the loader looks, LD_LIBRARY_PATH included, then where toolkits are.
 void* open_library() {
-  const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-  for (const std::string folder :
-       {"", "/usr/local/cuda/lib64/", "/usr/local/cuda/targets/x86_64-linux/lib/",
-        "/usr/local/cuda/targets/sbsa-linux/lib/"}) {
+  const std::string major = std::to_string(CUBLAS_VER_MAJOR), name = "libcublasLt.so." + major;
+  std::vector<std::string> folders = {""};
+  std::vector<std::string> toolkits = {"/usr/local/cuda", "/usr/local/cuda-" + major};
+  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
+    if (const char* toolkit = std::getenv(variable)) toolkits.insert(toolkits.begin(), toolkit);
+  }
+  for (const std::string& toolkit : toolkits) {
+    for (const char* folder :
+         {"/lib64/", "/targets/x86_64-linux/lib/", "/targets/sbsa-linux/lib/"}) {
+      folders.push_back(toolkit + folder);
+    }
+  }
+  for (const std::string& folder : folders) {
     if (void* library = dlopen((folder + name).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
   }
   return nullptr;

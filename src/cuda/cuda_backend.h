@@ -27,6 +27,7 @@
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
 #include "cuda/state_pool.h"
+#include "model/phases.h"
 #include "model/rows.h"
 
 namespace anser {
@@ -74,6 +75,10 @@ class CudaBackend {
                                          std::span<const CandidateQuery> queries);
 
   double zero_share() const;
+
+  // For measuring, after a step of the same rows; the states are of no use afterwards. Of rows
+  // whose logits are wanted the first kLogitRows count.
+  PhaseSeconds time_phases(const Rows& rows);
 
   // For Trace: x, r, k, v, y and h of few rows. Steps are not recorded any more.
   std::vector<float> view(const std::string& name, int rows);

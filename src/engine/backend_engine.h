@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "model/forward.h"
 #include "model/load_weights.h"
+#include "model/phases.h"
 #include "model/rows.h"
 #include "model/weights.h"
 
@@ -56,11 +58,16 @@ class BackendEngine final : public Engine {
   int threads() const override { return backend_.threads(); }
   std::string backend() const override { return backend_.name(); }
   size_t step_bytes(int rows) const override;
+  std::vector<PhaseTime> phase_times(std::span<const Sequence> batch) override;
   double zero_share() const override { return backend_.zero_share(); }
 
  private:
   void check(std::span<const Sequence> batch);
-  void feed(std::span<const Sequence> batch);
+  // Cuts the batch into pieces of at most max_rows rows, sequence after sequence, for run(rows).
+  template <class Run>
+  void feed(std::span<const Sequence> batch, Run&& run);
+  // The share of the channel mix's second matrix that no row of so many needs.
+  double skipped_share(int rows) const;
   void check_finite(std::span<const Sequence> batch) const;
 
   const Model model_;
@@ -120,7 +127,7 @@ void BackendEngine<B>::forward(std::span<const Sequence> batch) {
     }
   }
   const FlushDenormals flush;
-  feed(batch);
+  feed(batch, [&](const Rows& rows) { anser::forward(backend_, rows); });
   for (const Sequence& s : batch) {
     if constexpr (B::kKeepsLogits) s.state->take_logits(s.wanted == LogitsFor::last ? V : 0);
     if (s.wanted == LogitsFor::all) {
@@ -138,13 +145,12 @@ void BackendEngine<B>::forward(std::span<const Sequence> batch) {
   }
 }
 
-// Cuts the batch into pieces of at most max_rows rows, sequence after sequence.
 template <Backend B>
-void BackendEngine<B>::feed(std::span<const Sequence> batch) {
+template <class Run>
+void BackendEngine<B>::feed(std::span<const Sequence> batch, Run&& run) {
   const size_t V = model_.hyperparameters().vocab;
   const auto run_piece = [&] {
-    const Rows rows = {tokens_, runs_, wanted_};
-    anser::forward(backend_, rows);
+    run(Rows{tokens_, runs_, wanted_});
     tokens_.clear();
     runs_.clear();
     wanted_.clear();
@@ -207,26 +213,62 @@ void BackendEngine<B>::sample(std::span<Draw> draws) {
 }
 
 template <Backend B>
+double BackendEngine<B>::skipped_share(int rows) const {
+  if (rows > backend_.few_rows() || backend_.zero_share() <= 0) return 0;
+  return std::pow(backend_.zero_share(), rows);
+}
+
+template <Backend B>
 size_t BackendEngine<B>::step_bytes(int rows) const {
-  const Hyperparameters& h = model_.hyperparameters();
-  struct Sum {
-    size_t bytes = 0;
-    void vector(const std::string&, const Vector& v, int) { bytes += v.size() * sizeof(float); }
-    void low_rank(const std::string&, const Matrix& m, int, int) { bytes += m.bytes(); }
-    void matrix(const std::string&, const Matrix& m, int, int) { bytes += m.bytes(); }
-  } sum;
-  const Weights& weights = model_.weights();
-  visit_weights(weights, h, sum);
-  size_t skipped = 0;
-  if (rows <= backend_.few_rows() && backend_.zero_share() > 0) {
-    // What no row of the step needs.
-    const double share = std::pow(backend_.zero_share(), rows);
-    for (const Layer& layer : weights.layers)
-      skipped += size_t(share * double(layer.ffn.value.bytes()));
+  size_t bytes = 0;
+  for (const PhaseWork& work : phase_work(model_.weights(), model_.hyperparameters(), rows, rows,
+                                          rows, skipped_share(rows), backend_.state_bytes())) {
+    bytes += work.bytes;
   }
-  // Of the embedding only one line a row is read; a state is read and written.
-  return sum.bytes - skipped - weights.emb.bytes() +
-         rows * (weights.emb.row_bytes() + 2 * backend_.state_bytes());
+  return bytes;
+}
+
+template <Backend B>
+std::vector<PhaseTime> BackendEngine<B>::phase_times(std::span<const Sequence> batch) {
+  int rows = 0, wanted = 0;
+  for (const Sequence& s : batch) {
+    rows += int(s.tokens.size());
+    if (s.wanted == LogitsFor::all) wanted += int(s.tokens.size());
+    if (s.wanted == LogitsFor::last) ++wanted;
+  }
+  if (rows > backend_.max_rows()) {
+    throw Error(fmt::format("phases are timed of one piece: expected at most {} rows, found {}",
+                            backend_.max_rows(), rows));
+  }
+  forward(batch);  // what is chosen or fetched once is no part of a phase
+  const FlushDenormals flush;
+  PhaseSeconds seconds = {};
+  feed(batch, [&](const Rows& piece) {
+    if constexpr (requires { backend_.time_phases(piece); }) {
+      seconds = backend_.time_phases(piece);
+    } else {
+      constexpr int kSteps = 9;  // the median of each phase counts
+      std::array<std::array<double, kSteps>, kPhases> all;
+      for (int step = 0; step < kSteps; ++step) {
+        PhaseClock clock(backend_);
+        anser::forward(clock, piece);
+        for (size_t p = 0; p < kPhases; ++p) all[p][size_t(step)] = clock.seconds()[p];
+      }
+      for (size_t p = 0; p < kPhases; ++p) {
+        std::nth_element(all[p].begin(), all[p].begin() + kSteps / 2, all[p].end());
+        seconds[p] = all[p][kSteps / 2];
+      }
+    }
+  });
+  const auto work = phase_work(model_.weights(), model_.hyperparameters(), rows, int(batch.size()),
+                               wanted, skipped_share(rows), backend_.state_bytes());
+  std::vector<PhaseTime> times;
+  for (int p = 0; p < kPhases; ++p) {
+    const Phase phase = Phase(p);
+    times.push_back({phase_name(phase), in_every_layer(phase) ? backend_.layers() : 1,
+                     seconds[size_t(p)], work[size_t(p)].bytes, work[size_t(p)].flops});
+  }
+  return times;
 }
 
 }  // namespace anser

@@ -42,6 +42,8 @@ const char* file_format_name(FileFormat format) {
       return "GGUF";
     case FileFormat::hf_folder:
       return "Hugging Face folder";
+    case FileFormat::memory:
+      return "memory";
   }
   ANSER_CHECK(false);
 }

@@ -39,7 +39,8 @@ struct FileTensor {
 using MetaValue = std::variant<bool, int64_t, double, std::string, std::vector<std::string>,
                                std::vector<int64_t>, std::vector<double>>;
 
-enum class FileFormat { safetensors, pth, gguf, hf_folder };
+// memory: tensors that are in no file.
+enum class FileFormat { safetensors, pth, gguf, hf_folder, memory };
 const char* file_format_name(FileFormat format);
 
 struct TensorFile {
@@ -50,6 +51,7 @@ struct TensorFile {
   // scalars, lists of one kind, objects as their JSON text (null and other lists are left out).
   std::map<std::string, MetaValue> metadata;
   std::vector<std::shared_ptr<const MappedFile>> files;  // keeps the bytes mapped
+  std::shared_ptr<const void> memory;                    // or keeps them, where there is no file
 
   const FileTensor* find(std::string_view name) const;  // null when absent
 };

@@ -16,6 +16,7 @@
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
 #include "model/load_weights.h"
+#include "model/random_weights.h"
 #include "model/state_file.h"
 #include "model/weights.h"
 
@@ -174,6 +175,10 @@ Model Model::embedded(const OpenOptions& options) {
     throw Error("this program was built without an embedded model; name one with -m MODEL");
   }
   return build(parse_tensor_bytes(bytes, "embedded model"), options);
+}
+
+Model Model::random(const RandomWeights& options) {
+  return build(random_weights(options), {});
 }
 
 const Hyperparameters& Model::hyperparameters() const {

@@ -37,7 +37,9 @@ INSTANTIATE_TEST_SUITE_P(
         Arguments{"logits", "--tokens", "1,two", "-o", "x.npy"}, Arguments{"eval"},
         Arguments{"eval", "--kl", "x"}, Arguments{"eval", "--text", "x"},
         Arguments{"eval", "--perplexity", "x", "--lambada", "y"}, Arguments{"bench", "-b", "0"},
-        Arguments{"bench", "-n", "0"}));
+        Arguments{"bench", "-n", "0"}, Arguments{"bench", "-p", "12x"},
+        Arguments{"bench", "-p", "0"}, Arguments{"bench", "--shape", "13B"},
+        Arguments{"bench", "--zeros", "0.5"}, Arguments{"bench", "--shape", "0.1B", "-m", "x"}));
 
 class Failure : public testing::TestWithParam<Arguments> {};
 

@@ -1,13 +1,12 @@
 // Whole models on the CUDA backend, against the reference and the CPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "anser/error.h"
 #include "anser/generate.h"
 #include "cuda/cuda_backend.h"
-#include "emulator/emulated_device.h"
 #include "engine/backend_engine.h"
 #include "support/compare.h"
 #include "support/engines.h"
@@ -176,265 +175,131 @@ TEST_P(Cuda, LogitsThatWereChangedAreTheTruth) {
   EXPECT_LT(state.logits()[7], 1000);
 }
 
+TEST_P(Cuda, RowsDoNotDependOnTheirCompany) {
+  constexpr int kMost = kFew;
+  std::vector<State> alone(kMost, opened_->initial_state()), together = alone;
+  for (int i = 0; i < kMost; ++i) cuda_->forward(alone[size_t(i)], part(i, i + 1));
+  for (int count = 2; count <= kMost; count += count < 5 ? 1 : 3) {
+    std::vector<State> states(size_t(count), opened_->initial_state());
+    std::vector<Sequence> batch;
+    for (int i = 0; i < count; ++i) batch.push_back({&states[size_t(i)], part(i, i + 1)});
+    cuda_->forward(batch);
+    for (int i = 0; i < count; ++i) {
+      EXPECT_TRUE(states[size_t(i)] == alone[size_t(i)]) << i << " of " << count;
+    }
+  }
+}
+
+TEST_P(Cuda, ReplayedStepsGiveTheBitsOfPlainOnes) {
+  CudaBackend recording(*opened_, EngineOptions{.max_rows = 8}),
+      plain(*opened_, EngineOptions{.max_rows = 8});
+  plain.view("x", 1);  // from here on it records nothing
+  State a = opened_->initial_state(), b = a;
+  std::vector<float> of_a(size_t(shape_.vocab)), of_b = of_a;
+  for (int i = 0; i < kSparse; ++i) {
+    const auto step = [&](CudaBackend& backend, State& state, std::vector<float>& logits) {
+      const anser::Run run = {&state, 0, 1};
+      const LogitRow wanted = {0, logits.data()};
+      forward(backend, Rows{part(i, i + 1), {&run, 1}, {&wanted, 1}});
+    };
+    step(recording, a, of_a);
+    step(plain, b, of_b);
+    EXPECT_EQ(of_a, of_b) << "token " << i;
+  }
+  EXPECT_TRUE(a == b);
+}
+
+TEST_P(Cuda, GreedyChoicesAreThoseOfTheCpu) {
+  State on_cpu = opened_->initial_state(), on_cuda = on_cpu;
+  Token token = tokens_[0];
+  for (int i = 0; i < 2 * kSparse; ++i) {
+    cpu_->forward(on_cpu, {&token, 1});
+    cuda_->forward(on_cuda, {&token, 1});
+    const std::vector<float>&cpu = on_cpu.logits(), &cuda = on_cuda.logits();
+    const auto best = [](const std::vector<float>& logits) {
+      return Token(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    };
+    token = best(cpu);
+    // Another choice is right only where both are as good as equal.
+    const double tolerance = quantised_tolerance(shape_, std::fabs(cpu[size_t(token)]));
+    EXPECT_LE(cpu[size_t(token)] - cpu[size_t(best(cuda))], tolerance) << "token " << i;
+    if (GetParam() == Ggml::f16) {
+      EXPECT_EQ(best(cuda), token) << "token " << i;
+    }
+  }
+}
+
+TEST_P(Cuda, GoesOnFromAStateOfTheCpu) {
+  State state = opened_->initial_state();
+  cpu_->forward(state, part(0, 3));
+  state.save(dir_ / "state");
+  State restored = opened_->load_state(dir_ / "state");
+  cuda_->forward(restored, part(3, 5));
+  restored.save(dir_ / "state");
+  State back = opened_->load_state(dir_ / "state");
+  cpu_->forward(state, part(3, 5));
+  const std::vector<double> expected(state.logits().begin(), state.logits().end());
+  expect_close(back.logits(), expected, quantised_tolerance(shape_, largest(expected)), "logits");
+  cpu_->forward(state, part(5, 6));
+  cpu_->forward(back, part(5, 6));
+  const std::vector<double> next(state.logits().begin(), state.logits().end());
+  expect_close(back.logits(), next, quantised_tolerance(shape_, largest(next)), "next logits");
+}
+
+TEST(CudaPhases, AreTimedAndCountedOnce) {
+  TempDir dir;
+  write_gguf(dir / "m.gguf", random_model(kTinyShape), {.type = Ggml::f16});
+  const Model model = Model::open(dir / "m.gguf");
+  CudaEngine engine(model, EngineOptions{.max_rows = 32});
+  const std::vector<Token> tokens = as_tokens(random_tokens(9, kTinyShape.vocab));
+  State expected = model.initial_state();
+  engine.forward(expected, tokens);
+  for (const size_t count : {size_t{2}, tokens.size()}) {  // few rows and many
+    std::vector<State> states(count, model.initial_state());
+    std::vector<Sequence> batch;
+    for (size_t i = 0; i < count; ++i)
+      batch.push_back({&states[i], std::span(tokens).subspan(i, 1)});
+    engine.forward(batch);
+    const double zeros = engine.zero_share();
+    const std::vector<PhaseTime> times = engine.phase_times(batch);
+    ASSERT_EQ(times.size(), size_t(kPhases));
+    for (const PhaseTime& time : times) EXPECT_GT(time.seconds, 0) << time.name;
+    // A phase that is repeated counts its zeros every time; the share stays that of h.
+    EXPECT_GT(engine.zero_share(), 0.2);
+    if (count > 2) {
+      EXPECT_EQ(engine.zero_share(), zeros);
+    }
+    // Nothing of it is left in what is computed afterwards.
+    State after = model.initial_state();
+    engine.forward(after, tokens);
+    EXPECT_TRUE(after == expected);
+  }
+}
+
+TEST(CudaText, TheEmbeddedModelWritesWhatItWritesOnTheCpu) {
+  const Model model = Model::embedded();
+  const auto cpu = Engine::create(model, {.device = Device::cpu, .threads = 2});
+  CudaEngine on_cuda(model, EngineOptions{.max_rows = 64});
+  std::string why;
+  // A second a token there.
+  const bool emulated = cuda::usable_devices(why).front().name == "emulator";
+  const int length = emulated ? 5 : 100;
+  const auto write = [&](Engine& engine) {
+    State state = model.initial_state();
+    engine.forward(state, model.tokenizer().encode("Once upon a time"));
+    return generate(engine, state, {.max_tokens = length, .sampling = sampling_preset("greedy")})
+        .text;
+  };
+  const std::string expected = write(*cpu);
+  EXPECT_GT(expected.size(), 10u);
+  EXPECT_EQ(write(on_cuda), expected);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Cuda, testing::Values(Ggml::f16, Ggml::q8_0, Ggml::q4_0));
 INSTANTIATE_TEST_SUITE_P(Types, CudaAgreement,
                          testing::Values(Ggml::f32, Ggml::f16, Ggml::bf16, Ggml::q8_0, Ggml::q4_0,
                                          Ggml::q4_1, Ggml::q5_0, Ggml::q5_1, Ggml::q4_k, Ggml::q5_k,
                                          Ggml::q6_k));
-
-// More tokens than are brought to the sampler.
-class CudaSampling : public testing::Test {
- protected:
-  void SetUp() override {
-    Shape shape = kTinyShape;
-    shape.vocab = kVocab;
-    RandomModel random = random_model(shape);
-    // As peaked as a trained model's.
-    for (double& value : random["head.weight"].values) value *= 8;
-    write_gguf(dir_ / "m.gguf", random, {});
-    model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
-    engine_ = std::make_unique<CudaEngine>(*model_, EngineOptions{.max_rows = 32});
-  }
-  static constexpr int kVocab = 1500;
-  TempDir dir_;
-  std::unique_ptr<Model> model_;
-  std::unique_ptr<Engine> engine_;
-};
-
-TEST_F(CudaSampling, DrawsWhatTheHostDraws) {
-  std::vector<SamplingOptions> options = {sampling_preset("greedy"), sampling_preset("chat"),
-                                          sampling_preset("creative")};
-  options.resize(6);
-  options[3].top_p = 1;  // all tokens are needed
-  options[4].order = SamplingOptions::Order::hugging_face;
-  options[4].top_k = 5;
-  options[4].banned = {1, 2, 3};
-  options[5].temperature = 0.7f;
-  options[5].min_p = 0.05f;
-  std::vector<State> states(options.size(), model_->initial_state());
-  std::vector<Sampler> samplers, host;
-  for (size_t i = 0; i < options.size(); ++i) {
-    options[i].seed = i;
-    samplers.emplace_back(options[i]);
-    host.emplace_back(options[i]);
-  }
-  std::vector<Draw> draws;
-  for (size_t i = 0; i < states.size(); ++i) draws.push_back({&states[i], &samplers[i], Token(i)});
-  states[2].logits().assign(kVocab, 0.0f);  // one that is on the host
-  states[2].logits()[9] = 20;
-  for (int step = 0; step < 6; ++step) {
-    std::vector<Sequence> batch;
-    for (size_t i = 0; i < states.size(); ++i) {
-      if (step > 0 || i != 2) batch.push_back({&states[i], std::span(&draws[i].token, 1)});
-    }
-    engine_->forward(batch);
-    engine_->sample(draws);
-    for (size_t i = 0; i < states.size(); ++i) {
-      EXPECT_EQ(draws[i].token, host[i].sample(std::as_const(states[i]).logits()))
-          << "step " << step << " sequence " << i;
-      samplers[i].accept(draws[i].token, "a");
-      host[i].accept(draws[i].token, "a");
-    }
-  }
-}
-
-TEST_F(CudaSampling, BringsHomeOnlyCandidates) {
-  State state = model_->initial_state();
-  Sampler greedy(sampling_preset("greedy")), chat(sampling_preset("chat"));
-  Token token = 1;
-  for (Sampler* sampler : {&greedy, &chat}) {
-    for (int step = 0; step < 4; ++step) {
-      const size_t before = cuda::emulator::downloaded;
-      engine_->forward(state, std::span(&token, 1));
-      token = engine_->sample(state, *sampler);
-      const size_t bytes = cuda::emulator::downloaded - before;
-      EXPECT_LE(bytes, 300 + (sampler == &greedy ? 0 : 512 * sizeof(Candidates::Entry)));
-      EXPECT_LT(bytes, kVocab * sizeof(float));
-    }
-  }
-}
-
-TEST_F(CudaSampling, SeveralDrawsFromOneState) {
-  State state = model_->initial_state();
-  const Token tokens[] = {3, 4};
-  engine_->forward(state, tokens);
-  Sampler sampler(sampling_preset("creative")), host = sampler;
-  std::vector<Draw> draws(20, {&state, &sampler});
-  engine_->sample(draws);
-  for (const Draw& draw : draws) EXPECT_EQ(draw.token, host.sample(std::as_const(state).logits()));
-}
-
-TEST_F(CudaSampling, WithoutLogitsIsAnError) {
-  State state = model_->initial_state();
-  Sampler sampler(sampling_preset("chat"));
-  expect_error({"no logits"}, [&] { engine_->sample(state, sampler); });
-  SamplingOptions options;
-  options.banned = {Token(kVocab)};
-  Sampler outside(options);
-  const Token token = 1;
-  engine_->forward(state, std::span(&token, 1));
-  expect_error({"outside the vocabulary"}, [&] { engine_->sample(state, outside); });
-}
-
-// generate() by hand, with a sampler that has all logits.
-TEST_F(CudaSampling, GeneratesWhatTheHostDraws) {
-  Shape shape = kTinyShape;
-  shape.vocab = 300;
-  write_gguf(dir_ / "bytes.gguf", random_model(shape), {.byte_vocabulary = true});
-  const Model model = Model::open(dir_ / "bytes.gguf");
-  CudaEngine engine(model, EngineOptions{.max_rows = 16});
-  const std::vector<Token> prompt = as_tokens({70, 80, 90});
-  GenerateOptions options;
-  options.max_tokens = 12;
-  options.sampling = sampling_preset("creative");
-  options.sampling.banned = {0};
-  options.stop = {"a stop string that does not occur"};
-  State state = model.initial_state(), by_hand = state;
-  engine.forward(state, prompt);
-  const Generated generated = generate(engine, state, options);
-
-  std::vector<Token> expected;
-  Sampler sampler(options.sampling);
-  engine.forward(by_hand, prompt);
-  for (int i = 0; i < options.max_tokens; ++i) {
-    expected.push_back(sampler.sample(std::as_const(by_hand).logits()));
-    sampler.accept(expected.back(), model.tokenizer().bytes_of(expected.back()));
-    engine.forward(by_hand, std::span(&expected.back(), 1));
-  }
-  EXPECT_EQ(generated.tokens, expected);
-  EXPECT_TRUE(state == by_hand);
-}
-
-// More sequences than the head's products take at once, in recorded steps.
-TEST_F(CudaSampling, LargeBatches) {
-  CudaEngine engine(*model_, EngineOptions{.max_rows = 80});
-  State alone = model_->initial_state();
-  std::vector<State> states(70, alone);
-  for (int step = 0; step < 4; ++step) {
-    const Token token = 5 + step;
-    std::vector<Sequence> batch;
-    for (State& state : states) batch.push_back({&state, std::span(&token, 1)});
-    engine.forward(batch);
-  }
-  for (const State& state : states) {
-    EXPECT_TRUE(std::equal(state.data().begin(), state.data().end(), states[0].data().begin()));
-  }
-  // 64 rows go through one product, the others through another, and both to where they belong.
-  for (int i = 0; i < 64; ++i) EXPECT_TRUE(states[size_t(i)] == states[0]) << i;
-  for (int i = 64; i < 70; ++i) EXPECT_TRUE(states[size_t(i)] == states[64]) << i;
-  for (int step = 0; step < 4; ++step) {
-    const Token token = 5 + step;
-    engine.forward(alone, std::span(&token, 1));
-  }
-  const std::vector<double> expected(alone.logits().begin(), alone.logits().end());
-  for (const size_t i : {0u, 69u}) {
-    expect_close(states[i].logits(), expected, 0.02 * largest(expected), "logits");
-  }
-}
-
-// Nobody waits between these steps: what a step reads must not be overtaken by the next one's.
-TEST_F(CudaSampling, StepsThatNobodyWaitsFor) {
-  const std::vector<Token> tokens = as_tokens(random_tokens(9, kVocab));
-  State state = model_->initial_state(), waited = state;
-  for (const Token token : tokens) {
-    State stranger = model_->initial_state();  // its block is free again after the step
-    const Sequence batch[] = {{&state, std::span(&token, 1)}, {&stranger, std::span(&token, 1)}};
-    engine_->forward(batch);
-  }
-  for (const Token token : tokens) {
-    engine_->forward(waited, std::span(&token, 1));
-    engine_->wait();
-  }
-  EXPECT_TRUE(state == waited);
-}
-
-TEST_F(CudaSampling, CopiesWithoutRoomOnTheDevice) {
-  State state = model_->initial_state();
-  const Token token = 4;
-  engine_->forward(state, std::span(&token, 1));
-  const size_t limit = std::exchange(cuda::emulator::memory_limit, cuda::emulator::memory_used);
-  std::vector<State> copies(70, state);  // the pool's piece has room for 64
-  cuda::emulator::memory_limit = limit;
-  for (const State& copy : copies) EXPECT_TRUE(copy == state);
-  EXPECT_EQ(copies.back().remote(), nullptr);
-  EXPECT_EQ(copies.back().logits().size(), size_t(kVocab));
-}
-
-TEST_F(CudaSampling, StatesOutliveTheirEngine) {
-  State state = model_->initial_state(), expected = state;
-  const Token token = 4;
-  engine_->forward(expected, std::span(&token, 1));
-  expected.data(), expected.logits();  // fetched
-  engine_->forward(state, std::span(&token, 1));
-  engine_ = nullptr;  // with a step that nobody has waited for
-  const State copy = state;
-  EXPECT_TRUE(state == expected);
-  EXPECT_TRUE(copy == expected);
-}
-
-// A weight that is not a number shows at the first call that waits.
-TEST(CudaErrors, ResultsThatAreNotFinite) {
-  TempDir dir;
-  RandomModel random = random_model(kTinyShape);
-  random["blocks.1.ffn.key.weight"].values[70] = std::nan("");
-  write_safetensors(dir / "m", random);
-  const Model model = Model::open(dir / "m");
-  CudaEngine engine(model, EngineOptions{.max_rows = 8});
-  const State fresh = model.initial_state();
-  const Token token = 1;
-  const std::vector<std::string> words = {"blocks.1.ffn.key.weight", "NaN at [2, 6]"};
-  Sampler sampler(sampling_preset("chat"));
-  const auto step = [&](State& state) {
-    state = fresh;
-    engine.forward(state, std::span(&token, 1));
-  };
-  State state, other;
-  step(state);
-  expect_error(words, [&] { engine.wait(); });
-  engine.wait();  // said once
-  step(state);
-  expect_error(words, [&] { engine.sample(state, sampler); });
-  step(state);
-  expect_error(words, [&] { state.logits(); });
-  step(state);
-  expect_error(words, [&] { state.data(); });
-  step(state);
-  expect_error(words, [&] { other = state; });
-  step(state);
-  expect_error(words, [&] {
-    for (int i = 0; i < 2; ++i) engine.forward(state, std::span(&token, 1));
-  });
-  std::vector<float> all(kTinyShape.vocab);
-  state = fresh;
-  const Sequence every{&state, std::span(&token, 1), LogitsFor::all, all.data()};
-  expect_error(words, [&] { engine.forward(std::span(&every, 1)); });
-}
-
-TEST(CudaErrors, TooLittleMemoryIsSaid) {
-  TempDir dir;
-  write_gguf(dir / "m.gguf", random_model(kTinyShape), {});
-  const Model model = Model::open(dir / "m.gguf");
-  const size_t limit =
-      std::exchange(cuda::emulator::memory_limit, cuda::emulator::memory_used + 1000);
-  EXPECT_THROW(CudaEngine(model, EngineOptions{.max_rows = 8}), Error);
-  cuda::emulator::memory_limit = limit;
-}
-
-TEST(CudaErrors, NothingLeaks) {
-  const size_t before = cuda::emulator::memory_used;
-  TempDir dir;
-  write_gguf(dir / "m.gguf", random_model(kTinyShape), {});
-  const Model model = Model::open(dir / "m.gguf");
-  State state = model.initial_state();
-  {
-    CudaEngine engine(model, EngineOptions{.max_rows = 8});
-    engine.forward(state, as_tokens({1, 2, 3}));
-  }
-  EXPECT_GT(cuda::emulator::memory_used, before);  // the state outlives its engine
-  EXPECT_NE(state.data()[40], 0);
-  state = {};
-  EXPECT_EQ(cuda::emulator::memory_used, before);
-}
 
 }  // namespace
 }  // namespace anser

@@ -290,6 +290,7 @@ class NoEngine : public Engine {
   int threads() const override { return 1; }
   std::string backend() const override { return "none"; }
   size_t step_bytes(int) const override { return 0; }
+  std::vector<PhaseTime> phase_times(std::span<const Sequence>) override { return {}; }
   double zero_share() const override { return -1; }
 };
 
