@@ -4,9 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include "../cuda_sampling.h"
 #include "anser/error.h"
 #include "anser/generate.h"
-#include "../cuda_sampling.h"
 #include "emulated_device.h"
 #include "support/compare.h"
 #include "support/engines.h"
