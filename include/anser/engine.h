@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "anser/model.h"
+#include "anser/sampling.h"
 #include "anser/state.h"
 
 namespace anser {
@@ -23,6 +24,18 @@ struct EngineOptions {
   // more memory: about 4 (14 D + 2 F + ranks) bytes a row. 0: what suits the device, 256 on the
   // CPU, up to 4096 on a GPU that has the memory.
   int max_rows = 0;
+  // The rest is for GPUs; the CPU always keeps the promise of `invariant`, and has no 16-bit
+  // states.
+  //
+  // The same bits whoever else is in a batch and however a prompt is cut into calls. Off, a GPU
+  // takes the fastest kernels for a step's number of rows, whose sums differ in the last bits, and
+  // prompts pass through the recurrence in chunks of 16 tokens. On, one way serves all: prompts
+  // take longer, and weights that are multiplied by zero are read, too.
+  bool invariant = false;
+  // The matrices of states lie in device memory as fp16, in half the room and traffic: for many
+  // sequences at once. Arithmetic stays fp32. A State that is looked at, saved or moved is fp32 as
+  // ever. docs/performance.md says what it costs. Engine::create throws Error on the CPU.
+  bool state16 = false;
 };
 
 // The NVIDIA GPUs that can be used: "NVIDIA H200, compute capability 9.0, 139.2 of 140.7 GB free".
@@ -56,6 +69,13 @@ struct PhaseTime {
   double flops;  // of matrices, a multiply-add counting as two
 };
 
+// A token to be drawn from a state's logits.
+struct Draw {
+  const State* state;
+  Sampler* sampler;
+  Token token = 0;  // the result
+};
+
 // One engine does one call at a time: calls from several threads must be serialised by the caller.
 // Several engines may share a Model and run at the same time.
 class Engine {
@@ -67,17 +87,37 @@ class Engine {
 
   // Prefill, decode and scoring are this one call: feeds every sequence its tokens. The sequences
   // must have different states. What a sequence computes does not depend on the others, nor on how
-  // its tokens are cut into calls: bit for bit on the CPU.
+  // its tokens are cut into calls: bit for bit on the CPU, and on a GPU with options.invariant.
+  //
+  // A GPU may still be working when forward() returns; whoever needs its results waits for them:
+  // sample(), looking at a state, wait(), and forward() itself with LogitsFor::all.
   //
   // Throws Error, before any state has changed, when a token is outside the vocabulary, a state
   // belongs to another model or a sequence is empty; and when a result is not finite, naming the
-  // weight that is to blame where one is.
+  // weight that is to blame where one is. Of a GPU's step the next call that waits throws that, or
+  // one of the next two calls of forward().
   virtual void forward(std::span<const Sequence> batch) = 0;
 
   void forward(State& state, std::span<const Token> tokens) {
     const Sequence one{&state, tokens, LogitsFor::last, nullptr};
     forward(std::span(&one, 1));
   }
+
+  // Draws a token for each, as sampler->sample(state->logits()) does in this order: the same tokens
+  // on every device that has the same logits. On a GPU the logits stay there but for a few
+  // candidates; where a draw depends on more than these, all are fetched. Several draws may be from
+  // one state, and by one sampler. Throws Error like Sampler::sample and like wait(); then some
+  // samplers have drawn.
+  virtual void sample(std::span<Draw> draws);
+
+  Token sample(const State& state, Sampler& sampler) {
+    Draw one{&state, &sampler};
+    sample(std::span(&one, 1));
+    return one.token;
+  }
+
+  // Returns when everything that was begun is done. Throws Error when a step has failed.
+  virtual void wait() {}
 
   virtual const Model& model() const = 0;
   virtual Device device() const = 0;  // cpu or cuda

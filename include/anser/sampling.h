@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +51,38 @@ struct Candidate {
   double p;
 };
 
+// For engines that leave the logits where they were computed and bring only the largest of them to
+// the sampler. logit - minus takes a logit's place; infinity: the token is banned.
+struct LogitChange {
+  Token id;
+  float minus;
+};
+
+// What a sampler wants to know of its next row of logits.
+struct CandidateQuery {
+  // Ids ascending. Valid until the sampler accepts a token or ends.
+  std::span<const LogitChange> changes;
+  int most;            // so many candidates at the most; 0: the best token alone is wanted
+  double temperature;  // of the weights in Candidates::rest
+};
+
+// The answer: of the row after the changes, the tokens above a threshold of the engine's choice.
+struct Candidates {
+  struct Entry {
+    Token id;
+    float logit;
+  };
+  std::span<const Entry>
+      above;                // ids ascending; any other token's logit is lower than all of these
+  bool all = false;         // any other token's logit is -inf
+  bool well_formed = true;  // no logit is NaN or +inf
+  Token best = 0;           // of the largest logits the lowest id
+  float max = 0;            // its logit
+  double rest = 0;          // the sum of exp((logit - max) / temperature) of all others,
+  double rest_error = 0;    // wrong by at most so much relative to itself
+  size_t vocab = 0;
+};
+
 // Samples from one sequence's logits. Holds the counts of the penalties and the random state; a
 // value: copy it together with a State to fork or to go back.
 class Sampler {
@@ -59,6 +92,12 @@ class Sampler {
   // `logits` [V] is not changed. Deterministic: the same logits, history and seed give the same
   // token. Throws Error when no token can be sampled (all banned, or NaN).
   Token sample(std::span<const float> logits);
+
+  // The same in two steps: what is to be found out about the row of `vocab` logits, and the draw.
+  // No token, and nothing has happened, when what is kept may reach beyond these candidates; then
+  // all logits are needed. Where there is a token it is the one that sample() finds in all logits.
+  CandidateQuery query(size_t vocab);
+  std::optional<Token> sample(const Candidates& candidates);
 
   // What sample() draws from: the tokens that are left, in the order of their ids, and their
   // probabilities, which add up to 1. Valid until the next call. Throws like sample().
@@ -76,17 +115,26 @@ class Sampler {
     float count;
   };
   double uniform();  // [0, 1)
+  bool greedy() const { return options_.temperature == 0 || options_.top_p == 0; }
+  bool top_k_is_first() const;
+  double cut_temperature() const;
+  double weight(float logit) const;
+  void list_changes(size_t vocab);
   Token prepare(std::span<const float> logits);
-  double total_weight(double temperature) const;
-  void gather(double floor);
+  double floor_of(double total, size_t vocab) const;
+  bool decide(const Candidates& found, double& total);
+  void keep(double total);
   void keep_top_k();
   void keep_nucleus(double total);
+  Token draw();
 
   SamplingOptions options_;
-  std::vector<Occurrence> occurrences_;
+  std::vector<Token> banned_;            // of options_, ids ascending, each once
+  std::vector<Occurrence> occurrences_;  // ids ascending
   uint64_t random_[4];
   // Scratch, kept to avoid allocating at every token.
-  std::vector<float> logits_;  // [V], penalised
+  std::vector<LogitChange> changes_;
+  std::vector<float> logits_;  // [V], changed
   float max_ = 0.0f;           // of logits_
   std::vector<Candidate> candidates_;
   std::vector<Candidate> ranked_;

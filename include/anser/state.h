@@ -38,13 +38,16 @@ struct StateShape {
   bool operator==(const StateShape&) const = default;
 };
 
-// The numbers of a state that a device works on, held in its memory. Made by an engine.
+// A state that a device works on, held in its memory: its numbers and, behind them, its logits.
+// Made by an engine.
 class RemoteState {
  public:
   virtual ~RemoteState() = default;
-  // Waits for the device and copies all numbers to `to`.
+  // Wait for the device and copy all numbers, or the logits, to `to`. Throw Error when the device
+  // or a step that it was given has failed.
   virtual void fetch(std::span<float> to) const = 0;
-  // A copy in the device's memory; nullptr when there is no room for it.
+  virtual void fetch_logits(std::span<float> to) const = 0;
+  // A copy of both in the device's memory; nullptr when there is no room for it.
   virtual std::shared_ptr<RemoteState> copy() const = 0;
 };
 
@@ -60,9 +63,10 @@ class State {
   uint64_t tokens() const { return tokens_; }
 
   // A state that a device has advanced stays in the device's memory, and its copies, too. Its
-  // numbers are fetched when they are first looked at, so looking at one State from two threads at
-  // once needs a lock. By the functions that let it be changed it comes back to the host for good;
-  // the device then takes it over anew at its next step.
+  // numbers, and apart from them its logits, are fetched when they are first looked at, so looking
+  // at one State from two threads at once needs a lock. By the functions that let them be changed
+  // they come back to the host for good; the device then takes the numbers over anew at its next
+  // step. Looking throws Error when the device, or a step that it was given, has failed.
   float* att_shift(int layer) { return layer_data(layer); }
   float* ffn_shift(int layer) { return layer_data(layer) + shape_.width; }
   float* wkv(int layer, int head = 0) { return layer_data(layer) + shape_.wkv_offset(head); }
@@ -71,20 +75,25 @@ class State {
   const float* wkv(int layer, int head = 0) const {
     return att_shift(layer) + shape_.wkv_offset(head);
   }
-  std::span<const float> data() const { return numbers_.read(); }
+  std::span<const float> data() const { return content_.numbers(); }
 
   // The logits [V] after the last token, so that a restored state can be sampled at once; empty
   // before the first token. forward() writes here.
-  std::vector<float>& logits() { return logits_; }
-  const std::vector<float>& logits() const { return logits_; }
+  std::vector<float>& logits() { return content_.change_logits(); }
+  const std::vector<float>& logits() const { return content_.logits(); }
+  // Whether there are any, without fetching them.
+  bool has_logits() const { return content_.logit_count() > 0; }
 
   // Called by the engine after it has fed n tokens.
   void advance(uint64_t n) { tokens_ += n; }
 
-  // For engines: the numbers in a device's memory, if that is where they are. Taking a remote state
-  // makes it the truth.
-  const std::shared_ptr<RemoteState>& remote() const { return numbers_.remote(); }
-  void take(std::shared_ptr<RemoteState> remote) { numbers_.take(std::move(remote)); }
+  // For engines: the state in a device's memory, if that is where the numbers are. Taking a remote
+  // state makes it the truth about the numbers, and take_logits() about the logits, `count` of
+  // them; 0: the state has none. remote_logits(): how many lie in remote(), whether fetched or not.
+  const std::shared_ptr<RemoteState>& remote() const { return content_.remote(); }
+  void take(std::shared_ptr<RemoteState> remote) { content_.take(std::move(remote)); }
+  void take_logits(size_t count) { content_.take_logits(count); }
+  size_t remote_logits() const { return content_.remote_logits(); }
 
   // Same shape, model, token count, and every number bit for bit.
   bool operator==(const State& other) const;
@@ -98,35 +107,42 @@ class State {
   static State deserialize(std::span<const std::byte> bytes, const std::string& source);
 
  private:
-  // All numbers of a state, wherever they are.
-  class Numbers {
+  // The numbers and the logits of a state, wherever they are.
+  class Content {
    public:
-    Numbers() = default;
-    explicit Numbers(size_t count) : host_(count) {}
-    Numbers(const Numbers& other);
-    Numbers(Numbers&& other) noexcept { *this = std::move(other); }
-    Numbers& operator=(const Numbers& other) { return *this = Numbers(other); }
-    Numbers& operator=(Numbers&& other) noexcept;
+    Content() = default;
+    explicit Content(size_t numbers) : numbers_(numbers) {}
+    Content(const Content& other);
+    Content(Content&& other) noexcept { *this = std::move(other); }
+    Content& operator=(const Content& other) { return *this = Content(other); }
+    Content& operator=(Content&& other) noexcept;
 
-    const std::vector<float>& read() const;
-    std::vector<float>& write();
+    const std::vector<float>& numbers() const;
+    std::vector<float>& change_numbers();
+    const std::vector<float>& logits() const;
+    std::vector<float>& change_logits();
+    size_t logit_count() const { return remote_logits_ > 0 ? remote_logits_ : logits_.size(); }
+
     const std::shared_ptr<RemoteState>& remote() const { return remote_; }
+    size_t remote_logits() const { return remote_logits_; }
     void take(std::shared_ptr<RemoteState> remote);
+    void take_logits(size_t count);
 
    private:
-    mutable std::vector<float> host_;
+    mutable std::vector<float> numbers_, logits_;  // on the host
     std::shared_ptr<RemoteState> remote_;
-    mutable bool host_is_stale_ = false;  // the truth is in remote_ only
+    size_t remote_logits_ = 0;  // that remote_ has; 0: the truth about the logits is logits_
+    // The truth is in remote_ only.
+    mutable bool numbers_are_stale_ = false, logits_are_stale_ = false;
   };
 
   size_t layer_offset(int layer) const { return layer * shape_.layer_floats(); }
-  float* layer_data(int layer) { return numbers_.write().data() + layer_offset(layer); }
+  float* layer_data(int layer) { return content_.change_numbers().data() + layer_offset(layer); }
 
   StateShape shape_;
   uint64_t fingerprint_ = 0;
   uint64_t tokens_ = 0;
-  Numbers numbers_;
-  std::vector<float> logits_;
+  Content content_;
 };
 
 }  // namespace anser

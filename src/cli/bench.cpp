@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "anser/error.h"
+#include "anser/sampling.h"
 #include "base/dtype.h"
 #include "cli/bench_table.h"
 #include "cli/commands.h"
@@ -130,7 +131,10 @@ Rate measure_prefill(const LoadedModel& loaded, const Prompts& prompts, Progress
   // The states go on from run to run: making new ones is no part of a prompt.
   std::vector<State> states(size_t(prompts.count), loaded.model.initial_state());
   const std::vector<Sequence> sequences = sequences_of(states, tokens, prompts.tokens);
-  const auto work = [&] { loaded.engine->forward(sequences); };
+  const auto work = [&] {
+    loaded.engine->forward(sequences);
+    loaded.engine->wait();
+  };
   work();  // fetches weights that are still on disk
   const double seconds = median_seconds(progress, fmt::format("prefill {}", all), work);
   const MatrixParameters matrices = matrix_parameters(loaded.model.hyperparameters());
@@ -145,20 +149,29 @@ std::vector<PhaseTime> measure_phases(const LoadedModel& loaded, int batch, Prog
   return loaded.engine->phase_times(sequences_of(states, tokens, 1));
 }
 
+// On a GPU a step includes the draw of the most probable token of every sequence, which is what the
+// next step reads: only so is a step known to be done before the next begins. On the CPU, where
+// sampling is no part of a step, any tokens do.
 Rate measure_decode(const LoadedModel& loaded, int batch, int steps, Progress& progress) {
+  const bool draws_too = loaded.engine->device() == Device::cuda;
   const std::vector<Token> tokens = some_tokens(loaded.model, batch * steps);
   // The states go on from run to run: making new ones is no part of a step.
   std::vector<State> states(size_t(batch), loaded.model.initial_state());
   std::vector<Sequence> sequences(size_t(batch), Sequence{});
+  Sampler greedy(sampling_preset("greedy"));
+  std::vector<Draw> draws;
+  for (int i = 0; i < batch; ++i) draws.push_back({&states[size_t(i)], &greedy, tokens[size_t(i)]});
   const auto work = [&](int count) {
     for (int step = 0; step < count; ++step) {
       for (int i = 0; i < batch; ++i) {
-        sequences[size_t(i)] = {&states[size_t(i)],
-                                std::span(tokens).subspan(size_t(step * batch + i), 1),
-                                LogitsFor::last, nullptr};
+        const Token* token =
+            draws_too ? &draws[size_t(i)].token : &tokens[size_t(step * batch + i)];
+        sequences[size_t(i)] = {&states[size_t(i)], std::span(token, 1), LogitsFor::last, nullptr};
       }
       loaded.engine->forward(sequences);
+      if (draws_too) loaded.engine->sample(draws);
     }
+    loaded.engine->wait();
   };
   work(1);
   const double seconds =

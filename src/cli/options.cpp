@@ -21,6 +21,9 @@ void ModelOptions::add_to(CLI::App& command, bool with_engine) {
   command.add_option("--device", device, "what computes; auto: an NVIDIA GPU where there is one")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
+  command.add_flag("--state16", state16, "GPU: keep states in 16 bits, half the room and traffic");
+  command.add_flag("--invariant", invariant,
+                   "GPU: the same bits whatever the batch and however a prompt is cut; slower");
 }
 
 void SamplingFlags::add_to(CLI::App& command, const std::string& default_preset) {
@@ -87,6 +90,8 @@ LoadedModel load_model(const ModelOptions& options) {
   engine_options.device = options.device == "cuda"  ? Device::cuda
                           : options.device == "cpu" ? Device::cpu
                                                     : Device::automatic;
+  engine_options.state16 = options.state16;
+  engine_options.invariant = options.invariant;
   std::unique_ptr<Engine> engine = Engine::create(model, engine_options);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   return {std::move(model), std::move(engine), taken.count()};

@@ -17,12 +17,13 @@ class App;
 
 namespace anser {
 
-// -m/--model, --vocab, --threads, --device
+// -m/--model, --vocab, --threads, --device, --state16, --invariant
 struct ModelOptions {
   std::string model;  // empty: the embedded one
   std::string vocabulary;
   int threads = 0;
   std::string device = "auto";
+  bool state16 = false, invariant = false;
   // Instead of a file; no option of all commands.
   std::optional<RandomWeights> random;
 

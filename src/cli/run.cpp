@@ -104,11 +104,14 @@ void run_command(const RunOptions& options) {
   Statistics statistics(*loaded.engine, loaded.load_s);
   if (text) {
     const std::vector<Token> tokens = prompt_tokens(options, tokenizer, state, *text);
-    if (tokens.empty() && state.logits().empty()) {
+    if (tokens.empty() && !state.has_logits()) {
       throw CLI::ValidationError("the prompt is empty: there is nothing to continue");
     }
-    statistics.time_prompt(tokens.size(), [&] { feed(*loaded.engine, state, tokens); });
-  } else if (state.logits().empty()) {
+    statistics.time_prompt(tokens.size(), [&] {
+      feed(*loaded.engine, state, tokens);
+      loaded.engine->wait();
+    });
+  } else if (!state.has_logits()) {
     throw Error(fmt::format("{}: an initial state, to begin a text with: give a prompt with -p",
                             options.load_state));
   }

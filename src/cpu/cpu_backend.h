@@ -18,6 +18,7 @@ namespace anser {
 class CpuBackend {
  public:
   static constexpr Device kDevice = Device::cpu;
+  static constexpr bool kKeepsLogits = false;
 
   // Everything that a step needs is allocated here, for up to max_rows rows.
   CpuBackend(const Model& model, int threads, int max_rows, const Kernels& kernels);
@@ -27,6 +28,9 @@ class CpuBackend {
   int threads() const { return pool_.size(); }
   std::string name() const { return kernels_.name; }
   int few_rows() const { return kFewRows; }
+  size_t state_bytes() const {
+    return StateShape{h_.layers, h_.width, h_.heads, h_.head_size}.floats() * sizeof(float);
+  }
   bool all_finite(std::span<const float> x) const {
     return kernels_.all_finite(x.data(), int64_t(x.size()));
   }

@@ -7,7 +7,7 @@ void contract(void* stream, const ContractArgs& args) {
   const auto queue = [&](auto kernel, int rows) {
     queue_kernel(stream, kernel,
                  dim3(unsigned(divide_up(args.value.rows, kContractColumns)),
-                      unsigned(divide_up(args.value.cols, kContractLines)),
+                      unsigned(divide_up(args.value.cols, kShareLines)),
                       unsigned(divide_up(args.rows, rows))),
                  kContractThreads, 0, args);
   };
@@ -16,14 +16,6 @@ void contract(void* stream, const ContractArgs& args) {
   } else {
     queue(contract_kernel<kContractRows>, kContractRows);
   }
-}
-
-int64_t contract_partial_floats(int ffn, int rows, int width) {
-  return int64_t(divide_up(ffn, kContractLines)) * rows * width;
-}
-
-int contract_counters(int rows, int width) {
-  return divide_up(width, kContractColumns) * rows;
 }
 
 }  // namespace anser::cuda

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "model/load_weights.h"
 
 namespace anser {
 namespace {
@@ -33,21 +34,21 @@ DeviceInfo choose_device(const Hyperparameters& h) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(const Model& model, int max_rows)
-    : h_(model.hyperparameters()),
+CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
+    : model_(model),
+      h_(model.hyperparameters()),
       device_(choose_device(h_)),
+      card_{device_.processors, device_.shared_bytes},
       weights_(model.weights(), h_, stream_),
-      states_(std::make_shared<StatePool>(device_.index, model.initial_state().shape().floats())) {
-  states_->set_work(&stream_);
-  const DeviceMatrix& key = weights_.layers[0].ffn.key;
-  if (!is_plain(key.format)) {
-    // Reading a byte of weight four times costs what widening it once for a GEMM does.
-    few_rows_ = 16;
-  } else {
-    gemm_type_ = key.format;
-  }
-  max_rows_ = max_rows > 0 ? max_rows : kMostRows;
-  few_rows_ = std::min(few_rows_, max_rows_);
+      states_(std::make_shared<StatePool>(
+          device_.index, StateLayout{model.initial_state().shape(), options.state16},
+          size_t(h_.vocab))),
+      invariant_(options.invariant),
+      chunks_(!invariant_ && device_.major >= 8 && chunks_support(h_.head_size)) {
+  states_->set_wait([this] { wait(); });
+  const Format key = weights_.layers[0].ffn.key.format;
+  activations_ = is_plain(key) ? key : Format::f16;
+  max_rows_ = options.max_rows > 0 ? options.max_rows : kMostRows;
 
   // Once to count the bytes, once to hand them out.
   std::byte* base = nullptr;
@@ -57,7 +58,8 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
     taken += aligned(bytes);
   };
   const size_t D = size_t(h_.width), F = size_t(h_.ffn);
-  const size_t gemm_size = gemm_type_ == Format::f32 ? 4 : 2;
+  const size_t half = activations_ == Format::f32 ? 0 : sizeof(uint16_t);
+  size_t counter_bytes = 0;
   const auto hand_out = [&](size_t rows) {
     taken = 0;
     for (float** to : {&act_.x, &act_.z, &act_.r, &act_.k, &act_.v, &act_.v_first, &act_.y,
@@ -71,38 +73,39 @@ CudaBackend::CudaBackend(const Model& model, int max_rows)
         {{&act_.v1, &act_.v1_16}, h_.rank_v}};
     for (const auto& [to, rank] : ranks) {
       take(*to.first, rows * size_t(rank) * sizeof(float));
-      take(*to.second, rows * size_t(rank) * gemm_size);
+      take(*to.second, rows * size_t(padded_to_octets(rank)) * half);
     }
     take(act_.h, rows * F * sizeof(float));
     take(act_.vectors, rows * D * 6 * sizeof(float));
     take(act_.bonus, rows * size_t(h_.heads) * sizeof(float));
+    take(act_.decays, (rows + kChunkTokens - 1) / kChunkTokens * D * sizeof(float));
     take(act_.logits, size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
-    take(act_.partial,
-         size_t(contract_partial_floats(h_.ffn, few_rows_, h_.width)) * sizeof(float));
-    take(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));
+    const int shared_rows = int(std::min<size_t>(rows, kShareRows));
+    take(act_.shares.partial, size_t(share_floats(h_.ffn, shared_rows, h_.width)) * sizeof(float));
+    counter_bytes = size_t(share_counters(shared_rows, h_.width)) * sizeof(unsigned);
+    take(act_.shares.arrived, counter_bytes);
     take(act_.nonzero, sizeof(*act_.nonzero));
-    for (void*& to : act_.mixed) take(to, rows * D * gemm_size);
-    take(act_.y16, rows * D * gemm_size);
-    take(act_.h16, rows * F * gemm_size);
-    take(act_.widened, std::max(size_t(h_.vocab), std::max(F, D)) * D * gemm_size);
-    const size_t tables_at = taken;
-    take(act_.rows, rows * sizeof(RowEntry));
-    take(act_.runs, rows * sizeof(RunEntry));
-    take(act_.wanted, rows * sizeof(int));
-    table_bytes_ = taken - tables_at;
+    for (void*& to : act_.mixed) take(to, rows * D * half);
+    take(act_.y16, rows * D * half);
+    take(act_.h16, rows * size_t(padded_to_octets(h_.ffn)) * half);
+    take(act_.widened, is_plain(key) ? 0 : std::max(F, D) * D * half);
+    take(act_.tables, place_tables(int(rows), int(rows), int(rows)));
   };
   hand_out(size_t(max_rows_));
   // The device's choice: no more than an eighth of the memory that the weights leave.
   const size_t free = device_.free_bytes - std::min(device_.free_bytes, weights_.memory.bytes());
-  while (max_rows == 0 && max_rows_ > kLeastRows && taken > free / 8) {
+  while (options.max_rows == 0 && max_rows_ > kLeastRows && taken > free / 8) {
     hand_out(size_t(max_rows_ /= 2));
   }
   memory_ = Buffer(taken);
   base = memory_.as<std::byte>();
   hand_out(size_t(max_rows_));
-  tables_ = PinnedBuffer(table_bytes_);
+  for (HostSide& host : host_) {
+    host.tables = PinnedBuffer(place_tables(max_rows_, max_rows_, max_rows_));
+    host.not_finite = PinnedBuffer(size_t(max_rows_) * sizeof(int));
+  }
   host_logits_ = PinnedBuffer(size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
-  stream_.zero(act_.arrived, size_t(contract_counters(few_rows_, h_.width)) * sizeof(unsigned));
+  stream_.zero(act_.shares.arrived, counter_bytes);
   stream_.zero(act_.nonzero, sizeof(*act_.nonzero));
   stream_.wait();
 }
@@ -113,51 +116,97 @@ CudaBackend::~CudaBackend() {
   } catch (const Error&) {
     // The device has failed; whoever stepped last was told.
   }
-  states_->set_work(nullptr);
+  states_->set_wait(nullptr);
 }
 
 std::string CudaBackend::name() const {
   return fmt::format("cuda:{} {}", device_.index, device_.name);
 }
 
-bool CudaBackend::all_finite(std::span<const float> x) const {
-  return std::all_of(x.begin(), x.end(), [](float v) { return std::isfinite(v); });
+void CudaBackend::wait() {
+  // Not for the queue, which the engine's thread may be recording while others look at states.
+  for (HostSide& host : host_) finish(host);
+}
+
+void CudaBackend::finish(HostSide& step) {
+  const std::lock_guard lock(finishing_);
+  step.done.wait();
+  const auto* not_finite = reinterpret_cast<const int*>(step.not_finite.data());
+  for (size_t i = 0; i < step.tokens.size(); ++i) {
+    if (not_finite[i] == 0) continue;
+    const uint64_t tokens = step.tokens[i];
+    // One cause makes all steps fail that follow; it is reported once.
+    for (HostSide& host : host_) host.tokens.clear();
+    fail_not_finite(model_, tokens);
+  }
+  step.tokens.clear();
 }
 
 int64_t CudaBackend::layer_offset(int layer) const {
-  return layer * int64_t(StateShape{h_.layers, h_.width, h_.heads, h_.head_size}.layer_floats());
+  return layer * int64_t(states_->layout().layer_floats());
+}
+
+// Close together, so that a step of few rows uploads little; the same places for all steps of one
+// StepKey, since recordings have them.
+size_t CudaBackend::place_tables(int rows, int runs, int wanted) {
+  size_t taken = 0;
+  const auto take = [&](auto*& to, int count) {
+    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(act_.tables + taken);
+    taken += aligned(size_t(count) * sizeof(*to));
+  };
+  take(act_.rows, rows);
+  take(act_.runs, runs);
+  take(act_.wanted, wanted);
+  take(act_.logits_to, wanted);
+  take(act_.not_finite, wanted);
+  return taken;
 }
 
 void CudaBackend::upload_tables(const Rows& rows) {
-  const auto at = [&](const void* on_device) {
-    return tables_.data() + (static_cast<const std::byte*>(on_device) -
-                             reinterpret_cast<const std::byte*>(act_.rows));
+  now_ ^= 1;
+  HostSide& host = host_[now_];
+  finish(host);  // its memory is written anew
+  const size_t bytes = place_tables(rows.count(), int(rows.runs.size()), int(rows.wanted.size()));
+  const auto at = [&](auto* on_device) {
+    return reinterpret_cast<decltype(on_device)>(
+        host.tables.data() + (reinterpret_cast<std::byte*>(on_device) - act_.tables));
   };
-  auto* row_entries = reinterpret_cast<RowEntry*>(at(act_.rows));
-  auto* run_entries = reinterpret_cast<RunEntry*>(at(act_.runs));
-  auto* wanted = reinterpret_cast<int*>(at(act_.wanted));
+  RowEntry* row_entries = at(act_.rows);
+  RunEntry* run_entries = at(act_.runs);
   for (size_t i = 0; i < rows.runs.size(); ++i) {
     const Run& run = rows.runs[i];
-    run_entries[i] = {states_->take_over(*run.state), run.first, run.count};
+    run_entries[i] = {states_->take_over(*run.state), run.first, run.count,
+                      int(run.position % kChunkTokens)};
     for (int row = run.first; row < run.first + run.count; ++row) {
       row_entries[row] = {rows.tokens[size_t(row)], int(i)};
     }
   }
-  for (size_t i = 0; i < rows.wanted.size(); ++i) wanted[i] = rows.wanted[i].row;
-  stream_.upload(act_.rows, tables_.data(), table_bytes_);
+  for (size_t i = 0; i < rows.wanted.size(); ++i) {
+    const LogitRow& wanted = rows.wanted[i];
+    const float* state = run_entries[row_entries[wanted.row].run].state;
+    at(act_.wanted)[i] = wanted.row;
+    at(act_.logits_to)[i] = wanted.logits == nullptr ? states_->logits_of(state) : nullptr;
+    at(act_.not_finite)[i] = 0;
+  }
+  stream_.upload(act_.tables, host.tables.data(), bytes);
   step_ = {act_.rows, act_.runs, rows.count(), int(rows.runs.size())};
 }
 
 void CudaBackend::embed(const Rows& rows) {
   select(device_.index);
-  if (recording_) {  // an earlier step failed half-way
-    recording_ = false;
-    stream_.end_recording();
+  if (queueing_) {  // an earlier step failed half-way
+    if (std::exchange(recording_, false)) stream_.end_recording();
+    stream_.wait();
   }
+  queueing_ = true;
   upload_tables(rows);
   replaying_ = false;
   const StepKey key = {rows.count(), int(rows.runs.size()), int(rows.wanted.size())};
-  const bool decoding = rows.runs.size() == rows.tokens.size() && key.wanted <= kLogitRows;
+  // Recordings cannot wait in between, as rows that go to the host must.
+  const bool decoding =
+      rows.runs.size() == rows.tokens.size() &&
+      std::none_of(rows.wanted.begin(), rows.wanted.end(),
+                   [](const LogitRow& wanted) { return wanted.logits != nullptr; });
   if (decoding && !traced_) {
     const auto [at, is_new] = steps_.try_emplace(key);
     if (at->second) {
@@ -173,7 +222,7 @@ void CudaBackend::embed(const Rows& rows) {
 void CudaBackend::queue_logits(int first, int count) {
   if (count == 0) return;
   const NormWeights ln_out = norm(weights_.ln_out);
-  if (count <= few_rows_) {
+  if (way(count) == Way::fp32) {
     GemvArgs args;
     args.segments[0] = {weights_.head, nullptr, act_.logits};
     args.count = 1;
@@ -183,52 +232,79 @@ void CudaBackend::queue_logits(int first, int count) {
     args.rows = count;
     args.width = h_.width;
     args.norm = ln_out;
-    gemv(stream_.handle(), args, device_.shared_bytes);
+    gemv(stream_.handle(), args, card_);
     return;
   }
-  cuda::mix(stream_.handle(), {.x = act_.x,
-                               .width = h_.width,
-                               .norm = ln_out,
-                               .step = {},
-                               .shift_offset = 0,
-                               .mix = {nullptr},
-                               .to = {act_.mixed[0]},
-                               .count = 1,
-                               .type = gemm_type_,
-                               .row_of = act_.wanted + first,
-                               .rows = count,
-                               .z = nullptr});
-  multiply(weights_.head, act_.mixed[0], act_.logits, count);
+  MixArgs args = {};
+  args.x = act_.x;
+  args.width = h_.width;
+  args.norm = ln_out;
+  args.to[0] = act_.mixed[0];
+  args.count = 1;
+  args.type = activations_;
+  args.row_of = act_.wanted + first;
+  args.rows = count;
+  cuda::mix(stream_.handle(), args);
+  multiply_tiles({{weights_.head, act_.mixed[0], act_.logits}}, count);
 }
 
-void CudaBackend::logits(const Rows& rows) {
-  const int count = int(rows.wanted.size());
-  if (recording_ || replaying_) {  // at most kLogitRows are wanted
-    auto& graph = steps_.at({rows.count(), int(rows.runs.size()), count});
-    if (recording_) {
-      queue_logits(0, count);
-      recording_ = false;
-      graph.emplace(stream_.end_recording());
-    }
-    stream_.launch(*graph);
-    download_logits(rows.wanted);
-  } else {
-    for (int first = 0; first < count; first += kLogitRows) {
-      const int here = std::min(kLogitRows, count - first);
-      queue_logits(first, here);
-      download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
-    }
-  }
-  if (count == 0) stream_.wait();  // the tables are written anew by the next step
+void CudaBackend::deliver_logits(int first, int count) {
+  deliver(stream_.handle(), {.from = act_.logits,
+                             .to = act_.logits_to + first,
+                             .not_finite = act_.not_finite + first,
+                             .rows = count,
+                             .vocab = h_.vocab});
 }
 
 void CudaBackend::download_logits(std::span<const LogitRow> rows) {
+  const auto on_host = [](const LogitRow& wanted) { return wanted.logits != nullptr; };
+  if (std::none_of(rows.begin(), rows.end(), on_host)) return;
   const size_t bytes = size_t(h_.vocab) * sizeof(float);
   stream_.download(host_logits_.data(), act_.logits, rows.size() * bytes);
   stream_.wait();
   for (size_t i = 0; i < rows.size(); ++i) {
-    std::memcpy(rows[i].logits, host_logits_.data() + i * bytes, bytes);
+    if (on_host(rows[i])) std::memcpy(rows[i].logits, host_logits_.data() + i * bytes, bytes);
   }
+}
+
+void CudaBackend::logits(const Rows& rows) {
+  const int count = int(rows.wanted.size());
+  for (int first = 0; first < count && !replaying_; first += kLogitRows) {
+    const int here = std::min(kLogitRows, count - first);
+    queue_logits(first, here);
+    deliver_logits(first, here);
+    download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
+  }
+  if (recording_ || replaying_) {
+    auto& graph = steps_.at({rows.count(), int(rows.runs.size()), count});
+    if (recording_) {
+      recording_ = false;
+      graph.emplace(stream_.end_recording());
+    }
+    stream_.launch(*graph);
+  }
+
+  HostSide& host = host_[now_];
+  const std::lock_guard lock(finishing_);
+  if (count > 0) {
+    stream_.download(host.not_finite.data(), act_.not_finite, size_t(count) * sizeof(int));
+  }
+  for (const LogitRow& wanted : rows.wanted) host.tokens.push_back(wanted.tokens);
+  stream_.record(host.done);
+  queueing_ = false;
+}
+
+const float* CudaBackend::find_logits(const State& state) const {
+  return candidates_support(h_.vocab) ? states_->find_logits(state) : nullptr;
+}
+
+std::span<const Candidates> CudaBackend::candidates(std::span<const float* const> logits,
+                                                    std::span<const CandidateQuery> queries) {
+  select(device_.index);
+  search_.queue(stream_, h_.vocab, logits, queries);
+  stream_.wait();
+  wait();
+  return search_.found();
 }
 
 double CudaBackend::zero_share() const {

@@ -1,14 +1,17 @@
 // The CUDA backend: the five phases of model/forward.h as kernels in one queue.
 //
-// Few rows go through kernels that read every weight once for up to four of them; many rows through
-// cuBLASLt, with activations in the weights' own 16-bit type. Both sum in fp32 and keep states in
-// fp32. A step whose shape was seen before is replayed from a recording.
+// Up to four rows go through kernels that compute in fp32 and read every weight once; more through
+// tensor cores, with activations in f16 or bf16: ours while the weights' bytes are the cost,
+// cuBLASLt's beyond. All sum in fp32 and keep states in fp32 or, if asked to, f16. A step whose
+// shape was seen before is replayed from a recording.
 //
 // States live in device memory: a State that comes from the host is taken over at its first step.
 #pragma once
 
+#include <initializer_list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +20,8 @@
 
 #include "anser/engine.h"
 #include "anser/model.h"
+#include "anser/sampling.h"
+#include "cuda/candidate_search.h"
 #include "cuda/cuda_weights.h"
 #include "cuda/gemm.h"
 #include "cuda/kernels.h"
@@ -30,23 +35,24 @@ namespace anser {
 class CudaBackend {
  public:
   static constexpr Device kDevice = Device::cuda;
+  static constexpr bool kKeepsLogits = true;
 
-  // On the first device. max_rows of 0: as many as an eighth of the free memory is enough for, up
-  // to 4096. Throws Error: no device, too old a device, too little memory, heads of a size without
-  // kernels.
-  CudaBackend(const Model& model, int max_rows);
+  // On the first device. options.max_rows of 0: as many as an eighth of the free memory is enough
+  // for, up to 4096. Throws Error: no device, too old a device, too little memory, heads of a size
+  // without kernels.
+  CudaBackend(const Model& model, const EngineOptions& options);
   ~CudaBackend();
 
   int layers() const { return h_.layers; }
   int max_rows() const { return max_rows_; }
   int threads() const { return 1; }
   std::string name() const;
-  // Up to so many rows weights are skipped where h is zero.
-  int few_rows() const { return few_rows_; }
-  bool all_finite(std::span<const float> x) const;
+  // Up to so many rows weights are skipped where h is zero: beyond, most are needed by some row.
+  int few_rows() const { return kSparseRows; }
+  size_t state_bytes() const { return states_->layout().floats() * sizeof(float); }
 
-  // The phases; model/forward.h says what each computes. The results of a step are there when
-  // logits() returns.
+  // The phases; model/forward.h says what each computes. logits() returns when the step is queued,
+  // and before that waits only for rows that go to the host.
   void embed(const Rows& rows);
   void project(int layer, const Rows& rows);
   void recur(int layer, const Rows& rows);
@@ -54,6 +60,19 @@ class CudaBackend {
   void expand(int layer, const Rows& rows);
   void contract(int layer, const Rows& rows);
   void logits(const Rows& rows);
+
+  // Waits for all steps. Throws Error when the device failed, or a wanted logit was not finite:
+  // once for all steps since the last time. embed() throws it, too, of the step before the last,
+  // and so do states of this backend when they are looked at.
+  void wait();
+
+  // Where this backend has a state's logits, to look for candidates in them; nullptr when it has
+  // not.
+  const float* find_logits(const State& state) const;
+  // The largest of rows that find_logits() returned, each for its query. Waits, and throws like
+  // wait(). Valid until the next call.
+  std::span<const Candidates> candidates(std::span<const float* const> logits,
+                                         std::span<const CandidateQuery> queries);
 
   double zero_share() const;
 
@@ -70,61 +89,110 @@ class CudaBackend {
   // what is lost below, 2^-24 / scale, is far under f16's rounding of the sums.
   static constexpr float kHiddenScale = 0x1p-6f;
 
+  // Rows up to which products are computed in fp32: those that share one read of the weights.
+  static constexpr int kFewRows = 4;
+  // With nine zeros in ten, eight rows need 57 % of the lines.
+  static constexpr int kSparseRows = 8;
+  // Rows up to which our tensor-core kernels are taken: about where arithmetic begins to cost more
+  // than the weights' bytes; for codes, where reading them again for every 32 rows costs what
+  // writing them out as f16 for cuBLASLt does. Both are reckoned, not measured.
+  static constexpr int kTileRows = 64, kCodedTileRows = 256;
+  // Rows whose sums are shared between blocks at a time.
+  static constexpr int kShareRows = 256;
+
+  // How the products of a step are computed.
+  enum class Way { fp32, tiles, gemm };
+  Way way(int rows) const;
+  bool sparse(int rows) const {
+    return activations_ == cuda::Format::f32 || (rows <= kSparseRows && !invariant_);
+  }
+  float hidden_scale() const { return activations_ == cuda::Format::f16 ? kHiddenScale : 1; }
+
   struct StepKey {
     int rows, runs, wanted;
     auto operator<=>(const StepKey&) const = default;
   };
 
-  bool few(const Rows& rows) const { return rows.count() <= few_rows_; }
+  // True where a whole chunk of tokens goes through the recurrence together.
+  bool chunked(const Rows& rows) const;
+  // Of a step's tables, one after the other from act_.tables on. Returns their bytes.
+  size_t place_tables(int rows, int runs, int wanted);
   void upload_tables(const Rows& rows);
-  // Of the wanted rows first to first + count, into act_.logits; from there to where they go.
+  // Of the wanted rows first to first + count, into act_.logits.
   void queue_logits(int first, int count);
+  // From there to where they go: states, on the device; the host.
+  void deliver_logits(int first, int count);
   void download_logits(std::span<const LogitRow> rows);
   int64_t layer_offset(int layer) const;
   cuda::NormWeights norm(const CudaNorm& norm) const {
     return {norm.weight, norm.bias, h_.norm_eps};
   }
-  // y = W x + beta y with x in the GEMMs' type.
+  // y = alpha W x + beta y by cuBLASLt, x as TileSegment's.
   void multiply(const cuda::DeviceMatrix& W, const void* x, float* y, int rows, float alpha = 1,
                 float beta = 0);
+  // Segments without a matrix are passed over.
+  void multiply_tiles(std::initializer_list<cuda::TileSegment> segments, int rows);
+  void norm_and_shift(const CudaNorm& weights, int64_t shift_offset, int rows,
+                      std::initializer_list<const float*> mixes);
   cuda::RecurArgs recur_args(int layer) const;
 
+  const Model model_;
   const Hyperparameters h_;
-  cuda::DeviceInfo device_;
+  const cuda::DeviceInfo device_;
+  const cuda::Card card_;
   mutable cuda::Stream stream_;
   const CudaWeights weights_;
   cuda::Gemm gemm_;
   const std::shared_ptr<StatePool> states_;
-  cuda::Format gemm_type_ = cuda::Format::f16;
-  int max_rows_, few_rows_ = 8;
+  // Of what products read where there are more than few rows. f32, of models whose matrices are,
+  // has no tensor cores: all rows count as few.
+  cuda::Format activations_ = cuda::Format::f16;
+  const bool invariant_;
+  const bool chunks_;  // the device and the model can, and the options let them
+  int max_rows_;
 
   struct Activations {
     float *x, *z, *r, *k, *v, *v_first, *y;  // [max_rows][D]
     float *w_up, *a_up, *g_up, *v_up;        // [max_rows][D]
     float *w1, *a1, *g1, *v1;                // [max_rows][rank]
     float* h;                                // [max_rows][F]
-    float *vectors, *bonus;                  // RecurArgs
+    float *vectors, *bonus, *decays;         // RecurArgs
     float* logits;                           // [kLogitRows][V]
-    float* partial;                          // ContractArgs
-    unsigned* arrived;
+    cuda::Shares shares;
     unsigned long long* nonzero;
-    void *mixed[6], *y16, *h16;  // in the GEMMs' type
+    void *mixed[6], *y16, *h16;  // of activations_, [max_rows][..]
     void *w1_16, *a1_16, *g1_16, *v1_16;
-    void* widened;         // one matrix
-    cuda::RowEntry* rows;  // the step's tables, one after the other
+    void* widened;      // one matrix of a layer
+    std::byte* tables;  // the step's tables, where place_tables() puts them:
+    cuda::RowEntry* rows;
     cuda::RunEntry* runs;
-    int* wanted;
+    int* wanted;        // [wanted] rows
+    float** logits_to;  // [wanted] in states; nullptr: to the host
+    int* not_finite;    // [wanted] whether one of the row's logits is not
   } act_ = {};
   cuda::Buffer memory_;
-  size_t table_bytes_ = 0;
-  cuda::PinnedBuffer tables_;       // as on the device, from act_.rows on
   cuda::PinnedBuffer host_logits_;  // [kLogitRows][V]
+
+  // What a step has on the host, twice: one is prepared while the device is at the other.
+  struct HostSide {
+    cuda::PinnedBuffer tables;      // as on the device
+    cuda::PinnedBuffer not_finite;  // as on the device, when `done`
+    cuda::Event done;
+    std::vector<uint64_t> tokens;  // of each wanted row; empty when not_finite has been looked at
+  };
+  // Waits for the step and looks at not_finite.
+  void finish(HostSide& step);
+  HostSide host_[2];
+  int now_ = 0;           // the step's part of host_
+  std::mutex finishing_;  // other threads may look at states
+  CandidateSearch search_;
   cuda::StepTable step_ = {};
   float* v_ = nullptr;  // this layer's v: v_first in layer 0
 
   // Shapes are computed plainly once, which lets the GEMMs choose their algorithms, then recorded.
   std::map<StepKey, std::optional<cuda::Graph>> steps_;
-  bool recording_ = false, replaying_ = false, traced_ = false;
+  // queueing_: between embed() and the end of logits().
+  bool queueing_ = false, recording_ = false, replaying_ = false, traced_ = false;
   uint64_t hidden_ = 0;  // numbers of h in steps of few rows so far
 };
 

@@ -10,7 +10,8 @@ enum class Format : uint8_t {
   f16,
   bf16,
   bytes,    // int8 code * scale - minimum
-  nibbles,  // 4-bit code * scale - minimum; the even column of a pair in the low nibble
+  nibbles,  // 4-bit code * scale - minimum; byte j of an octet's four has numbers j and, high, j +
+            // 4
 };
 
 constexpr bool is_plain(Format format) {

@@ -210,7 +210,8 @@ void encode_codes(const Matrix& W, const EncodedLayout& layout, std::byte* to, P
         if (m.format == Format::bytes) {
           codes[at] = code;
         } else {
-          codes[at / 2] = uint8_t(codes[at / 2] | code << 4 * (at % 2));
+          uint8_t& pair = codes[at / 8 * 4 + at % 4];
+          pair = uint8_t(pair | code << at % 8 / 4 * 4);
         }
       }
       for (int g = 0; g < groups; ++g) {
@@ -259,8 +260,8 @@ void encode(const Matrix& W, const EncodedLayout& layout, std::byte* to, ThreadP
         encode_plain(W, m, reinterpret_cast<uint16_t*>(to), lines);
       }
     } else {
-      // Two rows can share a byte of a transposed line: pairs go to one worker.
-      encode_codes(W, layout, to, part_of(W.rows, worker, pool.size(), 2));
+      // Rows of an octet can share the bytes of a transposed line: they go to one worker.
+      encode_codes(W, layout, to, part_of(W.rows, worker, pool.size(), 8));
     }
   });
 }

@@ -34,7 +34,7 @@ void check(cublasStatus_t status, const char* what) {
 }
 
 cudaDataType_t data_type(Format type) {
-  return type == Format::f32 ? CUDA_R_32F : type == Format::f16 ? CUDA_R_16F : CUDA_R_16BF;
+  return type == Format::f16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
 // The library counts columns first: a line of ours is a column of its.
@@ -53,7 +53,7 @@ struct Descriptors {
     };
     layout(W, data_type(p.type), p.transposed ? p.outputs : p.inputs,
            p.transposed ? p.inputs : p.outputs, p.pitch);
-    layout(x, data_type(p.type), p.inputs, p.rows, p.inputs);
+    layout(x, data_type(p.type), p.inputs, p.rows, p.x_pitch);
     layout(y, CUDA_R_32F, p.outputs, p.rows, p.outputs);
   }
   Descriptors(const Descriptors&) = delete;
@@ -129,15 +129,22 @@ struct Gemm::Library {
   }
 };
 
-Gemm::Gemm() : library_(std::make_unique<Library>()) {
-  check(lt().create(&library_->handle), "starting");
+bool Gemm::available() {
+  return cublaslt() != nullptr;
 }
 
+Gemm::Gemm() = default;
+
 Gemm::~Gemm() {
-  lt().destroy(library_->handle);
+  if (library_ != nullptr) lt().destroy(library_->handle);
 }
 
 void Gemm::multiply(Stream& stream, const Product& p) {
+  if (library_ == nullptr) {
+    auto made = std::make_unique<Library>();
+    check(lt().create(&made->handle), "starting");
+    library_ = std::move(made);
+  }
   const auto queue = static_cast<cudaStream_t>(stream.handle());
   const Descriptors descriptors(p);
   auto at = library_->chosen.find(key_of(p));

@@ -13,15 +13,18 @@ struct Product {
   const void* W;  // [outputs][pitch], or transposed [inputs][pitch]
   bool transposed;
   int pitch;      // numbers from one line of W to the next
-  const void* x;  // [rows][inputs]
-  float* y;       // [rows][outputs]
+  const void* x;  // [rows][x_pitch]
+  int x_pitch;
+  float* y;  // [rows][outputs]
   int rows, inputs, outputs;
-  Format type;  // of W and x: f32, f16 or bf16; sums are taken in fp32
+  Format type;  // of W and x: f16 or bf16; sums are taken in fp32
   float alpha = 1, beta = 0;
 };
 
 class Gemm {
  public:
+  // Whether there is a library for it: cuBLASLt is part of the toolkit, not of the driver.
+  static bool available();
   Gemm();
   ~Gemm();
   // The first product of a shape measures which algorithm is fastest, so it must not be recorded.

@@ -1,5 +1,5 @@
-#include "cuda/kernels/recur.h"
 #include "anser/error.h"
+#include "cuda/kernels/recur.h"
 #include "cuda/launch.h"
 
 namespace anser::cuda {
@@ -27,6 +27,17 @@ void with_head_size(int n, Work&& work) {
               "; there are for 16, 32, 64 and 128. Use --device cpu");
 }
 
+// All vectors at once, a scan, norms and gates.
+void recur_around(void (*scan)(void*, const RecurArgs&), void* stream, const RecurArgs& args) {
+  with_head_size(args.head_size, [&](auto size) {
+    constexpr int N = decltype(size)::value;
+    const dim3 rows(unsigned(args.heads), unsigned(args.step.row_count));
+    queue_kernel(stream, prepare_kernel<N>, rows, 4 * N, 0, args);
+    scan(stream, args);
+    queue_kernel(stream, finish_kernel<N>, rows, 4 * N, 0, args);
+  });
+}
+
 }  // namespace
 
 bool recur_supports(int head_size) {
@@ -41,16 +52,20 @@ void recur(void* stream, const RecurArgs& args) {
   });
 }
 
-void recur_many(void* stream, const RecurArgs& args) {
+void scan(void* stream, const RecurArgs& args) {
   with_head_size(args.head_size, [&](auto size) {
     constexpr int N = decltype(size)::value;
-    const dim3 rows(unsigned(args.heads), unsigned(args.step.row_count));
-    queue_kernel(stream, prepare_kernel<N>, rows, 4 * N, 0, args);
     queue_kernel(stream, scan_kernel<N>,
                  dim3(unsigned(args.heads), N / kSliceRows, unsigned(args.step.run_count)),
                  4 * kSliceRows, 0, args);
-    queue_kernel(stream, finish_kernel<N>, rows, 4 * N, 0, args);
   });
+}
+
+void recur_many(void* stream, const RecurArgs& args) {
+  recur_around(scan, stream, args);
+}
+void recur_chunked(void* stream, const RecurArgs& args) {
+  recur_around(scan_chunks, stream, args);
 }
 
 }  // namespace anser::cuda

@@ -17,12 +17,14 @@ void convert(void* stream, const ConvertArgs& args) {
 }
 
 void relu_squared(void* stream, const ReluSquaredArgs& args) {
-  queue_kernel(stream, relu_squared_kernel, grid_over(args.count, kRowThreads), kRowThreads, 0, args);
+  queue_kernel(stream, relu_squared_kernel, grid_over(int64_t(args.rows) * args.ffn, kRowThreads),
+               kRowThreads, 0, args);
 }
 
 void widen(void* stream, const WidenArgs& args) {
-  queue_kernel(stream, widen_kernel, grid_over(int64_t(args.W.rows) * args.W.cols / 8 + 1, kRowThreads),
-               kRowThreads, 0, args);
+  queue_kernel(stream, args.W.transposed ? widen_kernel<true> : widen_kernel<false>,
+               grid_over(int64_t(args.W.rows) * args.W.cols / 8 + 1, kRowThreads), kRowThreads, 0,
+               args);
 }
 
 void read_all(void* stream, const ReadArgs& args) {

@@ -94,6 +94,20 @@ PinnedBuffer::~PinnedBuffer() {
   if (data_ != nullptr) cudaFreeHost(data_);
 }
 
+Event::Event() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
+  handle_ = event;
+}
+
+Event::~Event() {
+  cudaEventDestroy(static_cast<cudaEvent_t>(handle_));
+}
+
+void Event::wait() const {
+  check(cudaEventSynchronize(static_cast<cudaEvent_t>(handle_)), "computing");
+}
+
 Graph::~Graph() {
   if (handle_ != nullptr) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(handle_));
 }
@@ -126,6 +140,11 @@ void Stream::zero(void* to, size_t bytes) {
 
 void Stream::wait() {
   check(cudaStreamSynchronize(stream_of(handle_)), "computing");
+}
+
+void Stream::record(const Event& event) {
+  check(cudaEventRecord(static_cast<cudaEvent_t>(event.handle()), stream_of(handle_)),
+        "recording an event");
 }
 
 void Stream::begin_recording() {

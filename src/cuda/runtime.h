@@ -80,6 +80,21 @@ class PinnedBuffer {
   void* data_ = nullptr;
 };
 
+// A point in a Stream that can be waited for while later work goes on.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  // Returns at once where it was never recorded.
+  void wait() const;
+  void* handle() const { return handle_; }
+
+ private:
+  void* handle_ = nullptr;
+};
+
 // Work that was recorded from a Stream, to be repeated with the same arguments.
 class Graph {
  public:
@@ -106,6 +121,8 @@ class Stream {
   void copy(void* to, const void* from, size_t bytes);  // on the device
   void zero(void* to, size_t bytes);
   void wait();
+  // The event happens when all that was put in so far is done.
+  void record(const Event& event);
 
   // Kernels between the two are recorded rather than run. A step that throws in between must call
   // end_recording(), too.

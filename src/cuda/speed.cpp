@@ -61,6 +61,7 @@ double measure_peak_gflop_s(int size) {
                            .transposed = false,
                            .pitch = size,
                            .x = x.data(),
+                           .x_pitch = size,
                            .y = y.as<float>(),
                            .rows = size,
                            .inputs = size,

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +24,13 @@
 namespace anser {
 
 // Besides the phases a backend has max_rows(), threads(), name(), few_rows() (up to which it skips
-// weights whose h is zero), zero_share(), all_finite() and kDevice.
+// weights whose h is zero), state_bytes() (of a state as it is kept), zero_share(), kDevice and
+// kKeepsLogits.
+//   kKeepsLogits false: logits() writes to the host, and the engine looks at them with
+//   all_finite(). kKeepsLogits true: what goes to a state's logits stays with the backend, and
+//   steps may still be
+//     running when logits() returns. wait() waits for them and throws where a result is not finite,
+//     and candidates() brings the sampler what it needs.
 template <Backend B>
 class BackendEngine final : public Engine {
  public:
@@ -38,7 +45,13 @@ class BackendEngine final : public Engine {
   }
 
   using Engine::forward;
+  using Engine::sample;
   void forward(std::span<const Sequence> batch) override;
+
+  void wait() override {
+    if constexpr (B::kKeepsLogits) backend_.wait();
+  }
+  void sample(std::span<Draw> draws) override;
 
   const Model& model() const override { return model_; }
   Device device() const override { return B::kDevice; }
@@ -65,6 +78,9 @@ class BackendEngine final : public Engine {
   std::vector<Token> tokens_;
   std::vector<Run> runs_;
   std::vector<LogitRow> wanted_;
+  // Of one sample call.
+  std::vector<const float*> rows_;
+  std::vector<CandidateQuery> queries_;
 };
 
 template <Backend B>
@@ -104,13 +120,29 @@ void BackendEngine<B>::check(std::span<const Sequence> batch) {
 template <Backend B>
 void BackendEngine<B>::forward(std::span<const Sequence> batch) {
   check(batch);
-  for (const Sequence& s : batch) {
-    s.state->logits().resize(s.wanted == LogitsFor::none ? 0 : model_.hyperparameters().vocab);
+  const size_t V = size_t(model_.hyperparameters().vocab);
+  if constexpr (!B::kKeepsLogits) {
+    for (const Sequence& s : batch) {
+      s.state->logits().resize(s.wanted == LogitsFor::none ? 0 : V);
+    }
   }
   const FlushDenormals flush;
   feed(batch, [&](const Rows& rows) { anser::forward(backend_, rows); });
-  for (const Sequence& s : batch) s.state->advance(s.tokens.size());
-  check_finite(batch);
+  for (const Sequence& s : batch) {
+    if constexpr (B::kKeepsLogits) s.state->take_logits(s.wanted == LogitsFor::last ? V : 0);
+    if (s.wanted == LogitsFor::all) {
+      const float* last = s.logits + (s.tokens.size() - 1) * V;
+      s.state->logits().assign(last, last + V);
+    }
+    s.state->advance(s.tokens.size());
+  }
+  if constexpr (B::kKeepsLogits) {
+    // Who has rows on the host already shall not have to wait for their error.
+    const auto on_host = [](const Sequence& s) { return s.wanted == LogitsFor::all; };
+    if (std::any_of(batch.begin(), batch.end(), on_host)) wait();
+  } else {
+    check_finite(batch);
+  }
 }
 
 template <Backend B>
@@ -124,42 +156,59 @@ void BackendEngine<B>::feed(std::span<const Sequence> batch, Run&& run) {
     wanted_.clear();
   };
   for (const Sequence& s : batch) {
+    const uint64_t tokens = s.state->tokens() + s.tokens.size();
     for (size_t fed = 0; fed < s.tokens.size();) {
       const int first = int(tokens_.size());
       const int count = int(std::min<size_t>(s.tokens.size() - fed, backend_.max_rows() - first));
       const auto piece = s.tokens.subspan(fed, count);
       tokens_.insert(tokens_.end(), piece.begin(), piece.end());
-      runs_.push_back({s.state, first, count});
+      runs_.push_back({s.state, first, count, s.state->tokens() + fed});
       for (int i = 0; s.wanted == LogitsFor::all && i < count; ++i) {
-        wanted_.push_back({first + i, s.logits + (fed + i) * V});
+        wanted_.push_back({first + i, s.logits + (fed + i) * V, tokens});
       }
       fed += count;
       if (s.wanted == LogitsFor::last && fed == s.tokens.size()) {
-        wanted_.push_back({first + count - 1, s.state->logits().data()});
+        float* to = nullptr;
+        if constexpr (!B::kKeepsLogits) to = s.state->logits().data();
+        wanted_.push_back({first + count - 1, to, tokens});
       }
       if (int(tokens_.size()) == backend_.max_rows()) run_piece();
     }
   }
   if (!tokens_.empty()) run_piece();
-  for (const Sequence& s : batch) {
-    if (s.wanted != LogitsFor::all) continue;
-    std::copy_n(s.logits + (s.tokens.size() - 1) * V, V, s.state->logits().data());
-  }
 }
 
 template <Backend B>
 void BackendEngine<B>::check_finite(std::span<const Sequence> batch) const {
   for (const Sequence& s : batch) {
-    const std::vector<float>& logits = s.state->logits();
-    if (backend_.all_finite(logits)) continue;
-    const std::string weight = find_not_finite(model_.weights(), model_.hyperparameters());
-    throw Error(weight.empty()
-                    ? fmt::format("{}: a result is not a finite number after {} tokens, though all "
-                                  "weights are finite: the activations overflow, or the state is "
-                                  "damaged",
-                                  model_.path(), s.state->tokens())
-                    : fmt::format("{}: {}; the file is damaged or a training run diverged",
-                                  model_.path(), weight));
+    if (!backend_.all_finite(s.state->logits())) fail_not_finite(model_, s.state->tokens());
+  }
+}
+
+template <Backend B>
+void BackendEngine<B>::sample(std::span<Draw> draws) {
+  if constexpr (!B::kKeepsLogits) {
+    Engine::sample(draws);
+  } else {
+    rows_.clear();
+    queries_.clear();
+    for (const Draw& draw : draws) {
+      const float* row = backend_.find_logits(*draw.state);
+      if (row == nullptr) continue;
+      rows_.push_back(row);
+      queries_.push_back(draw.sampler->query(size_t(model_.hyperparameters().vocab)));
+    }
+    const std::span<const Candidates> found = backend_.candidates(rows_, queries_);
+    auto next = found.begin();
+    for (Draw& draw : draws) {
+      std::optional<Token> token;
+      if (backend_.find_logits(*draw.state) != nullptr) token = draw.sampler->sample(*next++);
+      if (token) {
+        draw.token = *token;
+      } else {
+        Engine::sample(std::span(&draw, 1));
+      }
+    }
   }
 }
 
@@ -173,7 +222,7 @@ template <Backend B>
 size_t BackendEngine<B>::step_bytes(int rows) const {
   size_t bytes = 0;
   for (const PhaseWork& work : phase_work(model_.weights(), model_.hyperparameters(), rows, rows,
-                                          rows, skipped_share(rows))) {
+                                          rows, backend_.state_bytes(), skipped_share(rows))) {
     bytes += work.bytes;
   }
   return bytes;
@@ -191,7 +240,8 @@ std::vector<PhaseTime> BackendEngine<B>::phase_times(std::span<const Sequence> b
     throw Error(fmt::format("phases are timed of one piece: expected at most {} rows, found {}",
                             backend_.max_rows(), rows));
   }
-  forward(batch);  // what is chosen or fetched once is no part of a phase
+  forward(batch);
+  wait();  // what is chosen or fetched once is no part of a phase
   const FlushDenormals flush;
   PhaseSeconds seconds = {};
   feed(batch, [&](const Rows& piece) {
@@ -212,7 +262,7 @@ std::vector<PhaseTime> BackendEngine<B>::phase_times(std::span<const Sequence> b
     }
   });
   const auto work = phase_work(model_.weights(), model_.hyperparameters(), rows, int(batch.size()),
-                               wanted, skipped_share(rows));
+                               wanted, backend_.state_bytes(), skipped_share(rows));
   std::vector<PhaseTime> times;
   for (int p = 0; p < kPhases; ++p) {
     const Phase phase = Phase(p);

@@ -10,8 +10,8 @@ namespace anser {
 
 static_assert(Backend<CudaBackend>);
 
-std::unique_ptr<Engine> make_cuda_engine(const Model& model, int max_rows) {
-  return std::make_unique<BackendEngine<CudaBackend>>(model, max_rows);
+std::unique_ptr<Engine> make_cuda_engine(const Model& model, const EngineOptions& options) {
+  return std::make_unique<BackendEngine<CudaBackend>>(model, options);
 }
 
 CudaDevices cuda_devices() {

@@ -8,7 +8,7 @@
 namespace anser {
 
 // Throws Error where there is no device that can be used, or no room on it.
-std::unique_ptr<Engine> make_cuda_engine(const Model& model, int max_rows);
+std::unique_ptr<Engine> make_cuda_engine(const Model& model, const EngineOptions& options);
 
 // What the first device can do at the most, measured in about a second.
 struct CudaSpeed {

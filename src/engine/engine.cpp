@@ -20,10 +20,23 @@ std::unique_ptr<Engine> Engine::create(const Model& model, const EngineOptions& 
   }
   const bool cuda = options.device == Device::cuda ||
                     (options.device == Device::automatic && !cuda_devices().usable.empty());
-  if (cuda) return make_cuda_engine(model, options.max_rows);
+  if (cuda) return make_cuda_engine(model, options);
+  if (options.state16) {
+    throw Error(
+        "states in 16 bits (state16) are for NVIDIA GPUs, the CPU keeps them in 32: use "
+        "--device cuda, or leave --state16 out");
+  }
   const int rows = options.max_rows == 0 ? 256 : options.max_rows;
   const int threads = options.threads == 0 ? usable_cores() : options.threads;
   return std::make_unique<CpuEngine>(model, threads, rows, choose_kernels());
+}
+
+void Engine::sample(std::span<Draw> draws) {
+  for (Draw& draw : draws) {
+    const State& state = *draw.state;
+    if (!state.has_logits()) throw Error("the state has no logits to sample from; feed it a token");
+    draw.token = draw.sampler->sample(state.logits());
+  }
 }
 
 }  // namespace anser

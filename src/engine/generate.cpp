@@ -24,7 +24,7 @@ const char* stop_reason_name(StopReason reason) {
   return "?";
 }
 
-Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logits, const Step& step,
+Generated generate_with(const Tokenizer& tokenizer, const Pick& pick, const Step& step,
                         const GenerateOptions& options, const OnText& on_text,
                         const Rewind* rewind) {
   if (options.max_tokens < 0) {
@@ -46,7 +46,7 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
   };
 
   while (int(result.tokens.size()) < options.max_tokens) {
-    const Token token = sampler.sample(logits);
+    const Token token = pick(sampler);
     if (std::ranges::find(options.stop_tokens, token) != options.stop_tokens.end()) {
       result.reason = StopReason::stop_token;
       break;
@@ -69,7 +69,7 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
     since_mark += bytes;
     const bool wanted = give(piece);
     if (!stopped && wanted) {
-      logits = step(token);
+      step(token);
       result.tokens.push_back(token);
       continue;
     }
@@ -95,13 +95,11 @@ Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logit
 
 Generated generate(Engine& engine, State& state, const GenerateOptions& options,
                    const OnText& on_text) {
-  if (state.logits().empty()) {
+  if (!state.has_logits()) {
     throw Error("the state has no logits to continue from; feed it a prompt of one token at least");
   }
-  const Step step = [&](Token token) -> std::span<const float> {
-    engine.forward(state, std::span(&token, 1));
-    return state.logits();
-  };
+  const Pick pick = [&](Sampler& sampler) { return engine.sample(state, sampler); };
+  const Step step = [&](Token token) { engine.forward(state, std::span(&token, 1)); };
   // A copy of the state whenever a stop string may have begun: a few in a text.
   State marked;
   const Rewind rewind{[&] { marked = state; },
@@ -109,8 +107,10 @@ Generated generate(Engine& engine, State& state, const GenerateOptions& options,
                         state = marked;
                         if (!tail.empty()) engine.forward(state, tail);
                       }};
-  return generate_with(engine.model().tokenizer(), state.logits(), step, options, on_text,
-                       options.stop.empty() ? nullptr : &rewind);
+  const Generated result = generate_with(engine.model().tokenizer(), pick, step, options, on_text,
+                                         options.stop.empty() ? nullptr : &rewind);
+  engine.wait();  // an error of the last step is this call's
+  return result;
 }
 
 }  // namespace anser

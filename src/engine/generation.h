@@ -9,8 +9,10 @@
 
 namespace anser {
 
-// Feeds a token and returns the logits after it, valid until the next call.
-using Step = std::function<std::span<const float>(Token)>;
+// Draws the next token.
+using Pick = std::function<Token(Sampler&)>;
+// Feeds a token.
+using Step = std::function<void(Token)>;
 
 // How to take back what the model has read of a stop string.
 struct Rewind {
@@ -21,7 +23,7 @@ struct Rewind {
 
 // Without `rewind` a stop string, or what of it had been generated when the reader cancelled, stays
 // read.
-Generated generate_with(const Tokenizer& tokenizer, std::span<const float> logits, const Step& step,
+Generated generate_with(const Tokenizer& tokenizer, const Pick& pick, const Step& step,
                         const GenerateOptions& options, const OnText& on_text,
                         const Rewind* rewind = nullptr);
 

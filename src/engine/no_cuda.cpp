@@ -8,7 +8,7 @@ CudaDevices cuda_devices() {
   return {{}, "this program was built without CUDA; build it where nvcc is on the PATH"};
 }
 
-std::unique_ptr<Engine> make_cuda_engine(const Model&, int) {
+std::unique_ptr<Engine> make_cuda_engine(const Model&, const EngineOptions&) {
   throw Error(cuda_devices().why_none + ", or use the CPU (--device cpu)");
 }
 

@@ -86,8 +86,10 @@ SamplingOptions sampling_preset(const std::string& name) {
   return options;
 }
 
-Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
+Sampler::Sampler(SamplingOptions options) : options_(std::move(options)), banned_(options_.banned) {
   options_.check();
+  std::sort(banned_.begin(), banned_.end());
+  banned_.erase(std::unique(banned_.begin(), banned_.end()), banned_.end());
   uint64_t seed = options_.seed;
   for (uint64_t& word : random_) word = splitmix64(seed);
 }
@@ -105,22 +107,37 @@ double Sampler::uniform() {
   return double(result >> 11) * 0x1p-53;
 }
 
+// The penalties, and infinity for what is banned.
+void Sampler::list_changes(size_t vocab) {
+  const auto check_id = [&](Token id, const char* what) {
+    if (id >= 0 && size_t(id) < vocab) return;
+    throw Error(fmt::format("{} {} is outside the vocabulary of {}", what, id, vocab));
+  };
+  // The last is the first to be outside.
+  if (!occurrences_.empty()) check_id(occurrences_.back().id, "a generated token,");
+  if (!banned_.empty()) check_id(banned_.back(), "a banned token,");
+  changes_.clear();
+  auto banned = banned_.begin();
+  for (const Occurrence& occurrence : occurrences_) {
+    for (; banned != banned_.end() && *banned < occurrence.id; ++banned) {
+      changes_.push_back({*banned, kInfinity});
+    }
+    const bool is_banned = banned != banned_.end() && *banned == occurrence.id;
+    if (is_banned) ++banned;
+    const float penalty = options_.presence + options_.frequency * occurrence.count;
+    changes_.push_back({occurrence.id, is_banned ? kInfinity : penalty});
+  }
+  for (; banned != banned_.end(); ++banned) changes_.push_back({*banned, kInfinity});
+}
+
 // Fills logits_ and max_; returns the largest's id, the lowest on a tie.
 Token Sampler::prepare(std::span<const float> logits) {
-  const auto check_id = [&](Token id, const char* what) {
-    if (id >= 0 && size_t(id) < logits.size()) return;
-    throw Error(fmt::format("{} {} is outside the vocabulary of {}", what, id, logits.size()));
-  };
+  list_changes(logits.size());
   logits_.assign(logits.begin(), logits.end());
-  for (const Occurrence& occurrence : occurrences_) {
-    check_id(occurrence.id, "a generated token,");
-    logits_[size_t(occurrence.id)] -= options_.presence + options_.frequency * occurrence.count;
-  }
-  for (const Token id : options_.banned) {
-    check_id(id, "a banned token,");
-    // A NaN is not banned away: it means that the model is broken.
-    float& logit = logits_[size_t(id)];
-    if (logit < kInfinity) logit = -kInfinity;
+  for (const LogitChange& change : changes_) {
+    // A NaN is not banned away: it means that the model is broken. Nor is infinity.
+    float& logit = logits_[size_t(change.id)];
+    if (logit < kInfinity) logit -= change.minus;
   }
 
   // Independent lanes, so that the compiler can use vectors.
@@ -154,20 +171,33 @@ Token Sampler::prepare(std::span<const float> logits) {
   return Token(std::find(logits_.begin(), logits_.end(), max_) - logits_.begin());
 }
 
-// The sum of exp((logit - max) / temperature) over the vocabulary, at least 1.
-double Sampler::total_weight(double temperature) const {
-  double total = 0.0;
-  for (const float logit : logits_) total += std::exp((double(logit) - max_) / temperature);
-  return total;
+// At which the cuts are made.
+double Sampler::cut_temperature() const {
+  return options_.order == SamplingOptions::Order::blinkdl ? 1.0 : options_.temperature;
 }
 
-// The tokens whose logit is not below `floor`, in the order of their ids.
-void Sampler::gather(double floor) {
-  candidates_.clear();
-  for (size_t id = 0; id < logits_.size(); ++id) {
-    const float logit = logits_[id];
-    if (logit >= floor && logit > -kInfinity) candidates_.push_back({Token(id), logit, 0.0});
+// Of the cuts. Then top-p is a share of what it leaves.
+bool Sampler::top_k_is_first() const {
+  return options_.order == SamplingOptions::Order::hugging_face && options_.top_k > 0;
+}
+
+// The best token's is 1.
+double Sampler::weight(float logit) const {
+  return std::exp((double(logit) - max_) / cut_temperature());
+}
+
+// Most of the vocabulary is dropped before anything is stored: the logit under which neither top-p
+// nor min-p can leave a token. For top-p: V tokens, each lighter than (1 - p) / V of the total,
+// weigh less than 1 - p together, so the others reach p. Where top-k comes first the total is not
+// known yet, and nothing can be dropped for top-p.
+double Sampler::floor_of(double total, size_t vocab) const {
+  double least = options_.min_p;
+  if (options_.top_p < 1) {
+    least =
+        top_k_is_first() ? 0.0 : std::max(least, (1.0 - options_.top_p) * total / double(vocab));
   }
+  // A little lower, for the rounding of log and exp; the exact cuts follow.
+  return double(max_) + cut_temperature() * (std::log(least) - 1e-6);
 }
 
 void Sampler::keep_top_k() {
@@ -191,46 +221,17 @@ void Sampler::keep_nucleus(double total) {
   });
 }
 
-std::span<const Candidate> Sampler::distribution(std::span<const float> logits) {
-  const Token best = prepare(logits);
-  if (options_.temperature == 0 || options_.top_p == 0) {
-    candidates_.assign(1, {best, max_, 1.0});
-    return candidates_;
-  }
-  const bool blinkdl = options_.order == SamplingOptions::Order::blinkdl;
-  // The temperature at which the cuts are made, and whether top-k is the first of them.
-  const double temperature = blinkdl ? 1.0 : options_.temperature;
-  const bool top_k_first = !blinkdl && options_.top_k > 0;
-
-  // Most of the vocabulary is dropped before anything is stored, by a weight under which neither
-  // cut can leave a token. For top-p: V tokens, each lighter than (1 - p) / V of the total, weigh
-  // less than 1 - p together, so the others reach p.
-  // When top-k comes first, top-p is a share of what top-k leaves, which is not known yet.
-  double total = 0.0;
-  double least = options_.min_p;
-  if (options_.top_p < 1) {
-    if (top_k_first) {
-      least = 0.0;
-    } else {
-      total = total_weight(temperature);
-      least = std::max(least, (1.0 - options_.top_p) * total / double(logits_.size()));
-    }
-  }
-  // A little lower, for the rounding of log and exp; the exact cuts follow.
-  gather(double(max_) + temperature * (std::log(least) - 1e-6));
-
-  if (top_k_first) keep_top_k();
+// From what candidates_ holds to what is left, and its probabilities. `total` is the weight of all
+// tokens, for top-p where top-k is not first.
+void Sampler::keep(double total) {
+  if (top_k_is_first()) keep_top_k();
   double gathered = 0.0;
-  for (Candidate& c : candidates_) {
-    c.p = std::exp((double(c.logit) - max_) / temperature);
-    gathered += c.p;
-  }
-  keep_nucleus(top_k_first ? gathered : total);
-  if (!top_k_first) keep_top_k();
-  // The best token has weight 1.
+  for (Candidate& c : candidates_) gathered += c.p = weight(c.logit);
+  keep_nucleus(top_k_is_first() ? gathered : total);
+  if (!top_k_is_first()) keep_top_k();
   std::erase_if(candidates_, [&](const Candidate& c) { return c.p < options_.min_p; });
 
-  if (blinkdl && options_.temperature != 1) {
+  if (options_.temperature != cut_temperature()) {
     for (Candidate& c : candidates_) {
       c.p = std::exp((double(c.logit) - max_) / options_.temperature);
     }
@@ -238,12 +239,34 @@ std::span<const Candidate> Sampler::distribution(std::span<const float> logits) 
   double sum = 0.0;
   for (const Candidate& c : candidates_) sum += c.p;
   for (Candidate& c : candidates_) c.p /= sum;
+}
+
+std::span<const Candidate> Sampler::distribution(std::span<const float> logits) {
+  const Token best = prepare(logits);
+  if (greedy()) {
+    candidates_.assign(1, {best, max_, 1.0});
+    return candidates_;
+  }
+  double total = 0.0;
+  if (options_.top_p < 1 && !top_k_is_first()) {
+    for (const float logit : logits_) total += weight(logit);
+  }
+  const double floor = floor_of(total, logits_.size());
+  candidates_.clear();
+  for (size_t id = 0; id < logits_.size(); ++id) {
+    const float logit = logits_[id];
+    if (logit >= floor && logit > -kInfinity) candidates_.push_back({Token(id), logit, 0.0});
+  }
+  keep(total);
   return candidates_;
 }
 
 Token Sampler::sample(std::span<const float> logits) {
   distribution(logits);
-  if (options_.temperature == 0 || options_.top_p == 0) return candidates_[0].id;
+  return greedy() ? candidates_[0].id : draw();
+}
+
+Token Sampler::draw() {
   const double target = uniform();
   double sum = 0.0;
   Token chosen = candidates_[0].id;
@@ -254,6 +277,75 @@ Token Sampler::sample(std::span<const float> logits) {
     if (sum > target) break;
   }
   return chosen;
+}
+
+CandidateQuery Sampler::query(size_t vocab) {
+  list_changes(vocab);
+  // More than are kept but for one draw in many; a nucleus of 0.85 has a few dozen tokens. Beyond
+  // top-k some, for a threshold may not fall behind exactly k.
+  constexpr int kMost = 512, kBeyondTopK = 32;
+  const int k = options_.top_k;
+  const int most = greedy() ? 0 : k > 0 && k < kMost ? std::min(k + kBeyondTopK, kMost) : kMost;
+  return {changes_, most, cut_temperature()};
+}
+
+std::optional<Token> Sampler::sample(const Candidates& found) {
+  // All logits are needed to say what is wrong.
+  if (!found.well_formed || found.max == -kInfinity) return std::nullopt;
+  if (greedy()) return found.best;
+  max_ = found.max;
+  candidates_.clear();
+  double total = 0.0;
+  if (found.all) {
+    // Step by step as from all logits: an impossible token weighs 0.
+    if (options_.top_p < 1 && !top_k_is_first()) {
+      for (const Candidates::Entry& c : found.above) total += weight(c.logit);
+    }
+    const double floor = floor_of(total, found.vocab);
+    for (const Candidates::Entry& c : found.above) {
+      if (c.logit >= floor) candidates_.push_back({c.id, c.logit, 0.0});
+    }
+  } else {
+    for (const Candidates::Entry& c : found.above) candidates_.push_back({c.id, c.logit, 0.0});
+    if (!decide(found, total)) return std::nullopt;
+  }
+  keep(total);
+  return draw();
+}
+
+// Whether what is kept lies within candidates_, all that was found, whatever the other tokens are;
+// then it is what keep(total) makes of candidates_, some of which are dropped here already.
+//
+// Each cut keeps tokens from the most probable down, so that it is enough that one of them ends
+// within the candidates, and that it is known where. Of top-p it is not known exactly, for the
+// others' weight was summed in fp32: it must end at the same token for all totals that are
+// possible. In this interval lies the sum over all logits, too, which double precision rounds at
+// every term.
+bool Sampler::decide(const Candidates& found, double& total) {
+  constexpr double kRounding = 1e-12;  // more than that of a few doubles, relative
+  double sum = 0.0, lightest = 1.0;
+  for (Candidate& c : candidates_) {
+    c.p = weight(c.logit);
+    sum += c.p;
+    lightest = std::min(lightest, c.p);
+  }
+  const size_t count = candidates_.size();
+  const bool top_k_ends = options_.top_k > 0 && size_t(options_.top_k) <= count;
+  const bool min_p_ends = count > 0 && lightest < options_.min_p * (1 - kRounding);
+  if (options_.top_p >= 1) return top_k_ends || min_p_ends;
+  if (top_k_is_first()) return top_k_ends;
+
+  total = sum + found.rest;
+  const double doubt = found.rest * found.rest_error + total * double(found.vocab) * 0x1p-51;
+  const double low = options_.top_p * (total - doubt), high = options_.top_p * (total + doubt);
+  if (sum < low) return top_k_ends || min_p_ends;  // top-p ends beyond
+  if (!(sum > high)) return false;
+  // What top-p does not reach: as in floor_of().
+  const double least = (sum - high) / double(count) * (1 - kRounding);
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.p < least; });
+  ranked_ = candidates_;
+  const Token end = nucleus_end(ranked_, low).id;
+  return nucleus_end(ranked_, high).id == end;
 }
 
 void Sampler::accept(Token token, std::string_view text) {
@@ -267,12 +359,12 @@ void Sampler::accept(Token token, std::string_view text) {
   // too. Such a token gets an entry, so the presence penalty still applies.
   const bool exempt = std::string_view(" \t0123456789").find(text) != std::string_view::npos;
   const float count = exempt ? 0.0f : 1.0f;
-  const auto entry = std::find_if(occurrences_.begin(), occurrences_.end(),
-                                  [&](const Occurrence& o) { return o.id == token; });
-  if (entry != occurrences_.end()) {
+  const auto entry = std::lower_bound(occurrences_.begin(), occurrences_.end(), token,
+                                      [](const Occurrence& o, Token id) { return o.id < id; });
+  if (entry != occurrences_.end() && entry->id == token) {
     entry->count += count;
   } else {
-    occurrences_.push_back({token, count});
+    occurrences_.insert(entry, {token, count});
   }
 }
 

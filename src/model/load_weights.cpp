@@ -162,6 +162,17 @@ std::string find_not_finite(const Weights& weights, const Hyperparameters& h) {
   return search.found;
 }
 
+void fail_not_finite(const Model& model, uint64_t tokens) {
+  const std::string weight = find_not_finite(model.weights(), model.hyperparameters());
+  throw Error(weight.empty()
+                  ? fmt::format("{}: a result is not a finite number after {} tokens, though all "
+                                "weights are finite: the activations overflow, or the state is "
+                                "damaged",
+                                model.path(), tokens)
+                  : fmt::format("{}: {}; the file is damaged or a training run diverged",
+                                model.path(), weight));
+}
+
 void load_time_state(const FileTensor& tensor, const Hyperparameters& h, bool transposed,
                      const std::string& path, float* to) {
   const std::vector<int64_t> expected = {h.heads, h.head_size, h.head_size};

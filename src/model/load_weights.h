@@ -24,6 +24,10 @@ Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
 // [3, 17]"; empty when all are finite. Reads all weights.
 std::string find_not_finite(const Weights& weights, const Hyperparameters& h);
 
+// Throws the Error of a result that is not finite after so many tokens: names the weight that is to
+// blame where there is one. Reads all weights.
+[[noreturn]] void fail_not_finite(const Model& model, uint64_t tokens);
+
 // A `time_state` [H][N][N] to our layout (row = value, column = key), fp32, at `to`.
 void load_time_state(const FileTensor& tensor, const Hyperparameters& h, bool transposed,
                      const std::string& path, float* to);

@@ -220,7 +220,7 @@ State Model::load_state(const std::string& path) const {
             "{:016x}",
             path, state.fingerprint(), data_->file.path, fingerprint()));
       }
-      if (!state.logits().empty() && int(state.logits().size()) != h.vocab) {
+      if (state.has_logits() && int(state.logits().size()) != h.vocab) {
         throw Error(
             fmt::format("{} holds {} logits, expected {}", path, state.logits().size(), h.vocab));
       }

@@ -53,14 +53,16 @@ struct ByPhase {
 }  // namespace
 
 std::array<PhaseWork, kPhases> phase_work(const Weights& weights, const Hyperparameters& h,
-                                          int rows, int sequences, int wanted, double skipped) {
+                                          int rows, int sequences, int wanted, size_t state_bytes,
+                                          double skipped) {
   std::array<PhaseWork, kPhases> work;
   visit_weights(weights, h, ByPhase{work, rows, wanted, skipped});
   // States: S and the time mix's shift are read and written, the shift by different phases; so is
   // the channel mix's.
   const size_t shift = size_t(sequences) * size_t(h.layers) * size_t(h.width) * sizeof(float);
+  const size_t S = size_t(sequences) * state_bytes - 2 * shift;
   work[size_t(Phase::project)].bytes += shift;
-  work[size_t(Phase::recur)].bytes += shift + 2 * shift * size_t(h.head_size);
+  work[size_t(Phase::recur)].bytes += shift + 2 * S;
   work[size_t(Phase::expand)].bytes += shift;
   work[size_t(Phase::contract)].bytes += shift;
   return work;

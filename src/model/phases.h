@@ -29,10 +29,11 @@ struct PhaseWork {
   size_t bytes = 0;
   double flops = 0;
 };
-// `rows`: tokens of as many sequences. `wanted`: logits. `skipped`: the share of the channel mix's
-// second matrix that no row needs.
+// `rows`: tokens of as many sequences. `wanted`: logits. `state_bytes`: of one state as it is kept.
+// `skipped`: the share of the channel mix's second matrix that no row needs.
 std::array<PhaseWork, kPhases> phase_work(const Weights& weights, const Hyperparameters& h,
-                                          int rows, int sequences, int wanted, double skipped);
+                                          int rows, int sequences, int wanted, size_t state_bytes,
+                                          double skipped);
 
 // A backend that runs the phases of another and adds up how long each took to return: what the CPU
 // spends on it, since there a phase has ended when it returns.

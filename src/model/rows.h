@@ -1,6 +1,7 @@
 // What one forward pass works on: new tokens of several sequences, packed into rows.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "anser/state.h"
@@ -13,12 +14,15 @@ struct Run {
   State* state;
   int first;
   int count;
+  uint64_t position;  // of row `first` in its context: tokens before it
 };
 
-// A row whose logits are wanted, and where they go: [V].
+// A row whose logits are wanted, and where they go: [V]. nullptr, for backends that keep logits: to
+// those of the row's state, wherever that is.
 struct LogitRow {
   int row;
   float* logits;
+  uint64_t tokens = 0;  // that the state will have read after this call, for messages
 };
 
 struct Rows {

@@ -6,47 +6,82 @@
 namespace anser {
 
 State::State(const StateShape& shape, uint64_t fingerprint)
-    : shape_(shape), fingerprint_(fingerprint), numbers_(shape.floats()) {}
+    : shape_(shape), fingerprint_(fingerprint), content_(shape.floats()) {}
 
-State::Numbers::Numbers(const Numbers& other) {
+State::Content::Content(const Content& other) {
   if (other.remote_ != nullptr) remote_ = other.remote_->copy();
-  // Where the device has no room for another copy, this one lives on the host.
-  if (remote_ == nullptr) other.read();
-  host_is_stale_ = other.host_is_stale_;
-  if (host_is_stale_) {
-    host_.resize(other.host_.size());
+  if (remote_ != nullptr) {
+    remote_logits_ = other.remote_logits_;
   } else {
-    host_ = other.host_;
+    // Where the device has no room for another copy, this one lives on the host.
+    other.numbers();
+    other.logits();
   }
+  numbers_are_stale_ = other.numbers_are_stale_;
+  logits_are_stale_ = other.logits_are_stale_;
+  if (numbers_are_stale_) {
+    numbers_.resize(other.numbers_.size());
+  } else {
+    numbers_ = other.numbers_;
+  }
+  if (!logits_are_stale_) logits_ = other.logits_;
 }
 
-State::Numbers& State::Numbers::operator=(Numbers&& other) noexcept {
-  host_ = std::move(other.host_);
+State::Content& State::Content::operator=(Content&& other) noexcept {
+  numbers_ = std::move(other.numbers_);
+  logits_ = std::move(other.logits_);
   remote_ = std::move(other.remote_);
-  host_is_stale_ = std::exchange(other.host_is_stale_, false);
+  remote_logits_ = std::exchange(other.remote_logits_, 0);
+  numbers_are_stale_ = std::exchange(other.numbers_are_stale_, false);
+  logits_are_stale_ = std::exchange(other.logits_are_stale_, false);
   return *this;
 }
 
-const std::vector<float>& State::Numbers::read() const {
-  if (host_is_stale_) {
-    remote_->fetch(host_);
-    host_is_stale_ = false;
+const std::vector<float>& State::Content::numbers() const {
+  if (numbers_are_stale_) {
+    remote_->fetch(numbers_);
+    numbers_are_stale_ = false;
   }
-  return host_;
+  return numbers_;
 }
 
-std::vector<float>& State::Numbers::write() {
+const std::vector<float>& State::Content::logits() const {
+  if (logits_are_stale_) {
+    logits_.resize(remote_logits_);
+    remote_->fetch_logits(logits_);
+    logits_are_stale_ = false;
+  }
+  return logits_;
+}
+
+std::vector<float>& State::Content::change_numbers() {
   // The CPU's workers come here together for a state that is at home: they must not write.
   if (remote_ != nullptr) {
-    read();
+    numbers();
+    change_logits();
     remote_.reset();
   }
-  return host_;
+  return numbers_;
 }
 
-void State::Numbers::take(std::shared_ptr<RemoteState> remote) {
+std::vector<float>& State::Content::change_logits() {
+  if (remote_logits_ > 0) {
+    logits();
+    remote_logits_ = 0;
+  }
+  return logits_;
+}
+
+void State::Content::take(std::shared_ptr<RemoteState> remote) {
+  if (remote != remote_) change_logits();
   remote_ = std::move(remote);
-  host_is_stale_ = true;
+  numbers_are_stale_ = true;
+}
+
+void State::Content::take_logits(size_t count) {
+  remote_logits_ = count;
+  logits_are_stale_ = count > 0;
+  if (count == 0) logits_.clear();
 }
 
 namespace {
@@ -61,7 +96,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 bool State::operator==(const State& other) const {
   return shape_ == other.shape_ && fingerprint_ == other.fingerprint_ && tokens_ == other.tokens_ &&
-         same_bits(numbers_.read(), other.numbers_.read()) && same_bits(logits_, other.logits_);
+         same_bits(content_.numbers(), other.content_.numbers()) &&
+         same_bits(content_.logits(), other.content_.logits());
 }
 
 }  // namespace anser

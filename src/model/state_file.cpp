@@ -58,16 +58,17 @@ std::vector<std::byte> State::serialize() const {
   header.width = uint32_t(shape_.width);
   header.heads = uint32_t(shape_.heads);
   header.head_size = uint32_t(shape_.head_size);
-  header.logits = logits_.size();
+  const std::vector<float>& last = content_.logits();
+  header.logits = last.size();
 
-  const std::vector<float>& numbers = numbers_.read();
-  const size_t data = numbers.size() * sizeof(float), logits = logits_.size() * sizeof(float);
+  const std::vector<float>& numbers = content_.numbers();
+  const size_t data = numbers.size() * sizeof(float), logits = last.size() * sizeof(float);
   const size_t body = sizeof(header) + data + logits;
   std::vector<std::byte> bytes(body + sizeof(uint64_t));
   std::byte* to = bytes.data();
   std::memcpy(to, &header, sizeof(header));
   if (data > 0) std::memcpy(to + sizeof(header), numbers.data(), data);
-  if (logits > 0) std::memcpy(to + sizeof(header) + data, logits_.data(), logits);
+  if (logits > 0) std::memcpy(to + sizeof(header) + data, last.data(), logits);
   const uint64_t checksum = XXH3_64bits(to, body);
   std::memcpy(to + body, &checksum, sizeof(checksum));
   return bytes;
@@ -125,13 +126,14 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
 
   State state(shape, header.fingerprint);
   state.tokens_ = header.tokens;
-  state.logits_.resize(header.logits);
+  std::vector<float>& last = state.logits();
+  last.resize(header.logits);
   const std::byte* from = bytes.data() + sizeof(header);
-  std::vector<float>& numbers = state.numbers_.write();
+  std::vector<float>& numbers = state.content_.change_numbers();
   const size_t state_bytes = numbers.size() * sizeof(float);
   if (state_bytes > 0) std::memcpy(numbers.data(), from, state_bytes);
   if (header.logits > 0) {
-    std::memcpy(state.logits_.data(), from + state_bytes, header.logits * sizeof(float));
+    std::memcpy(last.data(), from + state_bytes, header.logits * sizeof(float));
   }
   return state;
 }

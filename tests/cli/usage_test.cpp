@@ -60,6 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"run", "-p", "x", "--load-state", "/nonexistent/state"},
                     Arguments{"run", "-p", "x", "--stop", ""},
                     Arguments{"run", "-p", "x", "--device", "cuda"},
+                    Arguments{"run", "-p", "x", "--device", "cpu", "--state16"},
                     Arguments{"logits", "-p", "x", "-o", "/nonexistent/x.npy"},
                     Arguments{"logits", "--tokens", "99999999", "-o", "/dev/null"},
                     Arguments{"logits", "--tokens", "-1", "-o", "/dev/null"},

@@ -37,16 +37,15 @@ TEST_P(ContractKernel, AddsTheProductAndStoresTheShift) {
     const std::vector<float> h = hidden(size_t(rows) * F, c.one_in);
     const std::vector<float> x = normals(size_t(rows) * D), z = normals(size_t(rows) * D);
     const auto device_h = upload(h), device_x = upload(x), device_z = upload(z);
-    const auto partial = poisoned(size_t(contract_partial_floats(F, rows, D)));
-    const DeviceArray<unsigned> arrived(
-        stream_, std::vector<unsigned>(size_t(contract_counters(rows, D)), 0u));
+    const auto partial = poisoned(size_t(share_floats(F, rows, D)));
+    const DeviceArray<unsigned> arrived(stream_,
+                                        std::vector<unsigned>(size_t(share_counters(rows, D)), 0u));
     const DeviceArray<unsigned long long> nonzero(stream_, std::vector<unsigned long long>{3});
     const ContractArgs args = {.value = value.device,
                                .h = device_h.data(),
                                .x = device_x.data(),
                                .rows = rows,
-                               .partial = partial.data(),
-                               .arrived = arrived.data(),
+                               .shares = {partial.data(), arrived.data()},
                                .nonzero = nonzero.data(),
                                .step = step.table,
                                .shift_offset = D,
@@ -74,16 +73,15 @@ TEST_P(ContractKernel, RowsDoNotDependOnTheirCompany) {
     const auto device_h = upload({h.begin() + first * F, h.begin() + (first + count) * F});
     const auto device_x = upload({x.begin() + first * D, x.begin() + (first + count) * D});
     const auto z = upload(normals(size_t(count) * D));
-    const auto partial = poisoned(size_t(contract_partial_floats(F, count, D)));
+    const auto partial = poisoned(size_t(share_floats(F, count, D)));
     const DeviceArray<unsigned> arrived(
-        stream_, std::vector<unsigned>(size_t(contract_counters(count, D)), 0u));
+        stream_, std::vector<unsigned>(size_t(share_counters(count, D)), 0u));
     const DeviceArray<unsigned long long> nonzero(stream_, std::vector<unsigned long long>{0});
     contract(stream_.handle(), {.value = value.device,
                                 .h = device_h.data(),
                                 .x = device_x.data(),
                                 .rows = count,
-                                .partial = partial.data(),
-                                .arrived = arrived.data(),
+                                .shares = {partial.data(), arrived.data()},
                                 .nonzero = nonzero.data(),
                                 .step = step.table,
                                 .shift_offset = D,

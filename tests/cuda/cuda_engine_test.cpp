@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "anser/error.h"
 #include "anser/generate.h"
 #include "cuda/cuda_backend.h"
+#include "cuda_sampling.h"
 #include "engine/backend_engine.h"
 #include "support/compare.h"
 #include "support/engines.h"
+#include "support/errors.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
 
@@ -20,7 +24,8 @@ using namespace support;
 using CudaEngine = BackendEngine<CudaBackend>;
 static_assert(Backend<CudaBackend>);
 
-constexpr int kTokens = 7, kMany = 18;  // kMany is more than a backend calls few
+// Rows that are computed in fp32; by tensor cores, with zeros skipped and without; by cuBLASLt.
+constexpr int kFew = 4, kSparse = 7, kSome = 19, kMany = 67, kMaxRows = 96;
 
 // As small as the type allows: an emulated token takes a tenth of a second.
 Shape shape_for(Ggml type) {
@@ -37,7 +42,7 @@ class CudaAgreement : public testing::TestWithParam<Ggml> {
     write_gguf(dir_ / "m.gguf", model_, {.type = GetParam()});
     opened_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
     cpu_ = Engine::create(*opened_, {.device = Device::cpu, .threads = 2});
-    cuda_ = std::make_unique<CudaEngine>(*opened_, 64);
+    cuda_ = std::make_unique<CudaEngine>(*opened_, EngineOptions{.max_rows = kMaxRows});
     ids_ = random_tokens(kMany, shape_.vocab);
     tokens_ = as_tokens(ids_);
   }
@@ -66,10 +71,16 @@ class CudaAgreement : public testing::TestWithParam<Ggml> {
   std::vector<Token> tokens_;
 };
 
-TEST_P(CudaAgreement, FewRowsAgreeWithTheCpu) {
-  expect_agreement(kTokens);
+TEST_P(CudaAgreement, FewRows) {
+  expect_agreement(kFew);
 }
-TEST_P(CudaAgreement, ManyRowsAgreeWithTheCpu) {
+TEST_P(CudaAgreement, RowsOfWhichZerosAreSkipped) {
+  expect_agreement(kSparse);
+}
+TEST_P(CudaAgreement, SomeRows) {
+  expect_agreement(kSome);
+}
+TEST_P(CudaAgreement, ManyRows) {
   expect_agreement(kMany);
 }
 
@@ -78,9 +89,9 @@ class Cuda : public CudaAgreement {};
 
 TEST_P(Cuda, TokenByTokenIsOneCallOfFewRows) {
   State whole = opened_->initial_state(), state = whole;
-  cuda_->forward(whole, part(0, kTokens));
+  cuda_->forward(whole, part(0, kFew));
   // The first is computed plainly, the second recorded, the others are replayed.
-  for (int i = 0; i < kTokens; ++i) cuda_->forward(state, part(i, i + 1));
+  for (int i = 0; i < kFew; ++i) cuda_->forward(state, part(i, i + 1));
   EXPECT_TRUE(state == whole);
 }
 
@@ -92,6 +103,23 @@ TEST_P(Cuda, BatchedWithStrangers) {
         {&a, part(9 - i, 10 - i)}, {&state, part(i, i + 1)}, {&b, part(i + 3, i + 4)}};
     cuda_->forward(batch);
   }
+  EXPECT_TRUE(state == whole);
+}
+
+// One way for all numbers of rows: then nothing depends on them.
+TEST_P(Cuda, InvariantResultsDoNotDependOnCutsAndStrangers) {
+  CudaEngine engine(*opened_, EngineOptions{.max_rows = kMaxRows, .invariant = true});
+  State whole = opened_->initial_state(), state = whole;
+  engine.forward(whole, part(0, kSome));
+  int fed = 0;
+  for (const int piece : {1, 1, 1, 5, 2, 9}) {
+    std::vector<State> strangers(size_t(piece), opened_->initial_state());
+    std::vector<Sequence> batch = {{&state, part(fed, fed + piece)}};
+    for (State& stranger : strangers) batch.push_back({&stranger, part(piece, piece + 1)});
+    engine.forward(batch);
+    fed += piece;
+  }
+  EXPECT_EQ(fed, kSome);
   EXPECT_TRUE(state == whole);
 }
 
@@ -115,43 +143,50 @@ TEST_P(Cuda, StatesForkAndMoveBetweenDevices) {
   expect_close(state.logits(), expected, quantised_tolerance(shape_, largest(expected)), "logits");
 }
 
+// Of the kernels for few rows, and of those on tensor cores.
 TEST_P(Cuda, RowsDoNotDependOnTheirCompany) {
-  constexpr int kMost = 8;  // as many as any type's kernels for few rows take
-  std::vector<State> alone(kMost, opened_->initial_state()), together = alone;
-  for (int i = 0; i < kMost; ++i) cuda_->forward(alone[size_t(i)], part(i, i + 1));
-  for (int count = 2; count <= kMost; count += count < 5 ? 1 : 3) {
+  const auto fed = [&](int count) {
     std::vector<State> states(size_t(count), opened_->initial_state());
     std::vector<Sequence> batch;
     for (int i = 0; i < count; ++i) batch.push_back({&states[size_t(i)], part(i, i + 1)});
     cuda_->forward(batch);
-    for (int i = 0; i < count; ++i) {
-      EXPECT_TRUE(states[size_t(i)] == alone[size_t(i)]) << i << " of " << count;
+    return states;
+  };
+  for (const auto& [most, fewer] :
+       {std::pair(kFew, std::vector{1, 2, 3}), std::pair(8, std::vector{kFew + 1, kSparse})}) {
+    const std::vector<State> together = fed(most);
+    for (const int count : fewer) {
+      const std::vector<State> states = fed(count);
+      for (size_t i = 0; i < states.size(); ++i) {
+        EXPECT_TRUE(states[i] == together[i]) << i << " of " << count << " and " << most;
+      }
     }
   }
 }
 
 TEST_P(Cuda, ReplayedStepsGiveTheBitsOfPlainOnes) {
-  CudaBackend recording(*opened_, 8), plain(*opened_, 8);
+  const EngineOptions options = {.max_rows = 8};
+  CudaBackend recording(*opened_, options), plain(*opened_, options);
   plain.view("x", 1);  // from here on it records nothing
   State a = opened_->initial_state(), b = a;
-  std::vector<float> of_a(size_t(shape_.vocab)), of_b = of_a;
-  for (int i = 0; i < kTokens; ++i) {
-    const auto step = [&](CudaBackend& backend, State& state, std::vector<float>& logits) {
-      const anser::Run run = {&state, 0, 1};
-      const LogitRow wanted = {0, logits.data()};
+  for (int i = 0; i < kSparse; ++i) {
+    const auto step = [&](CudaBackend& backend, State& state) {
+      const anser::Run run = {&state, 0, 1, uint64_t(i)};
+      const LogitRow wanted = {0, nullptr, uint64_t(i + 1)};
       forward(backend, Rows{part(i, i + 1), {&run, 1}, {&wanted, 1}});
+      backend.wait();
+      state.take_logits(size_t(shape_.vocab));
     };
-    step(recording, a, of_a);
-    step(plain, b, of_b);
-    EXPECT_EQ(of_a, of_b) << "token " << i;
+    step(recording, a);
+    step(plain, b);
+    EXPECT_TRUE(a == b) << "token " << i;
   }
-  EXPECT_TRUE(a == b);
 }
 
 TEST_P(Cuda, GreedyChoicesAreThoseOfTheCpu) {
   State on_cpu = opened_->initial_state(), on_cuda = on_cpu;
   Token token = tokens_[0];
-  for (int i = 0; i < 2 * kTokens; ++i) {
+  for (int i = 0; i < 10; ++i) {
     cpu_->forward(on_cpu, {&token, 1});
     cuda_->forward(on_cuda, {&token, 1});
     const std::vector<float>&cpu = on_cpu.logits(), &cuda = on_cuda.logits();
@@ -189,7 +224,7 @@ TEST(CudaPhases, AreTimedAndCountedOnce) {
   TempDir dir;
   write_gguf(dir / "m.gguf", random_model(kTinyShape), {.type = Ggml::f16});
   const Model model = Model::open(dir / "m.gguf");
-  CudaEngine engine(model, 32);
+  CudaEngine engine(model, EngineOptions{.max_rows = 32});
   const std::vector<Token> tokens = as_tokens(random_tokens(9, kTinyShape.vocab));
   State expected = model.initial_state();
   engine.forward(expected, tokens);
@@ -218,7 +253,7 @@ TEST(CudaPhases, AreTimedAndCountedOnce) {
 TEST(CudaText, TheEmbeddedModelWritesWhatItWritesOnTheCpu) {
   const Model model = Model::embedded();
   const auto cpu = Engine::create(model, {.device = Device::cpu, .threads = 2});
-  CudaEngine on_cuda(model, 64);
+  CudaEngine on_cuda(model, EngineOptions{.max_rows = 64});
   std::string why;
   // A second a token there.
   const bool emulated = cuda::usable_devices(why).front().name == "emulator";
@@ -234,11 +269,226 @@ TEST(CudaText, TheEmbeddedModelWritesWhatItWritesOnTheCpu) {
   EXPECT_EQ(write(on_cuda), expected);
 }
 
+TEST_P(Cuda, LogitsOfEveryRowAndOfTheLast) {
+  State state = opened_->initial_state(), silent = state, last = state;
+  const size_t V = size_t(shape_.vocab);
+  std::vector<float> all(3 * V);
+  const Sequence batch[] = {{&silent, part(0, 3), LogitsFor::none},
+                            {&state, part(0, 3), LogitsFor::all, all.data()},
+                            {&last, part(0, 3), LogitsFor::last}};
+  cuda_->forward(batch);
+  EXPECT_FALSE(silent.has_logits());
+  EXPECT_TRUE(silent.logits().empty());
+  EXPECT_TRUE(std::equal(all.begin() + 2 * ptrdiff_t(V), all.end(), state.logits().begin()));
+  EXPECT_TRUE(last == state);
+  // What stays is forgotten when nobody wants it any more.
+  const Sequence none{&last, part(3, 4), LogitsFor::none};
+  cuda_->forward(std::span(&none, 1));
+  EXPECT_FALSE(last.has_logits());
+}
+
+TEST_P(Cuda, LogitsThatWereChangedAreTheTruth) {
+  State state = opened_->initial_state();
+  cuda_->forward(state, part(0, 2));
+  state.logits()[7] = 1000;
+  State copy = state;
+  EXPECT_EQ(std::as_const(copy).logits()[7], 1000);
+  Sampler greedy(sampling_preset("greedy"));
+  EXPECT_EQ(cuda_->sample(state, greedy), 7);
+  EXPECT_EQ(cuda_->sample(copy, greedy), 7);
+  // Until the next step.
+  cuda_->forward(state, part(2, 3));
+  cuda_->forward(copy, part(2, 3));
+  EXPECT_TRUE(state == copy);
+  EXPECT_LT(state.logits()[7], 1000);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Cuda, testing::Values(Ggml::f16, Ggml::q8_0, Ggml::q4_0));
 INSTANTIATE_TEST_SUITE_P(Types, CudaAgreement,
                          testing::Values(Ggml::f32, Ggml::f16, Ggml::bf16, Ggml::q8_0, Ggml::q4_0,
                                          Ggml::q4_1, Ggml::q5_0, Ggml::q5_1, Ggml::q4_k, Ggml::q5_k,
                                          Ggml::q6_k));
+
+TEST_F(CudaSampling, DrawsWhatTheHostDraws) {
+  std::vector<SamplingOptions> options = {sampling_preset("greedy"), sampling_preset("chat"),
+                                          sampling_preset("creative")};
+  options.resize(6);
+  options[3].top_p = 1;  // all tokens are needed
+  options[4].order = SamplingOptions::Order::hugging_face;
+  options[4].top_k = 5;
+  options[4].banned = {1, 2, 3};
+  options[5].temperature = 0.7f;
+  options[5].min_p = 0.05f;
+  std::vector<State> states(options.size(), model_->initial_state());
+  std::vector<Sampler> samplers, host;
+  for (size_t i = 0; i < options.size(); ++i) {
+    options[i].seed = i;
+    samplers.emplace_back(options[i]);
+    host.emplace_back(options[i]);
+  }
+  std::vector<Draw> draws;
+  for (size_t i = 0; i < states.size(); ++i) draws.push_back({&states[i], &samplers[i], Token(i)});
+  states[2].logits().assign(kVocab, 0.0f);  // one that is on the host
+  states[2].logits()[9] = 20;
+  for (int step = 0; step < 6; ++step) {
+    std::vector<Sequence> batch;
+    for (size_t i = 0; i < states.size(); ++i) {
+      if (step > 0 || i != 2) batch.push_back({&states[i], std::span(&draws[i].token, 1)});
+    }
+    engine_->forward(batch);
+    engine_->sample(draws);
+    for (size_t i = 0; i < states.size(); ++i) {
+      EXPECT_EQ(draws[i].token, host[i].sample(std::as_const(states[i]).logits()))
+          << "step " << step << " sequence " << i;
+      samplers[i].accept(draws[i].token, "a");
+      host[i].accept(draws[i].token, "a");
+    }
+  }
+}
+
+TEST_F(CudaSampling, SeveralDrawsFromOneState) {
+  State state = model_->initial_state();
+  const Token tokens[] = {3, 4};
+  engine_->forward(state, tokens);
+  Sampler sampler(sampling_preset("creative")), host = sampler;
+  std::vector<Draw> draws(20, {&state, &sampler});
+  engine_->sample(draws);
+  for (const Draw& draw : draws) EXPECT_EQ(draw.token, host.sample(std::as_const(state).logits()));
+}
+
+TEST_F(CudaSampling, WithoutLogitsIsAnError) {
+  State state = model_->initial_state();
+  Sampler sampler(sampling_preset("chat"));
+  expect_error({"no logits"}, [&] { engine_->sample(state, sampler); });
+  SamplingOptions options;
+  options.banned = {Token(kVocab)};
+  Sampler outside(options);
+  const Token token = 1;
+  engine_->forward(state, std::span(&token, 1));
+  expect_error({"outside the vocabulary"}, [&] { engine_->sample(state, outside); });
+}
+
+// generate() by hand, with a sampler that has all logits.
+TEST_F(CudaSampling, GeneratesWhatTheHostDraws) {
+  Shape shape = kTinyShape;
+  shape.vocab = 300;
+  write_gguf(dir_ / "bytes.gguf", random_model(shape), {.byte_vocabulary = true});
+  const Model model = Model::open(dir_ / "bytes.gguf");
+  CudaEngine engine(model, EngineOptions{.max_rows = 16});
+  const std::vector<Token> prompt = as_tokens({70, 80, 90});
+  GenerateOptions options;
+  options.max_tokens = 12;
+  options.sampling = sampling_preset("creative");
+  options.sampling.banned = {0};
+  options.stop = {"a stop string that does not occur"};
+  State state = model.initial_state(), by_hand = state;
+  engine.forward(state, prompt);
+  const Generated generated = generate(engine, state, options);
+
+  std::vector<Token> expected;
+  Sampler sampler(options.sampling);
+  engine.forward(by_hand, prompt);
+  for (int i = 0; i < options.max_tokens; ++i) {
+    expected.push_back(sampler.sample(std::as_const(by_hand).logits()));
+    sampler.accept(expected.back(), model.tokenizer().bytes_of(expected.back()));
+    engine.forward(by_hand, std::span(&expected.back(), 1));
+  }
+  EXPECT_EQ(generated.tokens, expected);
+  EXPECT_TRUE(state == by_hand);
+}
+
+// More sequences than the head's products take at once, in recorded steps.
+TEST_F(CudaSampling, LargeBatches) {
+  CudaEngine engine(*model_, EngineOptions{.max_rows = 80});
+  State alone = model_->initial_state();
+  std::vector<State> states(70, alone);
+  for (int step = 0; step < 4; ++step) {
+    const Token token = 5 + step;
+    std::vector<Sequence> batch;
+    for (State& state : states) batch.push_back({&state, std::span(&token, 1)});
+    engine.forward(batch);
+  }
+  for (const State& state : states) {
+    EXPECT_TRUE(std::equal(state.data().begin(), state.data().end(), states[0].data().begin()));
+  }
+  // 64 rows go through one product, the others through another, and both to where they belong.
+  for (int i = 0; i < 64; ++i) EXPECT_TRUE(states[size_t(i)] == states[0]) << i;
+  for (int i = 64; i < 70; ++i) EXPECT_TRUE(states[size_t(i)] == states[64]) << i;
+  for (int step = 0; step < 4; ++step) {
+    const Token token = 5 + step;
+    engine.forward(alone, std::span(&token, 1));
+  }
+  const std::vector<double> expected(alone.logits().begin(), alone.logits().end());
+  for (const size_t i : {0u, 69u}) {
+    expect_close(states[i].logits(), expected, 0.02 * largest(expected), "logits");
+  }
+}
+
+// Nobody waits between these steps: what a step reads must not be overtaken by the next one's.
+TEST_F(CudaSampling, StepsThatNobodyWaitsFor) {
+  const std::vector<Token> tokens = as_tokens(random_tokens(9, kVocab));
+  State state = model_->initial_state(), waited = state;
+  for (const Token token : tokens) {
+    State stranger = model_->initial_state();  // its block is free again after the step
+    const Sequence batch[] = {{&state, std::span(&token, 1)}, {&stranger, std::span(&token, 1)}};
+    engine_->forward(batch);
+  }
+  for (const Token token : tokens) {
+    engine_->forward(waited, std::span(&token, 1));
+    engine_->wait();
+  }
+  EXPECT_TRUE(state == waited);
+}
+
+TEST_F(CudaSampling, StatesOutliveTheirEngine) {
+  State state = model_->initial_state(), expected = state;
+  const Token token = 4;
+  engine_->forward(expected, std::span(&token, 1));
+  expected.data(), expected.logits();  // fetched
+  engine_->forward(state, std::span(&token, 1));
+  engine_ = nullptr;  // with a step that nobody has waited for
+  const State copy = state;
+  EXPECT_TRUE(state == expected);
+  EXPECT_TRUE(copy == expected);
+}
+
+// A weight that is not a number shows at the first call that waits.
+TEST(CudaErrors, ResultsThatAreNotFinite) {
+  TempDir dir;
+  RandomModel random = random_model(kTinyShape);
+  random["blocks.1.ffn.key.weight"].values[70] = std::nan("");
+  write_safetensors(dir / "m", random);
+  const Model model = Model::open(dir / "m");
+  CudaEngine engine(model, EngineOptions{.max_rows = 8});
+  const State fresh = model.initial_state();
+  const Token token = 1;
+  const std::vector<std::string> words = {"blocks.1.ffn.key.weight", "NaN at [2, 6]"};
+  Sampler sampler(sampling_preset("chat"));
+  const auto step = [&](State& state) {
+    state = fresh;
+    engine.forward(state, std::span(&token, 1));
+  };
+  State state, other;
+  step(state);
+  expect_error(words, [&] { engine.wait(); });
+  engine.wait();  // said once
+  step(state);
+  expect_error(words, [&] { engine.sample(state, sampler); });
+  step(state);
+  expect_error(words, [&] { state.logits(); });
+  step(state);
+  expect_error(words, [&] { state.data(); });
+  step(state);
+  expect_error(words, [&] { other = state; });
+  step(state);
+  expect_error(words, [&] {
+    for (int i = 0; i < 2; ++i) engine.forward(state, std::span(&token, 1));
+  });
+  std::vector<float> all(kTinyShape.vocab);
+  state = fresh;
+  const Sequence every{&state, std::span(&token, 1), LogitsFor::all, all.data()};
+  expect_error(words, [&] { engine.forward(std::span(&every, 1)); });
+}
 
 }  // namespace
 }  // namespace anser

@@ -8,7 +8,8 @@ namespace {
 
 using namespace cuda;
 
-constexpr size_t kShared = 48 * 1024;  // what every device's blocks have
+// Blocks that go on from output to output, and the shared memory that every device has.
+constexpr Card kCard = {2, 48 * 1024};
 
 class GemvKernel : public KernelTest, public testing::WithParamInterface<Storage> {};
 
@@ -30,7 +31,7 @@ TEST_P(GemvKernel, PlainInputsAreAddedToWhatIsThere) {
       args.x = device_x.data();
       args.rows = rows;
       args.width = cols;
-      gemv(stream_.handle(), args, kShared);
+      gemv(stream_.handle(), args, kCard);
       expect_twin(device_y.read(),
                   twins::sum(twins::inputs(y), twins::product(W.twin, twins::inputs(x))),
                   std::to_string(rows) + " rows of " + std::to_string(cols));
@@ -70,7 +71,7 @@ TEST_P(GemvKernel, ShiftedInputsGoToSeveralMatrices) {
       outputs.push_back(poisoned(size_t(rows) * width_out));
       args.segments[s] = {matrices[s].device, keep(mixes[s]), outputs[s].data(), epilogues[s]};
     }
-    gemv(stream_.handle(), args, kShared);
+    gemv(stream_.handle(), args, kCard);
 
     const twins::Numbers twin_z = twins::layer_norm(twins::inputs(x), width, norm);
     const twins::Numbers before =
@@ -106,7 +107,7 @@ TEST_P(GemvKernel, NormedInputsOfChosenRows) {
   args.rows = int(row_of.size());
   args.width = width;
   args.norm = device(norm);
-  gemv(stream_.handle(), args, kShared);
+  gemv(stream_.handle(), args, kCard);
   std::vector<float> chosen;
   for (const int row : row_of) {
     chosen.insert(chosen.end(), x.begin() + row * width, x.begin() + (row + 1) * width);
@@ -119,7 +120,8 @@ TEST_P(GemvKernel, NormedInputsOfChosenRows) {
 // Widths of large models: more shared memory than a block has without asking for it.
 TEST_P(GemvKernel, AsMuchSharedMemoryAsTheDeviceHas) {
   std::string why;
-  const size_t shared = usable_devices(why).front().shared_bytes;
+  const DeviceInfo device_info = usable_devices(why).front();
+  const Card card = {device_info.processors, device_info.shared_bytes};
   for (const int width : {2560, 4096}) {
     const int outputs = 21;
     const TestMatrix W = matrix(GetParam(), outputs, width);
@@ -138,7 +140,7 @@ TEST_P(GemvKernel, AsMuchSharedMemoryAsTheDeviceHas) {
     args.norm = device(norm);
     args.step = step.table;
     args.z = z.data();
-    gemv(stream_.handle(), args, shared);
+    gemv(stream_.handle(), args, card);
     const twins::Numbers twin_z = twins::layer_norm(twins::inputs(x), width, norm);
     const twins::Numbers before = twins::previous(twin_z, width, step.runs, step.part(0, width));
     expect_twin(y.read(), twins::product(W.twin, twins::shift(twin_z, before, mix)),
@@ -146,13 +148,13 @@ TEST_P(GemvKernel, AsMuchSharedMemoryAsTheDeviceHas) {
   }
 }
 
-// How many rows a block takes depends on its shared memory; what they give does not.
+// How many rows and outputs a block takes depends on the card; what they give does not.
 TEST_P(GemvKernel, RowsDoNotDependOnTheirCompany) {
   const int width = GetParam().inputs_from(264), outputs = 21, rows = 7;
   const TestMatrix W = matrix(GetParam(), outputs, width);
   const std::vector<float> x = normals(size_t(rows) * width);
   const auto device_x = upload(x);
-  const auto run = [&](int first, int count, size_t shared) {
+  const auto run = [&](int first, int count, Card card) {
     const auto y = poisoned(size_t(count) * outputs);
     GemvArgs args;
     args.segments[0] = {W.device, nullptr, y.data()};
@@ -160,16 +162,17 @@ TEST_P(GemvKernel, RowsDoNotDependOnTheirCompany) {
     args.x = device_x.data() + size_t(first) * width;
     args.rows = count;
     args.width = width;
-    gemv(stream_.handle(), args, shared);
+    gemv(stream_.handle(), args, card);
     return y.read();
   };
-  const std::vector<float> together = run(0, rows, kShared);
+  const std::vector<float> together = run(0, rows, kCard);
   const size_t row_bytes = size_t(width + 7) / 8 * 8 * sizeof(float);
-  EXPECT_EQ(run(0, rows, 2 * row_bytes), together);  // two rows a block
-  EXPECT_EQ(run(0, rows, row_bytes), together);      // one
+  EXPECT_EQ(run(0, rows, {2, 2 * row_bytes}), together);  // two rows a block
+  EXPECT_EQ(run(0, rows, {1, row_bytes}), together);      // one
   for (int row = 0; row < rows; ++row) {
-    EXPECT_EQ(run(row, 1, kShared), std::vector<float>(together.begin() + row * outputs,
-                                                       together.begin() + (row + 1) * outputs))
+    EXPECT_EQ(run(row, 1, {100, 48 * 1024}),
+              std::vector<float>(together.begin() + row * outputs,
+                                 together.begin() + (row + 1) * outputs))
         << "row " << row;
   }
 }

@@ -58,6 +58,16 @@ std::vector<uint16_t> KernelTest::halves(Format type, const std::vector<float>& 
   return bits;
 }
 
+DeviceArray<uint16_t> KernelTest::narrow(Format type, std::vector<float>& x, int width, int pitch) {
+  const std::vector<uint16_t> bits = halves(type, x);
+  std::vector<uint16_t> rows(x.size() / size_t(width) * size_t(pitch), 0);
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = type == Format::f16 ? f16_to_f32(bits[i]) : bf16_to_f32(bits[i]);
+    rows[i / size_t(width) * size_t(pitch) + i % size_t(width)] = bits[i];
+  }
+  return {stream_, rows};
+}
+
 TestMatrix KernelTest::matrix(const Storage& storage, int rows, int cols, bool transposed) {
   TestMatrix m;
   DeviceMatrix& d = m.device;
@@ -129,7 +139,8 @@ TestMatrix KernelTest::matrix(const Storage& storage, int rows, int cols, bool t
       if (bytes) {
         codes[at] = uint8_t(int8_t(code));
       } else {
-        codes[at / 2] = uint8_t(codes[at / 2] | code << 4 * (at % 2));
+        uint8_t& pair = codes[at / 8 * 4 + at % 4];
+        pair = uint8_t(pair | code << at % 8 / 4 * 4);
       }
       const size_t g = transposed ? size_t(line / d.group) * d.stride + column
                                   : size_t(line) * (d.stride / d.group) + column / d.group;
@@ -155,7 +166,7 @@ TestStep KernelTest::step(const std::vector<int>& run_lengths, int64_t state_flo
     step.runs.push_back({first, count});
     step.states.push_back(normals(size_t(state_floats)));
     step.device_states.emplace_back(stream_, step.states.back());
-    runs.push_back({step.device_states.back().data(), first, count});
+    runs.push_back({step.device_states.back().data(), first, count, 0});
     for (int t = 0; t < count; ++t) {
       rows.push_back({int(random_() % unsigned(vocab)), run});
       step.tokens.push_back(rows.back().token);

@@ -110,14 +110,9 @@ TEST_F(RowsKernel, Convert) {
   const std::vector<float> x = normals(1003, 3);
   const auto from = upload(x);
   for (const Format type : kPlain) {
-    for (const Epilogue epilogue :
-         {Epilogue::store, Epilogue::tanh, Epilogue::sigmoid, Epilogue::relu_squared}) {
-      const DeviceArray<std::byte> to(stream_, x.size() * bytes_of(type));
-      convert(stream_.handle(), {from.data(), to.data(), int64_t(x.size()), type, epilogue, 0.25f});
-      const twins::Numbers expected = twins::scaled(twins::each(epilogue, twins::inputs(x)), 0.25);
-      expect_twin(read(to, type), twins::each_rounded(type, expected),
-                  "epilogue " + std::to_string(int(epilogue)), most(type));
-    }
+    const DeviceArray<std::byte> to(stream_, x.size() * bytes_of(type));
+    convert(stream_.handle(), {from.data(), to.data(), int64_t(x.size()), type});
+    expect_twin(read(to, type), twins::each_rounded(type, twins::inputs(x)), "numbers", most(type));
   }
 }
 
@@ -142,29 +137,49 @@ TEST_F(RowsKernel, WidenKeepsTheOrderOfLines) {
   }
 }
 
-TEST_F(RowsKernel, ReluSquaredStoresTheShift) {
-  const int width = 37, ffn = 100;
+TEST_F(RowsKernel, ReluSquaredStoresTheShiftAndFillsUp) {
+  const int width = 37, ffn = 100, padded = padded_to_octets(ffn);
   for (const Format type : kPlain) {
     const TestStep step = this->step({2, 1, 3}, 3 * width);
     const std::vector<float> key = normals(size_t(step.rows()) * ffn, 4);
     const std::vector<float> z = normals(size_t(step.rows()) * width);
     const auto device_key = upload(key), device_z = upload(z);
-    const DeviceArray<std::byte> to(stream_, key.size() * bytes_of(type));
+    const DeviceArray<std::byte> to(stream_, size_t(step.rows()) * padded * bytes_of(type));
     const float scale = 0x1p-6f;
     relu_squared(stream_.handle(), {.key = device_key.data(),
                                     .to = to.data(),
-                                    .count = int64_t(key.size()),
+                                    .rows = step.rows(),
+                                    .ffn = ffn,
                                     .type = type,
                                     .scale = scale,
                                     .step = step.table,
                                     .width = width,
                                     .shift_offset = width,
                                     .z = device_z.data()});
-    const twins::Numbers h =
-        twins::scaled(twins::each(Epilogue::relu_squared, twins::inputs(key)), scale);
-    expect_twin(read(to, type), twins::each_rounded(type, h), "h", most(type));
+    twins::Numbers h(size_t(step.rows()) * padded);
+    for (size_t i = 0; i < key.size(); ++i) {
+      const twins::Number squared = twins::epilogue(Epilogue::relu_squared, key[i]);
+      h[i / ffn * padded + i % ffn] = twins::rounded(type, squared * double(scale));
+    }
+    expect_twin(read(to, type), h, "h", most(type));
     expect_shift(step, width, width, z);
   }
+}
+
+TEST_F(RowsKernel, DeliverSaysWhatIsNotFinite) {
+  const int rows = 4, vocab = 2500;
+  std::vector<float> logits = normals(size_t(rows) * vocab);
+  logits[2 * vocab + 2499] = INFINITY;
+  logits[3 * vocab + 7] = NAN;
+  const auto from = upload(logits), first = poisoned(vocab), last = poisoned(vocab);
+  const DeviceArray<float*> to(stream_,
+                               std::vector<float*>{first.data(), nullptr, nullptr, last.data()});
+  const DeviceArray<int> not_finite(stream_, std::vector<int>(rows, 0));
+  deliver(stream_.handle(), {from.data(), to.data(), not_finite.data(), rows, vocab});
+  EXPECT_EQ(not_finite.read(), (std::vector<int>{0, 0, 1, 1}));
+  EXPECT_EQ(first.read(), std::vector<float>(logits.begin(), logits.begin() + vocab));
+  EXPECT_TRUE(std::isnan(last.read()[7]));
+  EXPECT_EQ(last.read()[8], logits[3 * vocab + 8]);
 }
 
 TEST_F(RowsKernel, ReadingAndNoiseOfTheMeasurements) {

@@ -167,7 +167,7 @@ TEST(Phases, EveryTableFollowsTheReference) {
     Trace trace(backend);
     State state = model.initial_state();
     std::vector<float> logits(60);
-    const anser::Run run = {&state, 0, int(tokens.size())};
+    const anser::Run run = {&state, 0, int(tokens.size()), 0};
     const LogitRow wanted = {int(tokens.size()) - 1, logits.data()};
     forward(trace, Rows{tokens, {&run, 1}, {&wanted, 1}});
 

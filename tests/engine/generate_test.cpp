@@ -23,13 +23,13 @@ class Script {
     fed.clear();
     at_ = 0;
     set_logits();
-    const Step step = [this](Token token) -> std::span<const float> {
+    const Pick pick = [this](Sampler& sampler) { return sampler.sample(logits_); };
+    const Step step = [this](Token token) {
       fed.push_back(token);
       ++at_;
       set_logits();
-      return logits_;
     };
-    return generate_with(tokenizer_, logits_, step, options, on_text);
+    return generate_with(tokenizer_, pick, step, options, on_text);
   }
 
   // With a rewind, as generate() has it.
@@ -38,18 +38,18 @@ class Script {
     at_ = 0;
     set_logits();
     std::vector<Token> marked;
-    const Step step = [this](Token token) -> std::span<const float> {
+    const Pick pick = [this](Sampler& sampler) { return sampler.sample(logits_); };
+    const Step step = [this](Token token) {
       fed.push_back(token);
       ++at_;
       set_logits();
-      return logits_;
     };
     const Rewind rewind{[&] { marked = fed; },
                         [&](std::span<const Token> tail) {
                           fed = marked;
                           fed.insert(fed.end(), tail.begin(), tail.end());
                         }};
-    const Generated result = generate_with(tokenizer_, logits_, step, options, on_text, &rewind);
+    const Generated result = generate_with(tokenizer_, pick, step, options, on_text, &rewind);
     EXPECT_EQ(fed, result.tokens);
     return result;
   }

@@ -23,7 +23,7 @@ class PhaseTimes : public testing::Test {
   }
   std::array<PhaseWork, kPhases> work(int rows, int sequences, int wanted, double skipped) const {
     return phase_work(model_->weights(), model_->hyperparameters(), rows, sequences, wanted,
-                      skipped);
+                      model_->initial_state().data().size_bytes(), skipped);
   }
 
   const Shape shape_ = {.vocab = 40, .width = 64, .layers = 3, .ffn = 256};

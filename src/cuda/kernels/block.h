@@ -56,7 +56,7 @@ __device__ inline float apply_epilogue(Epilogue epilogue, float x) {
     case Epilogue::sigmoid:
       return sigmoid(x);
     case Epilogue::relu_squared:
-      x = fmaxf(x, 0);
+      x = x < 0 ? 0 : x;  // fmaxf would make a zero of a NaN
       return x * x;
     default:
       return x;

@@ -41,6 +41,27 @@ __device__ inline uint16_t to_bf16(float x) {
   return __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 
+// A number in the 16 bits of format F, f16 or bf16.
+template <Format F>
+__device__ inline uint16_t to_half(float x) {
+  return F == Format::f16 ? to_f16(x) : to_bf16(x);
+}
+
+// Bytes of x (0 to 3) and y (4 to 7); nibble i of `which` chooses byte i of the result.
+__device__ inline uint32_t pick_bytes(uint32_t x, uint32_t y, uint32_t which) {
+  return __byte_perm(x, y, which);
+}
+// On pairs of f16: x - y, and x y + z with one rounding.
+__device__ inline uint32_t subtract_pairs(uint32_t x, uint32_t y) {
+  const __half2 d = __hsub2(*reinterpret_cast<__half2*>(&x), *reinterpret_cast<__half2*>(&y));
+  return *reinterpret_cast<const uint32_t*>(&d);
+}
+__device__ inline uint32_t fma_pairs(uint32_t x, uint32_t y, uint32_t z) {
+  const __half2 d = __hfma2(*reinterpret_cast<__half2*>(&x), *reinterpret_cast<__half2*>(&y),
+                            *reinterpret_cast<__half2*>(&z));
+  return *reinterpret_cast<const uint32_t*>(&d);
+}
+
 // The sum over a warp, in every lane. All 32 lanes take part.
 __device__ inline float warp_sum(float x) {
   for (int distance = 16; distance > 0; distance /= 2) {
@@ -49,7 +70,17 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
-// The same over four neighbouring lanes.
+// The largest of a warp, in every lane. All 32 lanes take part.
+__device__ inline uint64_t warp_max(uint64_t x) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const uint64_t other =
+        __shfl_xor_sync(0xffffffffu, static_cast<unsigned long long>(x), distance);
+    x = other > x ? other : x;
+  }
+  return x;
+}
+
+// The same as warp_sum over four neighbouring lanes.
 __device__ inline float quad_sum(float x) {
   x += __shfl_xor_sync(0xffffffffu, x, 1);
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
@@ -61,6 +92,10 @@ __device__ inline uint32_t ballot(bool mine) {
 }
 __device__ inline int count_bits(uint32_t bits) {
   return __popc(bits);
+}
+// The place of the lowest bit that is set; bits is not zero.
+__device__ inline int lowest_bit(uint32_t bits) {
+  return __ffs(int(bits)) - 1;
 }
 
 // fp32 rounded to the nearest tf32: 8 bits of exponent, 11 of significand.
@@ -92,6 +127,7 @@ __device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t
 #undef ANSER_MMA
 #else
   // Turing has half of it, of f16.
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
@@ -110,6 +146,7 @@ __device__ inline void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint
       : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
+#pragma unroll
   for (int i = 0; i < 4; ++i) {
     asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
                  : "+r"(d[i % 2 * 2]), "+r"(d[i % 2 * 2 + 1])

@@ -1,10 +1,11 @@
 // A group of matrix products for few rows, with the norm and the shift in front of them and the
 // activation behind: every weight is read once for up to four rows.
 //
-// A warp has two outputs; a block of eight warps has sixteen of one matrix and works the input out
-// by itself, in shared memory: that costs less than a kernel of its own and a wait. A lane takes
-// octet l, l + 32, ... of its outputs' weights. Weights do not depend on what other kernels do, so
-// the first of them are asked for before the predecessor has ended.
+// There are as many blocks as the device runs at once, each with a share of one matrix' outputs. A
+// block works the input out by itself, in shared memory: that costs less than a kernel of its own
+// and a wait. A warp takes two outputs at a time, a lane octets l, l + 32, ... of their weights,
+// with the next ones always on their way, across the ends of outputs. Weights do not depend on what
+// other kernels do, so the first of them are asked for before the predecessor has ended.
 #pragma once
 
 #include "cuda/kernels/block.h"
@@ -16,9 +17,12 @@ constexpr int kGemvWarps = 8;
 constexpr int kGemvThreads = kGemvWarps * kWarp;
 constexpr int kWarpOutputs = 2;
 constexpr int kGemvOutputs = kGemvWarps * kWarpOutputs;
+constexpr int kGemvBlocks = 2;  // of a processor at once, by their registers
 
-__device__ inline int padded_to_octets(int n) {
-  return (n + 7) / 8 * 8;
+// Octets of an output that are on their way: about 32 bytes of codes.
+template <class O>
+constexpr int octets_ahead() {
+  return sizeof(O) > 16 ? 1 : sizeof(O) > 12 ? 2 : 4;
 }
 
 // The inputs of rows first to first + count, [kRows][padded], split as octets are read.
@@ -70,68 +74,90 @@ template <int kRows, class O>
 __device__ void multiply_outputs(const GemvArgs& args, const GemvSegment& segment, O) {
   const DeviceMatrix& W = segment.W;
   const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  const int output = (int(blockIdx.x) - segment.first_block) * kGemvOutputs + warp * kWarpOutputs;
+  const int block = int(blockIdx.x) - segment.first_block;
+  const int begin = int(int64_t(W.rows) * block / segment.blocks) + warp * kWarpOutputs;
+  const int end = int(int64_t(W.rows) * (block + 1) / segment.blocks);
   const int octets = W.stride / 8;
   const int first = int(blockIdx.y) * kRows;
   const int count = args.rows - first < kRows ? args.rows - first : kRows;
   float* xs = shared_floats();
 
-  O next[kWarpOutputs];
-  const auto load = [&](int octet) {
-    for (int o = 0; o < kWarpOutputs; ++o) {
-      // An output past the end repeats the last; its sum goes nowhere.
-      if (octet < octets) next[o].load(W, output + o < W.rows ? output + o : W.rows - 1, octet);
-    }
-  };
-  load(lane);
-  await_predecessors();
-  prepare_inputs<kRows>(args, segment.mix, first, count, xs);
-  if (output >= W.rows) return;
-
-  const int padded = padded_to_octets(args.width);
-  float sum[kWarpOutputs][kRows] = {};
-#pragma unroll 2
-  for (int octet = lane; octet < octets; octet += kWarp) {
-    O now[kWarpOutputs];
-    for (int o = 0; o < kWarpOutputs; ++o) now[o] = next[o];
-    load(octet + kWarp);
-    float w[kWarpOutputs][8];
-#pragma unroll
-    for (int o = 0; o < kWarpOutputs; ++o) now[o].widen(w[o]);
-#pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (i >= count) break;
-      const float* x = xs + i * padded + 4 * octet;
-      float v[8];
-      *reinterpret_cast<float4*>(v) = *reinterpret_cast<const float4*>(x);
-      *reinterpret_cast<float4*>(v + 4) = *reinterpret_cast<const float4*>(x + padded / 2);
+  // What is loaded runs ahead of what is multiplied by kAhead steps; an output has a multiple of
+  // them, so that a step's registers are known when this is compiled.
+  constexpr int kAhead = octets_ahead<O>();
+  const int steps = (octets + kWarp * kAhead - 1) / (kWarp * kAhead) * kAhead;
+  O ahead[kAhead][kWarpOutputs];
+  int next_output = begin, next_step = 0;
+  const auto load = [&](O(&to)[kWarpOutputs]) {
+    const int octet = lane + kWarp * next_step;
+    if (next_output < end && octet < octets) {
 #pragma unroll
       for (int o = 0; o < kWarpOutputs; ++o) {
-#pragma unroll
-        for (int j = 0; j < 8; ++j) sum[o][i] = fmaf(w[o][j], v[j], sum[o][i]);
+        // An output past the end repeats the last; its sum goes nowhere.
+        to[o].load(W, next_output + o < end ? next_output + o : end - 1, octet);
       }
     }
-  }
+    if (++next_step == steps) {
+      next_step = 0;
+      next_output += kGemvOutputs;
+    }
+  };
 #pragma unroll
-  for (int o = 0; o < kWarpOutputs; ++o) {
+  for (int a = 0; a < kAhead; ++a) load(ahead[a]);
+  await_predecessors();
+  prepare_inputs<kRows>(args, segment.mix, first, count, xs);
+
+  const int padded = padded_to_octets(args.width);
+  for (int output = begin; output < end; output += kGemvOutputs) {
+    float sum[kWarpOutputs][kRows] = {};
+    for (int step = 0; step < steps; step += kAhead) {
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (i >= count) break;
-      const float y = warp_sum(sum[o][i]);
-      if (lane != 0 || output + o >= W.rows) continue;
-      float* to = segment.y + int64_t(first + i) * W.rows + output + o;
-      *to = segment.epilogue == Epilogue::add ? *to + y : apply_epilogue(segment.epilogue, y);
+      for (int a = 0; a < kAhead; ++a) {
+        const int octet = lane + kWarp * (step + a);
+        float w[kWarpOutputs][8];
+        if (octet < octets) {
+#pragma unroll
+          for (int o = 0; o < kWarpOutputs; ++o) ahead[a][o].widen(w[o]);
+        }
+        load(ahead[a]);
+        if (octet >= octets) continue;
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+          if (i >= count) break;
+          const float* x = xs + i * padded + 4 * octet;
+          float v[8];
+          *reinterpret_cast<float4*>(v) = *reinterpret_cast<const float4*>(x);
+          *reinterpret_cast<float4*>(v + 4) = *reinterpret_cast<const float4*>(x + padded / 2);
+#pragma unroll
+          for (int o = 0; o < kWarpOutputs; ++o) {
+#pragma unroll
+            for (int j = 0; j < 8; ++j) sum[o][i] = fmaf(w[o][j], v[j], sum[o][i]);
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int o = 0; o < kWarpOutputs; ++o) {
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        if (i >= count) break;
+        const float y = warp_sum(sum[o][i]);
+        if (lane != 0 || output + o >= end) continue;
+        float* to = segment.y + int64_t(first + i) * W.rows + output + o;
+        *to = segment.epilogue == Epilogue::add ? *to + y : apply_epilogue(segment.epilogue, y);
+      }
     }
   }
 }
 
 template <int kRows>
-__global__ void __launch_bounds__(kGemvThreads) gemv_kernel(GemvArgs args) {
+__global__ void __launch_bounds__(kGemvThreads, kGemvBlocks) gemv_kernel(GemvArgs args) {
   admit_successor();
   int s = 0;
   while (s + 1 < args.count && int(blockIdx.x) >= args.segments[s + 1].first_block) ++s;
   const GemvSegment& segment = args.segments[s];
-  with_octet(segment.W.format, [&](auto octet) { multiply_outputs<kRows>(args, segment, octet); });
+  with_octet<false>(segment.W.format,
+                    [&](auto octet) { multiply_outputs<kRows>(args, segment, octet); });
 }
 
 }  // namespace anser::cuda

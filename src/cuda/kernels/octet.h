@@ -1,5 +1,12 @@
 // Eight neighbouring weights of a line, the unit in which kernels read matrices: 16 bytes in f16.
-// load() only asks for the bytes, so that many loads are on their way before the first widen().
+// load() only asks for the bytes, so that many loads are on their way before the first use.
+//
+//   load(matrix, line, octet)   octet `octet` of a line
+//   widen(to)                   as eight floats
+//   pairs<F>(to)                as four words of two numbers in F, f16 or bf16: what tensor cores
+//   take
+//
+// kAcross: the matrix is transposed, so that groups of codes run across its lines.
 #pragma once
 
 #include "cuda/device_matrix.h"
@@ -7,11 +14,25 @@
 
 namespace anser::cuda {
 
-template <Format F>
+template <Format F, bool kAcross>
 struct Octet;
 
-template <>
-struct Octet<Format::f32> {
+template <Format F>
+__device__ inline void pack_pairs(const float* from, uint32_t* to) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    to[i] = to_half<F>(from[2 * i]) | uint32_t(to_half<F>(from[2 * i + 1])) << 16;
+  }
+}
+
+// Number i of eight 16-bit ones.
+__device__ inline uint16_t half_of(const uint4& words, int i) {
+  const uint32_t w = i < 2 ? words.x : i < 4 ? words.y : i < 6 ? words.z : words.w;
+  return uint16_t(w >> i % 2 * 16);
+}
+
+template <bool kAcross>
+struct Octet<Format::f32, kAcross> {
   float4 a, b;
   __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
     const auto* at = static_cast<const float4*>(m.codes) + (line * m.stride + 8 * octet) / 4;
@@ -22,104 +43,158 @@ struct Octet<Format::f32> {
     to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w;
     to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
   }
+  template <Format F>
+  __device__ void pairs(uint32_t* to) const {
+    float numbers[8];
+    widen(numbers);
+    pack_pairs<F>(numbers, to);
+  }
 };
 
-// Two 16-bit floats in each of four words.
-struct HalfWords {
+// Numbers of 16 bits, of format kOwn.
+template <Format kOwn>
+struct Halves {
   uint4 words;
   __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
     words = static_cast<const uint4*>(m.codes)[(line * m.stride + 8 * octet) / 8];
   }
-};
-
-template <>
-struct Octet<Format::f16> : HalfWords {
   __device__ void widen(float* to) const {
-    const uint32_t w[4] = {words.x, words.y, words.z, words.w};
-    for (int i = 0; i < 4; ++i) {
-      to[2 * i] = from_f16(uint16_t(w[i]));
-      to[2 * i + 1] = from_f16(uint16_t(w[i] >> 16));
-    }
-  }
-};
-
-template <>
-struct Octet<Format::bf16> : HalfWords {
-  __device__ void widen(float* to) const {
-    const uint32_t w[4] = {words.x, words.y, words.z, words.w};
-    for (int i = 0; i < 4; ++i) {
-      to[2 * i] = from_bf16(uint16_t(w[i]));
-      to[2 * i + 1] = from_bf16(uint16_t(w[i] >> 16));
-    }
-  }
-};
-
-// Codes, and the scale and minimum of a line's octet: one each, or one for each of the eight where
-// the groups run across the lines. CodeWord: the eight codes.
-template <class CodeWord>
-struct Coded {
-  CodeWord codes;
-  bool transposed;
-  uint16_t scale[8], minimum[8];
-  __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
-    codes = static_cast<const CodeWord*>(m.codes)[(line * m.stride + 8 * octet) / 8];
-    transposed = m.transposed;
-    if (m.transposed) {
-      const int64_t at = line / m.group * m.stride + 8 * octet;
-      for (int i = 0; i < 8; ++i) scale[i] = m.scales[at + i];
-      for (int i = 0; i < 8; ++i) minimum[i] = m.minima != nullptr ? m.minima[at + i] : 0;
-    } else {
-      const int64_t at = line * (m.stride / m.group) + 8 * octet / m.group;
-      scale[0] = m.scales[at];
-      minimum[0] = m.minima != nullptr ? m.minima[at] : 0;
-    }
-  }
-  __device__ void apply_scales(float* to) const {
-    float d = 0, low = 0;
+#pragma unroll
     for (int i = 0; i < 8; ++i) {
-      if (i == 0 || transposed) {
-        d = from_f16(scale[i]);
-        low = from_f16(minimum[i]);
+      const uint16_t half = half_of(words, i);
+      to[i] = kOwn == Format::f16 ? from_f16(half) : from_bf16(half);
+    }
+  }
+  template <Format F>
+  __device__ void pairs(uint32_t* to) const {
+    if constexpr (F == kOwn) {
+      to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
+    } else {
+      float numbers[8];
+      widen(numbers);
+      pack_pairs<F>(numbers, to);
+    }
+  }
+};
+template <bool kAcross>
+struct Octet<Format::f16, kAcross> : Halves<Format::f16> {};
+template <bool kAcross>
+struct Octet<Format::bf16, kAcross> : Halves<Format::bf16> {};
+
+// The scale and minimum of an octet's codes: one for all of them,
+template <bool kAcross>
+struct Scales {
+  uint16_t scale, minimum;
+  __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
+    const int64_t at = line * (m.stride / m.group) + 8 * octet / m.group;
+    scale = m.scales[at];
+    minimum = m.minima != nullptr ? m.minima[at] : 0;
+  }
+  __device__ uint16_t scale_of(int) const { return scale; }
+  __device__ uint16_t minimum_of(int) const { return minimum; }
+};
+// or one for each.
+template <>
+struct Scales<true> {
+  uint4 scale, minimum;
+  __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
+    const int64_t at = (line / m.group * m.stride + 8 * octet) / 8;
+    scale = reinterpret_cast<const uint4*>(m.scales)[at];
+    minimum =
+        m.minima != nullptr ? reinterpret_cast<const uint4*>(m.minima)[at] : uint4{0, 0, 0, 0};
+  }
+  __device__ uint16_t scale_of(int i) const { return half_of(scale, i); }
+  __device__ uint16_t minimum_of(int i) const { return half_of(minimum, i); }
+};
+
+// 1024 + u in f16 is 0x6400 + u for u below 1024: bytes become numbers by being moved.
+__device__ inline void bytes_to_pairs(uint32_t bytes, uint32_t offset_pair, uint32_t* to) {
+  to[0] = subtract_pairs(pick_bytes(bytes, 0x64646464, 0x4140), offset_pair);
+  to[1] = subtract_pairs(pick_bytes(bytes, 0x64646464, 0x4342), offset_pair);
+}
+
+// Codes: `Word` holds the eight; Unpack says how.
+template <class Word, class Unpack, bool kAcross>
+struct Coded {
+  Word codes;
+  Scales<kAcross> scales;
+  __device__ void load(const DeviceMatrix& m, int64_t line, int octet) {
+    codes = static_cast<const Word*>(m.codes)[(line * m.stride + 8 * octet) / 8];
+    scales.load(m, line, octet);
+  }
+  __device__ void widen(float* to) const {
+    Unpack::floats(codes, to);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      to[i] = to[i] * from_f16(scales.scale_of(i)) - from_f16(scales.minimum_of(i));
+    }
+  }
+  template <Format F>
+  __device__ void pairs(uint32_t* to) const {
+    if constexpr (F == Format::f16) {
+      // Codes have at most 8 bits, which f16 has exactly; code * scale - minimum is rounded once.
+      Unpack::f16_pairs(codes, to);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const auto two = [i](const auto& of) { return of(2 * i) | uint32_t(of(2 * i + 1)) << 16; };
+        to[i] = fma_pairs(to[i], two([&](int n) { return scales.scale_of(n); }),
+                          two([&](int n) { return scales.minimum_of(n); }) ^ 0x80008000);
       }
-      to[i] = to[i] * d - low;
+    } else {
+      float numbers[8];
+      widen(numbers);
+      pack_pairs<F>(numbers, to);
     }
   }
 };
 
-template <>
-struct Octet<Format::bytes> : Coded<uint2> {
-  __device__ void widen(float* to) const {
+struct UnpackBytes {
+  __device__ static void floats(const uint2& codes, float* to) {
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
       to[i] = float(int8_t(codes.x >> 8 * i));
       to[4 + i] = float(int8_t(codes.y >> 8 * i));
     }
-    apply_scales(to);
+  }
+  __device__ static void f16_pairs(const uint2& codes, uint32_t* to) {
+    // A flipped sign makes codes from -128 up ones from 0 up; 0x6480 is 1024 + 128.
+    bytes_to_pairs(codes.x ^ 0x80808080, 0x64806480, to);
+    bytes_to_pairs(codes.y ^ 0x80808080, 0x64806480, to + 2);
   }
 };
-
-template <>
-struct Octet<Format::nibbles> : Coded<uint32_t> {
-  __device__ void widen(float* to) const {
-    for (int i = 0; i < 8; ++i) to[i] = float(codes >> 4 * i & 15);
-    apply_scales(to);
+struct UnpackNibbles {
+  __device__ static void floats(uint32_t codes, float* to) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      to[i] = float(codes >> 8 * i & 15);
+      to[4 + i] = float(codes >> (8 * i + 4) & 15);
+    }
+  }
+  __device__ static void f16_pairs(uint32_t codes, uint32_t* to) {
+    bytes_to_pairs(codes & 0x0f0f0f0f, 0x64006400, to);
+    bytes_to_pairs(codes >> 4 & 0x0f0f0f0f, 0x64006400, to + 2);
   }
 };
+template <bool kAcross>
+struct Octet<Format::bytes, kAcross> : Coded<uint2, UnpackBytes, kAcross> {};
+template <bool kAcross>
+struct Octet<Format::nibbles, kAcross> : Coded<uint32_t, UnpackNibbles, kAcross> {};
 
-// Calls work(Octet<F>()) for a format that is known when the kernel runs. All threads of a block
-// take the same way.
-template <class Work>
+// Calls work(Octet<F, kAcross>()) for a format that is known when the kernel runs. All threads of a
+// block take the same way.
+template <bool kAcross, class Work>
 __device__ void with_octet(Format format, Work&& work) {
   switch (format) {
     case Format::f32:
-      return work(Octet<Format::f32>());
+      return work(Octet<Format::f32, kAcross>());
     case Format::f16:
-      return work(Octet<Format::f16>());
+      return work(Octet<Format::f16, kAcross>());
     case Format::bf16:
-      return work(Octet<Format::bf16>());
+      return work(Octet<Format::bf16, kAcross>());
     case Format::bytes:
-      return work(Octet<Format::bytes>());
+      return work(Octet<Format::bytes, kAcross>());
     case Format::nibbles:
-      return work(Octet<Format::nibbles>());
+      return work(Octet<Format::nibbles, kAcross>());
   }
 }
 

@@ -22,7 +22,7 @@ enum Vectors { kR, kW, kK, kMinusKk, kKkA, kV };
 // W[channel] . x, four lanes together; the sum in each of them.
 __device__ inline float quad_dot(const DeviceMatrix& W, int channel, const float* x, int quarter) {
   float sum = 0;
-  with_octet(W.format, [&](auto octet) {
+  with_octet<false>(W.format, [&](auto octet) {
     for (int o = quarter; 8 * o < W.stride; o += 4) {
       octet.load(W, channel, o);
       float w[8];
@@ -96,6 +96,24 @@ struct StateRow {
           *reinterpret_cast<const float4*>(s + 4 * m);
     }
   }
+  // The same of a row of f16.
+  __device__ void load(const uint16_t* row, int quarter) {
+    for (int m = 0; m < N / 16; ++m) {
+      const uint2 four = *reinterpret_cast<const uint2*>(row + 16 * m + 4 * quarter);
+      s[4 * m] = from_f16(uint16_t(four.x));
+      s[4 * m + 1] = from_f16(uint16_t(four.x >> 16));
+      s[4 * m + 2] = from_f16(uint16_t(four.y));
+      s[4 * m + 3] = from_f16(uint16_t(four.y >> 16));
+    }
+  }
+  __device__ void store(uint16_t* row, int quarter) const {
+    for (int m = 0; m < N / 16; ++m) {
+      uint2 four;
+      four.x = to_f16(s[4 * m]) | uint32_t(to_f16(s[4 * m + 1])) << 16;
+      four.y = to_f16(s[4 * m + 2]) | uint32_t(to_f16(s[4 * m + 3])) << 16;
+      *reinterpret_cast<uint2*>(row + 16 * m + 4 * quarter) = four;
+    }
+  }
   // S = S diag(w) - (S kk) (kk a)^T + v k^T; returns S r, in each of the four.
   __device__ float advance(const float* vectors, float v, int quarter) {
     const auto vector = [&](int which, int m) {
@@ -146,22 +164,35 @@ __device__ void finish_head(const RecurArgs& args, int row, int head, float y, f
 // Row n of a head's S, and n's place in the shift, between a run's state and registers.
 template <int N>
 struct StateAccess {
-  float *row, *shift;
+  float *wkv, *shift;
   const float* z;
+  int64_t row;  // of wkv, in numbers
   int quarter;
+  bool state16;
 
   __device__ StateAccess(const RecurArgs& args, const RunEntry& run, int head, int n, int quarter)
-      : quarter(quarter) {
+      : quarter(quarter), state16(args.state16) {
     const int D = args.heads * N, channel = head * N + n;
     float* layer = run.state + args.layer_offset;
     shift = layer + channel;
-    row = layer + 2 * D + (int64_t(head) * N + n) * N;
+    wkv = layer + 2 * D;
+    row = int64_t(channel) * N;
     z = args.z + int64_t(run.first + run.count - 1) * D + channel;
   }
-  __device__ void load(StateRow<N>& s) const { s.load(row, quarter); }
+  __device__ void load(StateRow<N>& s) const {
+    if (state16) {
+      s.load(reinterpret_cast<const uint16_t*>(wkv) + row, quarter);
+    } else {
+      s.load(wkv + row, quarter);
+    }
+  }
   // The shift is the last token's z. No other block reads this head's part of it in this kernel.
   __device__ void store(const StateRow<N>& s) const {
-    s.store(row, quarter);
+    if (state16) {
+      s.store(reinterpret_cast<uint16_t*>(wkv) + row, quarter);
+    } else {
+      s.store(wkv + row, quarter);
+    }
     if (quarter == 0) *shift = *z;
   }
 };
@@ -201,11 +232,35 @@ __global__ void __launch_bounds__(4 * N) prepare_kernel(RecurArgs args) {
   if (threadIdx.x == 0) args.bonus[at] = bonus;
 }
 
+// Rows first to first + count, token after token. The whole block calls; its first 4 kSliceRows
+// threads have the rows of S, value n each. `staged` is shared: [kTokens][kVectors][N].
+template <int N, int kTokens>
+__device__ void scan_tokens(const RecurArgs& args, int head, int n, int first, int count,
+                            float* staged, StateRow<N>& s) {
+  const int quarter = int(threadIdx.x) % 4, D = args.heads * N;
+  for (int t = 0; t < count; t += kTokens) {
+    const int tokens = count - t < kTokens ? count - t : kTokens;
+    for (int i = int(threadIdx.x); i < tokens * kVectors * N / 4; i += int(blockDim.x)) {
+      const int token = i / (kVectors * N / 4), rest = i % (kVectors * N / 4);
+      const int64_t at = int64_t(first + t + token) * args.heads + head;
+      reinterpret_cast<float4*>(staged)[i] =
+          reinterpret_cast<const float4*>(args.vectors + at * kVectors * N)[rest];
+    }
+    block_sync();
+    for (int token = 0; token < tokens && threadIdx.x < 4 * kSliceRows; ++token) {
+      const float* of_token = staged + token * kVectors * N;
+      const float y = s.advance(of_token, of_token[kV * N + n], quarter);
+      if (quarter == 0) args.y[int64_t(first + t + token) * D + head * N + n] = y;
+    }
+    block_sync();
+  }
+}
+
 // grid [heads][N / kSliceRows][runs], 4 kSliceRows threads.
 template <int N>
 __global__ void __launch_bounds__(4 * kSliceRows) scan_kernel(RecurArgs args) {
-  __shared__ float vectors[kScanTokens * kVectors * N];
-  const int quarter = int(threadIdx.x) % 4, head = int(blockIdx.x), D = args.heads * N;
+  __shared__ float staged[kScanTokens * kVectors * N];
+  const int quarter = int(threadIdx.x) % 4, head = int(blockIdx.x);
   const int n = int(blockIdx.y) * kSliceRows + int(threadIdx.x) / 4;
   admit_successor();
   await_predecessors();
@@ -213,22 +268,7 @@ __global__ void __launch_bounds__(4 * kSliceRows) scan_kernel(RecurArgs args) {
   const StateAccess<N> state(args, run, head, n, quarter);
   StateRow<N> s;
   state.load(s);
-  for (int t = 0; t < run.count; t += kScanTokens) {
-    const int tokens = run.count - t < kScanTokens ? run.count - t : kScanTokens;
-    for (int i = int(threadIdx.x); i < tokens * kVectors * N / 4; i += 4 * kSliceRows) {
-      const int token = i / (kVectors * N / 4), rest = i % (kVectors * N / 4);
-      const int64_t at = int64_t(run.first + t + token) * args.heads + head;
-      reinterpret_cast<float4*>(vectors)[i] =
-          reinterpret_cast<const float4*>(args.vectors + at * kVectors * N)[rest];
-    }
-    block_sync();
-    for (int token = 0; token < tokens; ++token) {
-      const float* of_token = vectors + token * kVectors * N;
-      const float y = s.advance(of_token, of_token[kV * N + n], quarter);
-      if (quarter == 0) args.y[int64_t(run.first + t + token) * D + head * N + n] = y;
-    }
-    block_sync();
-  }
+  scan_tokens<N, kScanTokens>(args, head, n, run.first, run.count, staged, s);
   state.store(s);
 }
 

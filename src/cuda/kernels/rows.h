@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kRowThreads) embed_kernel(EmbedArgs args) {
   admit_successor();
   await_predecessors();
   const int token = args.step.rows[row].token;
-  with_octet(args.table.format, [&](auto octet) {
+  with_octet<false>(args.table.format, [&](auto octet) {
     for (int o = int(threadIdx.x); 8 * o < D; o += kRowThreads) {
       octet.load(args.table, token, o);
       float e[8];
@@ -68,28 +68,31 @@ __global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) 
   admit_successor();
   await_predecessors();
   for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
-    store_as(args.type, args.to, i, apply_epilogue(args.epilogue, args.from[i]) * args.scale);
+    store_as(args.type, args.to, i, args.from[i]);
   }
 }
 
 __global__ void __launch_bounds__(kRowThreads) relu_squared_kernel(ReluSquaredArgs args) {
   admit_successor();
   await_predecessors();
-  for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
-    store_as(args.type, args.to, i,
-             apply_epilogue(Epilogue::relu_squared, args.key[i]) * args.scale);
+  const int padded = padded_to_octets(args.ffn);
+  for (int64_t i = first_of_grid(); i < int64_t(args.rows) * padded; i += grid_step()) {
+    const int row = int(i / padded), c = int(i % padded);
+    const float key = c < args.ffn ? args.key[int64_t(row) * args.ffn + c] : 0;
+    store_as(args.type, args.to, i, apply_epilogue(Epilogue::relu_squared, key) * args.scale);
   }
   store_shift(args.step, args.shift_offset, args.z, args.width, 0, args.width, int(first_of_grid()),
               int(grid_step()));
 }
 
+template <bool kAcross>
 __global__ void __launch_bounds__(kRowThreads) widen_kernel(WidenArgs args) {
-  const int lines = args.W.transposed ? args.W.cols : args.W.rows;
-  const int width = args.W.transposed ? args.W.rows : args.W.cols;
+  const int lines = kAcross ? args.W.cols : args.W.rows;
+  const int width = kAcross ? args.W.rows : args.W.cols;
   const int octets = (width + 7) / 8;
   admit_successor();
   await_predecessors();
-  with_octet(args.W.format, [&](auto octet) {
+  with_octet<kAcross>(args.W.format, [&](auto octet) {
     for (int64_t at = first_of_grid(); at < int64_t(lines) * octets; at += grid_step()) {
       const int64_t line = at / octets;
       const int o = int(at % octets);

@@ -7,5 +7,6 @@ namespace anser::cuda::emulator {
 
 extern size_t memory_limit;  // bytes
 extern size_t memory_used;
+extern size_t downloaded;  // bytes that were copied to the host so far
 
 }  // namespace anser::cuda::emulator

@@ -1,5 +1,6 @@
 #include "emulator.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -27,8 +28,11 @@ struct Meeting {
   emulator::Words words[2][kWarpLanes];
 };
 
+// Its stack outlives the kernel that it was made for: a fiber takes a thread of every block.
 struct Fiber {
-  ucontext_t context;
+  ucontext_t start;
+  jmp_buf at;  // where it goes on: unlike swapcontext(), a jump needs no system call
+  bool started = false;
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
   bool done = false;
   const Meeting* waits_for = nullptr;
@@ -36,7 +40,7 @@ struct Fiber {
 };
 
 struct Block {
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   std::vector<std::unique_ptr<Fiber>> fibers;
   Meeting all;
   std::vector<Meeting> warps;
@@ -52,6 +56,18 @@ void open_if_complete(Meeting& meeting) {
   ++meeting.generation;
 }
 
+// From a fiber to the scheduler, until that enters the fiber again.
+void leave(Fiber& self) {
+  if (_setjmp(self.at) == 0) _longjmp(block.scheduler, 1);
+}
+
+void enter(Fiber& fiber) {
+  if (_setjmp(block.scheduler) != 0) return;
+  if (fiber.started) _longjmp(fiber.at, 1);
+  fiber.started = true;
+  setcontext(&fiber.start);
+}
+
 void meet(Meeting& meeting) {
   Fiber& self = *block.fibers[size_t(block.current)];
   const uint64_t generation = meeting.generation;
@@ -60,7 +76,7 @@ void meet(Meeting& meeting) {
   if (meeting.generation != generation) return;
   self.waits_for = &meeting;
   self.seen = generation;
-  swapcontext(&self.context, &block.scheduler);
+  leave(self);
 }
 
 Meeting& own_warp() {
@@ -68,21 +84,33 @@ Meeting& own_warp() {
 }
 
 void run_fiber() {
-  (*block.thread)();
-  Fiber& self = *block.fibers[size_t(block.current)];
-  self.done = true;
-  // Those who go on do not wait for one who has ended.
-  --block.all.expected;
-  --own_warp().expected;
-  open_if_complete(block.all);
-  open_if_complete(own_warp());
-  swapcontext(&self.context, &block.scheduler);
+  for (;;) {
+    (*block.thread)();
+    Fiber& self = *block.fibers[size_t(block.current)];
+    self.done = true;
+    // Those who go on do not wait for one who has ended.
+    --block.all.expected;
+    --own_warp().expected;
+    open_if_complete(block.all);
+    open_if_complete(own_warp());
+    leave(self);
+  }
+}
+
+void add_fiber() {
+  auto fiber = std::make_unique<Fiber>();
+  getcontext(&fiber->start);
+  fiber->start.uc_stack.ss_sp = fiber->stack.get();
+  fiber->start.uc_stack.ss_size = kStackBytes;
+  fiber->start.uc_link = nullptr;
+  makecontext(&fiber->start, run_fiber, 0);
+  block.fibers.push_back(std::move(fiber));
 }
 
 uint64_t turns = 1;  // of a random sequence: who goes first
 
 void run_block(int threads) {
-  while (int(block.fibers.size()) < threads) block.fibers.push_back(std::make_unique<Fiber>());
+  while (int(block.fibers.size()) < threads) add_fiber();
   block.all = {};
   block.all.expected = threads;
   block.warps.assign(size_t((threads + kWarpLanes - 1) / kWarpLanes), {});
@@ -91,11 +119,6 @@ void run_block(int threads) {
     Fiber& fiber = *block.fibers[size_t(t)];
     fiber.done = false;
     fiber.waits_for = nullptr;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, run_fiber, 0);
   }
   for (int left = threads; left > 0;) {
     bool moved = false;
@@ -110,7 +133,7 @@ void run_block(int threads) {
       fiber.waits_for = nullptr;
       block.current = t;
       threadIdx = dim3(unsigned(t), 0, 0);
-      swapcontext(&block.scheduler, &fiber.context);
+      enter(fiber);
       moved = true;
       if (fiber.done) --left;
     }
@@ -179,6 +202,16 @@ float warp_sum(float x) {
   return sums[0];
 }
 
+uint64_t warp_max(uint64_t x) {
+  const uint32_t mine[] = {uint32_t(x), uint32_t(x >> 32)};
+  const emulator::Words* lanes = emulator::exchange(mine, 2);
+  uint64_t most = 0;
+  for (int i = 0; i < kWarpLanes; ++i) {
+    most = std::max(most, uint64_t(lanes[i][1]) << 32 | lanes[i][0]);
+  }
+  return most;
+}
+
 float quad_sum(float x) {
   const float* quad = emulator::exchange(x) + block.current % kWarpLanes / 4 * 4;
   return (quad[0] + quad[1]) + (quad[2] + quad[3]);
@@ -242,6 +275,29 @@ uint32_t ballot(bool mine) {
   uint32_t bits = 0;
   for (int i = 0; i < kWarpLanes; ++i) bits |= uint32_t(given[i] != 0) << i;
   return bits;
+}
+
+uint32_t pick_bytes(uint32_t x, uint32_t y, uint32_t which) {
+  const uint64_t both = uint64_t{y} << 32 | x;
+  uint32_t picked = 0;
+  for (int i = 0; i < 4; ++i) {
+    picked |= uint32_t(both >> 8 * (which >> 4 * i & 7) & 255) << 8 * i;
+  }
+  return picked;
+}
+uint32_t fma_pairs(uint32_t x, uint32_t y, uint32_t z) {
+  uint32_t pair = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    const auto number = [shift](uint32_t word) {
+      return double(f16_to_f32(uint16_t(word >> shift)));
+    };
+    // Exact in double precision, but for a second rounding by way of fp32, once in some thousands.
+    pair |= uint32_t(f32_to_f16(float(number(x) * number(y) + number(z)))) << shift;
+  }
+  return pair;
+}
+uint32_t subtract_pairs(uint32_t x, uint32_t y) {
+  return fma_pairs(y, 0xbc00bc00, x);  // y times -1
 }
 
 float from_f16(uint16_t bits) {

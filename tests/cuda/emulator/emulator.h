@@ -13,8 +13,9 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __shared__ static  // one block at a time
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 struct dim3 {
   unsigned x, y, z;
@@ -22,6 +23,9 @@ struct dim3 {
 };
 struct alignas(16) float4 {
   float x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
 };
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
@@ -35,8 +39,9 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace anser::cuda {
 
 namespace emulator {
-// Runs a kernel, or records it while a recording is under way.
-void queue(std::function<void()> work);
+// Puts work into a Stream's queue, where it waits until the host waits for it, or records it while
+// a recording is under way. Without a stream it runs at once.
+void queue(void* stream, std::function<void()> work);
 void run_kernel(dim3 grid, int threads, size_t shared, const std::function<void()>& thread);
 // What each of the warp's 32 lanes gave.
 const float* exchange(float mine);
@@ -50,6 +55,13 @@ float from_f16(uint16_t bits);
 float from_bf16(uint16_t bits);
 uint16_t to_f16(float x);
 uint16_t to_bf16(float x);
+template <Format F>
+uint16_t to_half(float x) {
+  return F == Format::f16 ? to_f16(x) : to_bf16(x);
+}
+uint32_t pick_bytes(uint32_t x, uint32_t y, uint32_t which);
+uint32_t subtract_pairs(uint32_t x, uint32_t y);
+uint32_t fma_pairs(uint32_t x, uint32_t y, uint32_t z);
 
 float to_tf32(float x);
 template <Format F>
@@ -58,10 +70,14 @@ void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
 void block_sync();
 float warp_sum(float x);
+uint64_t warp_max(uint64_t x);
 float quad_sum(float x);
 uint32_t ballot(bool mine);
 inline int count_bits(uint32_t bits) {
   return __builtin_popcount(bits);
+}
+inline int lowest_bit(uint32_t bits) {
+  return __builtin_ctz(bits);
 }
 inline void grid_fence() {}
 template <class T>
@@ -77,9 +93,10 @@ inline float* shared_floats() {
 }
 
 template <class Args>
-void queue_kernel(void*, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
+void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
                   const Args& args) {
-  emulator::queue([=] { emulator::run_kernel(grid, threads, shared, [&] { kernel(args); }); });
+  emulator::queue(stream,
+                  [=] { emulator::run_kernel(grid, threads, shared, [&] { kernel(args); }); });
 }
 
 }  // namespace anser::cuda

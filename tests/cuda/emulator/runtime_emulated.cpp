@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 #include "anser/error.h"
@@ -18,17 +19,43 @@ namespace emulator {
 
 size_t memory_limit = size_t{1} << 30;
 size_t memory_used = 0;
+size_t downloaded = 0;
 
 namespace {
 using Recording = std::vector<std::function<void()>>;
 Recording* recording = nullptr;
+
+// What a Stream has been given and nobody has waited for yet: as late as a device may be, so that
+// host memory that is changed too early, and results that are read too early, show.
+struct Queue {
+  std::deque<std::function<void()>> work;
+  uint64_t given = 0, done = 0;
+
+  void run_until(uint64_t position) {
+    while (done < position) {
+      const std::function<void()> next = std::move(work.front());
+      work.pop_front();
+      ++done;
+      next();
+    }
+  }
+};
+
+struct Point {
+  Queue* queue = nullptr;
+  uint64_t position = 0;
+};
 }  // namespace
 
-void queue(std::function<void()> work) {
+void queue(void* stream, std::function<void()> work) {
   if (recording != nullptr) {
     recording->push_back(std::move(work));
-  } else {
+  } else if (stream == nullptr) {
     work();
+  } else {
+    auto* queue = static_cast<Queue*>(stream);
+    queue->work.push_back(std::move(work));
+    ++queue->given;
   }
 }
 
@@ -71,22 +98,41 @@ Graph::~Graph() {
   delete static_cast<emulator::Recording*>(handle_);
 }
 
-Stream::Stream() = default;
-Stream::~Stream() = default;
+Stream::Stream() : handle_(new emulator::Queue) {}
+Stream::~Stream() {
+  delete static_cast<emulator::Queue*>(handle_);
+}
 
 void Stream::upload(void* to, const void* from, size_t bytes) {
-  std::memcpy(to, from, bytes);
+  copy(to, from, bytes);
 }
 void Stream::download(void* to, const void* from, size_t bytes) {
-  std::memcpy(to, from, bytes);
+  emulator::downloaded += bytes;
+  copy(to, from, bytes);
 }
 void Stream::copy(void* to, const void* from, size_t bytes) {
-  std::memcpy(to, from, bytes);
+  emulator::queue(handle_, [=] { std::memcpy(to, from, bytes); });
 }
 void Stream::zero(void* to, size_t bytes) {
-  std::memset(to, 0, bytes);
+  emulator::queue(handle_, [=] { std::memset(to, 0, bytes); });
 }
-void Stream::wait() {}
+void Stream::wait() {
+  auto* queue = static_cast<emulator::Queue*>(handle_);
+  queue->run_until(queue->given);
+}
+void Stream::record(const Event& event) {
+  auto* queue = static_cast<emulator::Queue*>(handle_);
+  *static_cast<emulator::Point*>(event.handle()) = {queue, queue->given};
+}
+
+Event::Event() : handle_(new emulator::Point) {}
+Event::~Event() {
+  delete static_cast<emulator::Point*>(handle_);
+}
+void Event::wait() const {
+  const auto* point = static_cast<const emulator::Point*>(handle_);
+  if (point->queue != nullptr) point->queue->run_until(point->position);
+}
 
 void Stream::begin_recording() {
   emulator::recording = new emulator::Recording;
@@ -97,26 +143,30 @@ Graph Stream::end_recording() {
 }
 
 void Stream::launch(const Graph& graph) {
-  for (const auto& work : *static_cast<emulator::Recording*>(graph.handle())) work();
+  for (const auto& work : *static_cast<emulator::Recording*>(graph.handle())) {
+    emulator::queue(handle_, work);
+  }
 }
 
 struct Gemm::Library {};
+bool Gemm::available() {
+  return true;
+}
 Gemm::Gemm() = default;
 Gemm::~Gemm() = default;
 
-void Gemm::multiply(Stream&, const Product& p) {
+void Gemm::multiply(Stream& stream, const Product& p) {
   const auto number = [type = p.type](const void* from, int64_t at) {
-    if (type == Format::f32) return static_cast<const float*>(from)[at];
     const uint16_t bits = static_cast<const uint16_t*>(from)[at];
     return type == Format::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
   };
-  emulator::queue([=] {
+  emulator::queue(stream.handle(), [=] {
     for (int r = 0; r < p.rows; ++r) {
       for (int o = 0; o < p.outputs; ++o) {
         float sum = 0;
         for (int i = 0; i < p.inputs; ++i) {
           const int64_t at = p.transposed ? int64_t(i) * p.pitch + o : int64_t(o) * p.pitch + i;
-          sum += number(p.W, at) * number(p.x, int64_t(r) * p.inputs + i);
+          sum += number(p.W, at) * number(p.x, int64_t(r) * p.x_pitch + i);
         }
         float& y = p.y[int64_t(r) * p.outputs + o];
         y = p.alpha * sum + (p.beta == 0 ? 0 : p.beta * y);
