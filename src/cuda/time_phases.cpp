@@ -1,6 +1,7 @@
 // How long each phase takes on the device.
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "cuda/cuda_backend.h"
 
@@ -13,15 +14,17 @@ namespace anser {
 PhaseSeconds CudaBackend::time_phases(const Rows& rows) {
   using namespace cuda;
   constexpr int kPasses = 5, kLaunches = 4;  // the median pass counts; launches of a pass overlap
-  select(device_.index);
-  replaying_ = false;
-  upload_tables(rows);
+  // A plain step: its tables are on the device then, and its GEMMs are chosen.
+  const bool traced = std::exchange(traced_, true);
+  forward(*this, rows);
+  traced_ = traced;
+  wait();
   const auto seconds_of = [&](auto&& queue) {
-    recording_ = true;  // should queue() throw, the next embed() ends the recording
+    queueing_ = recording_ = true;  // should queue() throw, the next embed() ends the recording
     stream_.begin_recording();
     queue();
     const Graph graph = stream_.end_recording();
-    recording_ = false;
+    queueing_ = recording_ = false;
     stream_.launch(graph);
     stream_.wait();
     double seconds[kPasses];

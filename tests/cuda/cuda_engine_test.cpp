@@ -198,7 +198,7 @@ TEST_P(Cuda, ReplayedStepsGiveTheBitsOfPlainOnes) {
   std::vector<float> of_a(size_t(shape_.vocab)), of_b = of_a;
   for (int i = 0; i < kSparse; ++i) {
     const auto step = [&](CudaBackend& backend, State& state, std::vector<float>& logits) {
-      const anser::Run run = {&state, 0, 1};
+      const anser::Run run = {&state, 0, 1, state.tokens()};
       const LogitRow wanted = {0, logits.data()};
       forward(backend, Rows{part(i, i + 1), {&run, 1}, {&wanted, 1}});
     };

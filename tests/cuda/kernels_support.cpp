@@ -58,6 +58,16 @@ std::vector<uint16_t> KernelTest::halves(Format type, const std::vector<float>& 
   return bits;
 }
 
+DeviceArray<uint16_t> KernelTest::narrow(Format type, std::vector<float>& x, int width, int pitch) {
+  const std::vector<uint16_t> bits = halves(type, x);
+  std::vector<uint16_t> rows(x.size() / size_t(width) * size_t(pitch), 0);
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = type == Format::f16 ? f16_to_f32(bits[i]) : bf16_to_f32(bits[i]);
+    rows[i / size_t(width) * size_t(pitch) + i % size_t(width)] = bits[i];
+  }
+  return {stream_, rows};
+}
+
 TestMatrix KernelTest::matrix(const Storage& storage, int rows, int cols, bool transposed) {
   TestMatrix m;
   DeviceMatrix& d = m.device;

@@ -94,6 +94,8 @@ class KernelTest : public testing::Test {
   // Numbers of a 16-bit type, and what they are.
   std::vector<uint16_t> halves(cuda::Format type, const std::vector<float>& x);
   DeviceArray<float> upload(const std::vector<float>& x) { return {stream_, x}; }
+  // Rows of `width` in a 16-bit type, zeros behind each up to `pitch`. x becomes what they are.
+  DeviceArray<uint16_t> narrow(cuda::Format type, std::vector<float>& x, int width, int pitch);
   DeviceArray<float> poisoned(size_t n) { return {stream_, n}; }
 
   TestMatrix matrix(const Storage& storage, int rows, int cols, bool transposed = false);
