@@ -59,6 +59,15 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
   };
   const size_t D = size_t(h_.width), F = size_t(h_.ffn);
   const size_t half = activations_ == Format::f32 ? 0 : sizeof(uint16_t);
+  // cuBLASLt reads matrices in the activations' type only.
+  size_t widened_numbers = 0;
+  for (const CudaLayer& layer : weights_.layers) {
+    for (const DeviceMatrix* W : {&layer.att.receptance, &layer.att.key, &layer.att.value,
+                                  &layer.att.output, &layer.ffn.key, &layer.ffn.value}) {
+      if (W->format == activations_) continue;
+      widened_numbers = std::max(widened_numbers, size_t(W->rows) * size_t(W->cols));
+    }
+  }
   size_t counter_bytes = 0;
   const auto hand_out = [&](size_t rows) {
     taken = 0;
@@ -78,18 +87,19 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     take(act_.h, rows * F * sizeof(float));
     take(act_.vectors, rows * D * 6 * sizeof(float));
     take(act_.bonus, rows * size_t(h_.heads) * sizeof(float));
-    take(act_.decays, (rows + kChunkTokens - 1) / kChunkTokens * D * sizeof(float));
-    take(act_.logits, size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
+    take(act_.decays, ((rows + kChunkTokens - 1) / kChunkTokens + 1) * D * sizeof(float));
+    take(logits_, std::min<size_t>(rows, kLogitRows) * size_t(h_.vocab) * sizeof(float));
     const int shared_rows = int(std::min<size_t>(rows, kShareRows));
-    take(act_.shares.partial, size_t(share_floats(h_.ffn, shared_rows, h_.width)) * sizeof(float));
+    take(shares_.partial, size_t(share_floats(h_.ffn, shared_rows, h_.width)) * sizeof(float));
     counter_bytes = size_t(share_counters(shared_rows, h_.width)) * sizeof(unsigned);
-    take(act_.shares.arrived, counter_bytes);
-    take(act_.nonzero, sizeof(*act_.nonzero));
+    take(shares_.arrived, counter_bytes);
+    take(nonzero_, sizeof(*nonzero_));
     for (void*& to : act_.mixed) take(to, rows * D * half);
     take(act_.y16, rows * D * half);
     take(act_.h16, rows * size_t(padded_to_octets(h_.ffn)) * half);
-    take(act_.widened, is_plain(key) ? 0 : std::max(F, D) * D * half);
-    take(act_.tables, place_tables(int(rows), int(rows), int(rows)));
+    take(widened_, widened_numbers * half);
+    take(joints_, sizeof(int));
+    take(tables_.begin, place_tables(int(rows), int(rows), int(rows)));
   };
   hand_out(size_t(max_rows_));
   // The device's choice: no more than an eighth of the memory that the weights leave.
@@ -104,9 +114,8 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     host.tables = PinnedBuffer(place_tables(max_rows_, max_rows_, max_rows_));
     host.not_finite = PinnedBuffer(size_t(max_rows_) * sizeof(int));
   }
-  host_logits_ = PinnedBuffer(size_t(kLogitRows) * size_t(h_.vocab) * sizeof(float));
-  stream_.zero(act_.shares.arrived, counter_bytes);
-  stream_.zero(act_.nonzero, sizeof(*act_.nonzero));
+  stream_.zero(shares_.arrived, counter_bytes);
+  stream_.zero(nonzero_, sizeof(*nonzero_));
   stream_.wait();
 }
 
@@ -151,14 +160,14 @@ int64_t CudaBackend::layer_offset(int layer) const {
 size_t CudaBackend::place_tables(int rows, int runs, int wanted) {
   size_t taken = 0;
   const auto take = [&](auto*& to, int count) {
-    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(act_.tables + taken);
+    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(tables_.begin + taken);
     taken += aligned(size_t(count) * sizeof(*to));
   };
-  take(act_.rows, rows);
-  take(act_.runs, runs);
-  take(act_.wanted, wanted);
-  take(act_.logits_to, wanted);
-  take(act_.not_finite, wanted);
+  take(tables_.rows, rows);
+  take(tables_.runs, runs);
+  take(tables_.wanted, wanted);
+  take(tables_.logits_to, wanted);
+  take(tables_.not_finite, wanted);
   return taken;
 }
 
@@ -166,30 +175,49 @@ void CudaBackend::upload_tables(const Rows& rows) {
   now_ ^= 1;
   HostSide& host = host_[now_];
   finish(host);  // its memory is written anew
-  const size_t bytes = place_tables(rows.count(), int(rows.runs.size()), int(rows.wanted.size()));
+  const int padding = rows_ - rows.count();
+  const int runs = int(rows.runs.size()) + padding;
+  const size_t bytes = place_tables(rows_, runs, wanted_);
+  divide(rows, padding);
   const auto at = [&](auto* on_device) {
     return reinterpret_cast<decltype(on_device)>(
-        host.tables.data() + (reinterpret_cast<std::byte*>(on_device) - act_.tables));
+        host.tables.data() + (reinterpret_cast<std::byte*>(on_device) - tables_.begin));
   };
-  RowEntry* row_entries = at(act_.rows);
-  RunEntry* run_entries = at(act_.runs);
-  for (size_t i = 0; i < rows.runs.size(); ++i) {
-    const Run& run = rows.runs[i];
-    run_entries[i] = {states_->take_over(*run.state), run.first, run.count,
-                      int(run.position % kChunkTokens)};
-    for (int row = run.first; row < run.first + run.count; ++row) {
-      row_entries[row] = {rows.tokens[size_t(row)], int(i)};
+  RowEntry* row_entries = at(tables_.rows);
+  RunEntry* run_entries = at(tables_.runs);
+  for (const Part& part : std::span(parts_, size_t(part_count_))) {
+    for (int i = 0; i < part.runs; ++i) {
+      const size_t index = size_t(part.first_run + i);
+      const bool pads = index >= rows.runs.size();  // by one row each
+      const Run run = pads ? Run{nullptr, rows.count() + int(index - rows.runs.size()), 1, 0}
+                           : rows.runs[index];
+      run_entries[index] = {pads ? nullptr : states_->take_over(*run.state),
+                            run.first - part.first_row, run.count,
+                            int(run.position % kChunkTokens)};
+      for (int row = run.first; row < run.first + run.count; ++row) {
+        row_entries[row] = {pads ? 0 : rows.tokens[size_t(row)], i};
+      }
     }
   }
-  for (size_t i = 0; i < rows.wanted.size(); ++i) {
-    const LogitRow& wanted = rows.wanted[i];
-    const float* state = run_entries[row_entries[wanted.row].run].state;
-    at(act_.wanted)[i] = wanted.row;
-    at(act_.logits_to)[i] = wanted.logits == nullptr ? states_->logits_of(state) : nullptr;
-    at(act_.not_finite)[i] = 0;
+  // A row's state is that of its run; runs and wanted rows are both in the order of rows.
+  size_t run = 0;
+  for (int i = 0; i < wanted_; ++i) {
+    const bool pads = i >= int(rows.wanted.size());
+    const int row = pads ? 0 : rows.wanted[size_t(i)].row;
+    while (!pads && row >= rows.runs[run].first + rows.runs[run].count) ++run;
+    const bool to_state = !pads && rows.wanted[size_t(i)].logits == nullptr;
+    at(tables_.wanted)[i] = row;
+    at(tables_.logits_to)[i] = to_state ? states_->logits_of(run_entries[run].state) : nullptr;
+    at(tables_.not_finite)[i] = 0;
   }
-  stream_.upload(act_.tables, host.tables.data(), bytes);
-  step_ = {act_.rows, act_.runs, rows.count(), int(rows.runs.size())};
+  stream_.upload(tables_.begin, host.tables.data(), bytes);
+}
+
+// Recordings are made for few of the numbers of rows that a server's batch may have; rows that fill
+// up cost as good as nothing where weights are what a step reads.
+int CudaBackend::recorded_rows(int rows) {
+  const int step = rows <= 8 ? 1 : rows <= 64 ? 8 : rows <= 256 ? 32 : 128;
+  return (rows + step - 1) / step * step;
 }
 
 void CudaBackend::embed(const Rows& rows) {
@@ -199,15 +227,18 @@ void CudaBackend::embed(const Rows& rows) {
     stream_.wait();
   }
   queueing_ = true;
-  upload_tables(rows);
   replaying_ = false;
-  const StepKey key = {rows.count(), int(rows.runs.size()), int(rows.wanted.size())};
+  const int count = rows.count(), wanted = int(rows.wanted.size());
   // Recordings cannot wait in between, as rows that go to the host must.
   const bool decoding =
-      rows.runs.size() == rows.tokens.size() &&
+      !traced_ && rows.runs.size() == rows.tokens.size() &&
       std::none_of(rows.wanted.begin(), rows.wanted.end(),
                    [](const LogitRow& wanted) { return wanted.logits != nullptr; });
-  if (decoding && !traced_) {
+  rows_ = decoding ? std::min(recorded_rows(count), max_rows_) : count;
+  wanted_ = wanted == count ? rows_ : wanted;
+  upload_tables(rows);
+  if (decoding) {
+    const StepKey key = {rows_, rows_, wanted_};
     const auto [at, is_new] = steps_.try_emplace(key);
     if (at->second) {
       replaying_ = true;
@@ -216,7 +247,8 @@ void CudaBackend::embed(const Rows& rows) {
     recording_ = !is_new && steps_.size() <= kMostGraphs;
     if (recording_) stream_.begin_recording();
   }
-  cuda::embed(stream_.handle(), {step_, weights_.emb, norm(weights_.ln0), act_.x});
+  const StepTable step = {tables_.rows, tables_.runs, rows_, 0};
+  cuda::embed(stream_.handle(), {step, weights_.emb, norm(weights_.ln0), act_.x});
 }
 
 void CudaBackend::queue_logits(int first, int count) {
@@ -224,11 +256,11 @@ void CudaBackend::queue_logits(int first, int count) {
   const NormWeights ln_out = norm(weights_.ln_out);
   if (way(count) == Way::fp32) {
     GemvArgs args;
-    args.segments[0] = {weights_.head, nullptr, act_.logits};
+    args.segments[0] = {weights_.head, nullptr, logits_};
     args.count = 1;
     args.source = Source::norm;
     args.x = act_.x;
-    args.row_of = act_.wanted + first;
+    args.row_of = tables_.wanted + first;
     args.rows = count;
     args.width = h_.width;
     args.norm = ln_out;
@@ -242,16 +274,18 @@ void CudaBackend::queue_logits(int first, int count) {
   args.to[0] = act_.mixed[0];
   args.count = 1;
   args.type = activations_;
-  args.row_of = act_.wanted + first;
+  args.row_of = tables_.wanted + first;
   args.rows = count;
   cuda::mix(stream_.handle(), args);
-  multiply_tiles({{weights_.head, act_.mixed[0], act_.logits}}, count);
+  const bool many = way(count) == Way::gemm && weights_.head.format == activations_;
+  many ? multiply(weights_.head, act_.mixed[0], logits_, count)
+       : multiply_tiles(stream_, {{weights_.head, act_.mixed[0], logits_}}, count);
 }
 
 void CudaBackend::deliver_logits(int first, int count) {
-  deliver(stream_.handle(), {.from = act_.logits,
-                             .to = act_.logits_to + first,
-                             .not_finite = act_.not_finite + first,
+  deliver(stream_.handle(), {.from = logits_,
+                             .to = tables_.logits_to + first,
+                             .not_finite = tables_.not_finite + first,
                              .rows = count,
                              .vocab = h_.vocab});
 }
@@ -260,7 +294,10 @@ void CudaBackend::download_logits(std::span<const LogitRow> rows) {
   const auto on_host = [](const LogitRow& wanted) { return wanted.logits != nullptr; };
   if (std::none_of(rows.begin(), rows.end(), on_host)) return;
   const size_t bytes = size_t(h_.vocab) * sizeof(float);
-  stream_.download(host_logits_.data(), act_.logits, rows.size() * bytes);
+  if (host_logits_.data() == nullptr) {
+    host_logits_ = PinnedBuffer(size_t(std::min(max_rows_, kLogitRows)) * bytes);
+  }
+  stream_.download(host_logits_.data(), logits_, rows.size() * bytes);
   stream_.wait();
   for (size_t i = 0; i < rows.size(); ++i) {
     if (on_host(rows[i])) std::memcpy(rows[i].logits, host_logits_.data() + i * bytes, bytes);
@@ -269,14 +306,16 @@ void CudaBackend::download_logits(std::span<const LogitRow> rows) {
 
 void CudaBackend::logits(const Rows& rows) {
   const int count = int(rows.wanted.size());
-  for (int first = 0; first < count && !replaying_; first += kLogitRows) {
-    const int here = std::min(kLogitRows, count - first);
+  for (int first = 0; first < wanted_ && !replaying_; first += kLogitRows) {
+    const int here = std::min(kLogitRows, wanted_ - first);
     queue_logits(first, here);
     deliver_logits(first, here);
-    download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
+    if (!recording_ && wanted_ == count) {
+      download_logits(rows.wanted.subspan(size_t(first), size_t(here)));
+    }
   }
   if (recording_ || replaying_) {
-    auto& graph = steps_.at({rows.count(), int(rows.runs.size()), count});
+    auto& graph = steps_.at({rows_, rows_, wanted_});
     if (recording_) {
       recording_ = false;
       graph.emplace(stream_.end_recording());
@@ -287,7 +326,7 @@ void CudaBackend::logits(const Rows& rows) {
   HostSide& host = host_[now_];
   const std::lock_guard lock(finishing_);
   if (count > 0) {
-    stream_.download(host.not_finite.data(), act_.not_finite, size_t(count) * sizeof(int));
+    stream_.download(host.not_finite.data(), tables_.not_finite, size_t(count) * sizeof(int));
   }
   for (const LogitRow& wanted : rows.wanted) host.tokens.push_back(wanted.tokens);
   stream_.record(host.done);
@@ -310,7 +349,7 @@ std::span<const Candidates> CudaBackend::candidates(std::span<const float* const
 double CudaBackend::zero_share() const {
   if (hidden_ == 0) return -1;
   unsigned long long nonzero = 0;
-  stream_.download(&nonzero, act_.nonzero, sizeof(nonzero));
+  stream_.download(&nonzero, nonzero_, sizeof(nonzero));
   stream_.wait();
   return 1 - double(nonzero) / double(hidden_);
 }

@@ -84,7 +84,7 @@ class CudaBackend {
   std::vector<float> view(const std::string& name, int rows);
 
  private:
-  static constexpr int kLogitRows = 64;  // that are computed together
+  static constexpr int kLogitRows = 256;  // that are computed together
   // h is multiplied by this where GEMMs read it in f16: relu^2 of 2047 is still finite then, and
   // what is lost below, 2^-24 / scale, is far under f16's rounding of the sums.
   static constexpr float kHiddenScale = 0x1p-6f;
@@ -100,6 +100,10 @@ class CudaBackend {
   // Rows whose sums are shared between blocks at a time.
   static constexpr int kShareRows = 256;
 
+  // From so many rows on a step is computed in two halves. About where half of the rows still keep
+  // tensor cores as busy as all of them; reckoned, not measured.
+  static constexpr int kHalvedRows = 512;
+
   // How the products of a step are computed.
   enum class Way { fp32, tiles, gemm };
   Way way(int rows) const;
@@ -108,17 +112,49 @@ class CudaBackend {
   }
   float hidden_scale() const { return activations_ == cuda::Format::f16 ? kHiddenScale : 1; }
 
+  struct Activations {
+    float *x, *z, *r, *k, *v, *v_first, *y;  // [rows][D]
+    float *w_up, *a_up, *g_up, *v_up;        // [rows][D]
+    float *w1, *a1, *g1, *v1;                // [rows][rank]
+    float* h;                                // [rows][F]
+    float *vectors, *bonus, *decays;         // RecurArgs
+    void *mixed[6], *y16, *h16;              // of activations_, as TileSegment's x
+    void *w1_16, *a1_16, *g1_16, *v1_16;
+  };
+
+  // What the phases work on: all rows of a step, or one of its halves, as if it were a step.
+  struct Part {
+    int first_row = 0, rows = 0, first_run = 0, runs = 0;
+    bool chunked = false;  // a whole chunk of tokens goes through the recurrence together
+    cuda::StepTable step = {};
+    Activations act = {};
+  };
+  // The phases of one part, beside model/forward.h.
+  void project(int layer, const Part& part);
+  void recur(cuda::Stream& stream, int layer, const Part& part);
+  void output(int layer, const Part& part);
+  void expand(int layer, const Part& part);
+  void contract(int layer, const Part& part);
+  // Divides a step into parts, if that pays.
+  void divide(const Rows& rows, int padding);
+  void finish_half(int layer);
+  bool chunked(std::span<const Run> runs) const;
+  Activations from_row(int first) const;
+  void join(cuda::Stream& stream, const cuda::Event& event);
+
+  // Rows of the kinds that decide which kernels a step has.
   struct StepKey {
     int rows, runs, wanted;
     auto operator<=>(const StepKey&) const = default;
   };
+  // Rows for which a step of `rows` that decodes is recorded.
+  static int recorded_rows(int rows);
 
-  // True where a whole chunk of tokens goes through the recurrence together.
-  bool chunked(const Rows& rows) const;
-  // Of a step's tables, one after the other from act_.tables on. Returns their bytes.
+  // Of a step's tables, one after the other from tables_.begin on. Returns their bytes.
   size_t place_tables(int rows, int runs, int wanted);
+  // Rows, and those that are wanted, are filled up to rows_ and wanted_.
   void upload_tables(const Rows& rows);
-  // Of the wanted rows first to first + count, into act_.logits.
+  // Of the wanted rows first to first + count, into logits_.
   void queue_logits(int first, int count);
   // From there to where they go: states, on the device; the host.
   void deliver_logits(int first, int count);
@@ -131,10 +167,11 @@ class CudaBackend {
   void multiply(const cuda::DeviceMatrix& W, const void* x, float* y, int rows, float alpha = 1,
                 float beta = 0);
   // Segments without a matrix are passed over.
-  void multiply_tiles(std::initializer_list<cuda::TileSegment> segments, int rows);
-  void norm_and_shift(const CudaNorm& weights, int64_t shift_offset, int rows,
+  void multiply_tiles(cuda::Stream& stream, std::initializer_list<cuda::TileSegment> segments,
+                      int rows);
+  void norm_and_shift(const CudaNorm& weights, int64_t shift_offset, const Part& part,
                       std::initializer_list<const float*> mixes);
-  cuda::RecurArgs recur_args(int layer) const;
+  cuda::RecurArgs recur_args(int layer, const Part& part) const;
 
   const Model model_;
   const Hyperparameters h_;
@@ -151,25 +188,21 @@ class CudaBackend {
   const bool chunks_;  // the device and the model can, and the options let them
   int max_rows_;
 
-  struct Activations {
-    float *x, *z, *r, *k, *v, *v_first, *y;  // [max_rows][D]
-    float *w_up, *a_up, *g_up, *v_up;        // [max_rows][D]
-    float *w1, *a1, *g1, *v1;                // [max_rows][rank]
-    float* h;                                // [max_rows][F]
-    float *vectors, *bonus, *decays;         // RecurArgs
-    float* logits;                           // [kLogitRows][V]
-    cuda::Shares shares;
-    unsigned long long* nonzero;
-    void *mixed[6], *y16, *h16;  // of activations_, [max_rows][..]
-    void *w1_16, *a1_16, *g1_16, *v1_16;
-    void* widened;      // one matrix of a layer
-    std::byte* tables;  // the step's tables, where place_tables() puts them:
+  Activations act_ = {};  // of max_rows rows
+  // What all parts share.
+  float* logits_ = nullptr;  // [kLogitRows][V]
+  cuda::Shares shares_ = {};
+  unsigned long long* nonzero_ = nullptr;
+  void* widened_ = nullptr;  // one matrix of a layer
+  int* joints_ = nullptr;    // [1] that join() writes
+  struct Tables {            // of a step, where place_tables() puts them:
+    std::byte* begin;
     cuda::RowEntry* rows;
     cuda::RunEntry* runs;
     int* wanted;        // [wanted] rows
     float** logits_to;  // [wanted] in states; nullptr: to the host
     int* not_finite;    // [wanted] whether one of the row's logits is not
-  } act_ = {};
+  } tables_ = {};
   cuda::Buffer memory_;
   cuda::PinnedBuffer host_logits_;  // [kLogitRows][V]
 
@@ -186,8 +219,13 @@ class CudaBackend {
   int now_ = 0;           // the step's part of host_
   std::mutex finishing_;  // other threads may look at states
   CandidateSearch search_;
-  cuda::StepTable step_ = {};
-  float* v_ = nullptr;  // this layer's v: v_first in layer 0
+
+  // Of the step: one or two, and for two of them the queue beside stream_ in which recurrences run.
+  Part parts_[2];
+  int part_count_ = 1, rows_ = 0, wanted_ = 0;  // with those that fill up
+  cuda::Stream side_;
+  cuda::Event projected_[2], recurred_[2];
+  const float* v_ = nullptr;  // this layer's v, for view()
 
   // Shapes are computed plainly once, which lets the GEMMs choose their algorithms, then recorded.
   std::map<StepKey, std::optional<cuda::Graph>> steps_;

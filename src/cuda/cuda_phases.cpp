@@ -1,4 +1,4 @@
-// The five phases of a layer, beside model/forward.h.
+// The five phases of a layer, beside model/forward.h, for the rows of a part of a step.
 #include <algorithm>
 
 #include "cuda/cuda_backend.h"
@@ -30,103 +30,109 @@ void CudaBackend::multiply(const DeviceMatrix& W, const void* x, float* y, int r
                      .alpha = alpha,
                      .beta = beta};
   if (W.format != activations_) {
-    widen(stream_.handle(), {W, act_.widened, activations_});
-    product.W = act_.widened;
+    widen(stream_.handle(), {W, widened_, activations_});
+    product.W = widened_;
     product.pitch = W.transposed ? W.rows : W.cols;
   }
   gemm_.multiply(stream_, product);
 }
 
-void CudaBackend::multiply_tiles(std::initializer_list<TileSegment> segments, int rows) {
+void CudaBackend::multiply_tiles(Stream& stream, std::initializer_list<TileSegment> segments,
+                                 int rows) {
   TilesArgs args;
   for (const TileSegment& segment : segments) {
     if (segment.W.codes != nullptr) args.segments[args.count++] = segment;
   }
   args.rows = rows;
-  tiles(stream_.handle(), args, activations_, card_);
+  tiles(stream.handle(), args, activations_, card_);
 }
 
 // Layer norm, token shift and mixes of all rows; z stays for the state.
-void CudaBackend::norm_and_shift(const CudaNorm& weights, int64_t shift_offset, int rows,
+void CudaBackend::norm_and_shift(const CudaNorm& weights, int64_t shift_offset, const Part& part,
                                  std::initializer_list<const float*> mixes) {
   MixArgs args = {};
-  args.x = act_.x;
+  args.x = part.act.x;
   args.width = h_.width;
   args.norm = norm(weights);
-  args.step = step_;
+  args.step = part.step;
   args.shift_offset = shift_offset;
   for (const float* mix : mixes) {
     args.mix[args.count] = mix;
-    args.to[args.count] = act_.mixed[args.count];
+    args.to[args.count] = part.act.mixed[args.count];
     ++args.count;
   }
   args.type = activations_;
-  args.rows = rows;
-  args.z = act_.z;
+  args.rows = part.rows;
+  args.z = part.act.z;
   mix(stream_.handle(), args);
 }
 
-void CudaBackend::project(int layer, const Rows& rows) {
-  v_ = layer == 0 ? act_.v_first : act_.v;
-  if (replaying_) return;
+void CudaBackend::project(int layer, const Part& part) {
+  float* v_out = layer == 0 ? part.act.v_first : part.act.v;
   const CudaTimeMix& att = weights_.layers[size_t(layer)].att;
   const CudaNorm& ln1 = weights_.layers[size_t(layer)].ln1;
-  if (way(rows.count()) == Way::fp32) {
+  if (way(part.rows) == Way::fp32) {
     const GemvSegment segments[] = {
-        {att.receptance, att.x_r, act_.r}, {att.key, att.x_k, act_.k},
-        {att.value, att.x_v, v_},          {att.w1, att.x_w, act_.w1, Epilogue::tanh},
-        {att.a1, att.x_a, act_.a1},        {att.g1, att.x_g, act_.g1, Epilogue::sigmoid},
-        {att.v1, att.x_v, act_.v1},
+        {att.receptance, att.x_r, part.act.r}, {att.key, att.x_k, part.act.k},
+        {att.value, att.x_v, v_out},           {att.w1, att.x_w, part.act.w1, Epilogue::tanh},
+        {att.a1, att.x_a, part.act.a1},        {att.g1, att.x_g, part.act.g1, Epilogue::sigmoid},
+        {att.v1, att.x_v, part.act.v1},
     };
     GemvArgs args;
     args.count = layer == 0 ? 6 : 7;  // layer 0 has no value residual
     std::copy_n(segments, args.count, args.segments);
     args.source = Source::shift;
-    args.x = act_.x;
-    args.rows = rows.count();
+    args.x = part.act.x;
+    args.rows = part.rows;
     args.width = h_.width;
     args.norm = norm(ln1);
-    args.step = step_;
+    args.step = part.step;
     args.shift_offset = layer_offset(layer);
-    args.z = act_.z;
+    args.z = part.act.z;
     gemv(stream_.handle(), args, card_);
     return;
   }
-  norm_and_shift(ln1, layer_offset(layer), rows.count(),
+  norm_and_shift(ln1, layer_offset(layer), part,
                  {att.x_r, att.x_w, att.x_k, att.x_v, att.x_a, att.x_g});
-  const auto& [r, w, k, v, a, g] = act_.mixed;
-  const TileSegment w1 = {att.w1, w, act_.w1_16, Epilogue::tanh, true},
-                    a1 = {att.a1, a, act_.a1_16, Epilogue::store, true},
-                    g1 = {att.g1, g, act_.g1_16, Epilogue::sigmoid, true},
-                    v1 = {att.v1, v, act_.v1_16, Epilogue::store, true};
-  if (way(rows.count()) == Way::tiles) {
-    multiply_tiles(
-        {{att.receptance, r, act_.r}, {att.key, k, act_.k}, {att.value, v, v_}, w1, a1, g1, v1},
-        rows.count());
+  const auto& [r, w, k, v, a, g] = part.act.mixed;
+  const TileSegment w1 = {att.w1, w, part.act.w1_16, Epilogue::tanh, true},
+                    a1 = {att.a1, a, part.act.a1_16, Epilogue::store, true},
+                    g1 = {att.g1, g, part.act.g1_16, Epilogue::sigmoid, true},
+                    v1 = {att.v1, v, part.act.v1_16, Epilogue::store, true};
+  if (way(part.rows) == Way::tiles) {
+    multiply_tiles(stream_,
+                   {{att.receptance, r, part.act.r},
+                    {att.key, k, part.act.k},
+                    {att.value, v, v_out},
+                    w1,
+                    a1,
+                    g1,
+                    v1},
+                   part.rows);
     return;
   }
-  multiply(att.receptance, r, act_.r, rows.count());
-  multiply(att.key, k, act_.k, rows.count());
-  multiply(att.value, v, v_, rows.count());
-  multiply_tiles({w1, a1, g1, v1}, rows.count());
+  multiply(att.receptance, r, part.act.r, part.rows);
+  multiply(att.key, k, part.act.k, part.rows);
+  multiply(att.value, v, v_out, part.rows);
+  multiply_tiles(stream_, {w1, a1, g1, v1}, part.rows);
 }
 
-RecurArgs CudaBackend::recur_args(int layer) const {
+RecurArgs CudaBackend::recur_args(int layer, const Part& part) const {
   const CudaTimeMix& att = weights_.layers[size_t(layer)].att;
   RecurArgs args = {};
-  args.step = step_;
+  args.step = part.step;
   args.heads = h_.heads;
   args.head_size = h_.head_size;
   args.layer_offset = layer_offset(layer);
   args.state16 = states_->layout().f16;
-  args.r = act_.r;
-  args.k = act_.k;
-  args.v = v_;
-  args.v_first = layer == 0 ? nullptr : act_.v_first;
-  args.w1 = act_.w1;
-  args.a1 = act_.a1;
-  args.g1 = act_.g1;
-  args.v1 = act_.v1;
+  args.r = part.act.r;
+  args.k = part.act.k;
+  args.v = layer == 0 ? part.act.v_first : part.act.v;
+  args.v_first = layer == 0 ? nullptr : part.act.v_first;
+  args.w1 = part.act.w1;
+  args.a1 = part.act.a1;
+  args.g1 = part.act.g1;
+  args.v1 = part.act.v1;
   args.w2 = att.w2;
   args.a2 = att.a2;
   args.g2 = att.g2;
@@ -138,154 +144,145 @@ RecurArgs CudaBackend::recur_args(int layer) const {
   args.k_a = att.k_a;
   args.r_k = att.r_k;
   args.ln_x = {att.ln_x.weight, att.ln_x.bias, h_.group_norm_eps};
-  args.z = act_.z;
-  args.y = act_.y;
-  args.vectors = act_.vectors;
-  args.bonus = act_.bonus;
-  args.decays = act_.decays;
+  args.z = part.act.z;
+  args.y = part.act.y;
+  args.vectors = part.act.vectors;
+  args.bonus = part.act.bonus;
+  args.decays = part.act.decays;
   return args;
 }
 
-bool CudaBackend::chunked(const Rows& rows) const {
-  return chunks_ && std::any_of(rows.runs.begin(), rows.runs.end(), [](const Run& run) {
-           const RunEntry entry = {nullptr, run.first, run.count, int(run.position % kChunkTokens)};
-           return entry.chunks() > 0;
-         });
-}
-
-void CudaBackend::recur(int layer, const Rows& rows) {
-  if (replaying_) return;
-  RecurArgs args = recur_args(layer);
-  if (way(rows.count()) == Way::fp32) {
-    cuda::recur(stream_.handle(), args);
+void CudaBackend::recur(Stream& stream, int layer, const Part& part) {
+  RecurArgs args = recur_args(layer, part);
+  if (way(part.rows) == Way::fp32) {
+    cuda::recur(stream.handle(), args);
     return;
   }
   const CudaTimeMix& att = weights_.layers[size_t(layer)].att;
-  multiply_tiles({{att.w2, act_.w1_16, act_.w_up},
-                  {att.a2, act_.a1_16, act_.a_up},
-                  {att.g2, act_.g1_16, act_.g_up},
-                  {att.v2, act_.v1_16, act_.v_up}},
-                 rows.count());
-  args.w_up = act_.w_up;
-  args.a_up = act_.a_up;
-  args.g_up = act_.g_up;
-  args.v_up = act_.v_up;
+  multiply_tiles(stream,
+                 {{att.w2, part.act.w1_16, part.act.w_up},
+                  {att.a2, part.act.a1_16, part.act.a_up},
+                  {att.g2, part.act.g1_16, part.act.g_up},
+                  {att.v2, part.act.v1_16, part.act.v_up}},
+                 part.rows);
+  args.w_up = part.act.w_up;
+  args.a_up = part.act.a_up;
+  args.g_up = part.act.g_up;
+  args.v_up = part.act.v_up;
+  args.halves = part.act.y16;
+  args.halves_type = activations_;
   // From one whole chunk on: with a larger threshold a token's bits would depend on how its prompt
   // is cut, too. That a chunk beats 16 steps of the scan is counted, not measured: a third of the
   // waits that follow each other. Otherwise one kernel where runs are short, three where a run's
   // rows can be prepared side by side.
-  if (chunked(rows)) {
-    recur_chunked(stream_.handle(), args);
-  } else if (rows.count() < 4 * int(rows.runs.size())) {
-    cuda::recur(stream_.handle(), args);
+  if (part.chunked) {
+    recur_chunked(stream.handle(), args);
+  } else if (part.rows < 4 * part.runs) {
+    cuda::recur(stream.handle(), args);
   } else {
-    recur_many(stream_.handle(), args);
+    recur_many(stream.handle(), args);
   }
-  convert(stream_.handle(), {act_.y, act_.y16, int64_t(rows.count()) * h_.width, activations_});
 }
 
-void CudaBackend::output(int layer, const Rows& rows) {
-  if (replaying_) return;
+void CudaBackend::output(int layer, const Part& part) {
   const DeviceMatrix& W = weights_.layers[size_t(layer)].att.output;
-  switch (way(rows.count())) {
+  switch (way(part.rows)) {
     case Way::fp32: {
       GemvArgs args;
-      args.segments[0] = {W, nullptr, act_.x, Epilogue::add};
+      args.segments[0] = {W, nullptr, part.act.x, Epilogue::add};
       args.count = 1;
-      args.x = act_.y;
-      args.rows = rows.count();
+      args.x = part.act.y;
+      args.rows = part.rows;
       args.width = h_.width;
       gemv(stream_.handle(), args, card_);
       break;
     }
     case Way::tiles:
-      multiply_tiles({{W, act_.y16, act_.x, Epilogue::add}}, rows.count());
+      multiply_tiles(stream_, {{W, part.act.y16, part.act.x, Epilogue::add}}, part.rows);
       break;
     case Way::gemm:
-      multiply(W, act_.y16, act_.x, rows.count(), 1, 1);
+      multiply(W, part.act.y16, part.act.x, part.rows, 1, 1);
       break;
   }
 }
 
-void CudaBackend::expand(int layer, const Rows& rows) {
-  if (replaying_) return;
+void CudaBackend::expand(int layer, const Part& part) {
   const CudaLayer& l = weights_.layers[size_t(layer)];
   const int64_t shift_offset = layer_offset(layer) + h_.width;
-  if (way(rows.count()) == Way::fp32) {
+  if (way(part.rows) == Way::fp32) {
     GemvArgs args;
-    args.segments[0] = {l.ffn.key, l.ffn.x_k, act_.h, Epilogue::relu_squared};
+    args.segments[0] = {l.ffn.key, l.ffn.x_k, part.act.h, Epilogue::relu_squared};
     args.count = 1;
     args.source = Source::shift;
-    args.x = act_.x;
-    args.rows = rows.count();
+    args.x = part.act.x;
+    args.rows = part.rows;
     args.width = h_.width;
     args.norm = norm(l.ln2);
-    args.step = step_;
+    args.step = part.step;
     args.shift_offset = shift_offset;
-    args.z = act_.z;
+    args.z = part.act.z;
     gemv(stream_.handle(), args, card_);
     return;
   }
-  norm_and_shift(l.ln2, shift_offset, rows.count(), {l.ffn.x_k});
-  if (way(rows.count()) == Way::gemm) {
-    multiply(l.ffn.key, act_.mixed[0], act_.h, rows.count());
+  norm_and_shift(l.ln2, shift_offset, part, {l.ffn.x_k});
+  if (way(part.rows) == Way::gemm) {
+    multiply(l.ffn.key, part.act.mixed[0], part.act.h, part.rows);
     return;
   }
-  TileSegment key = {l.ffn.key, act_.mixed[0], act_.h, Epilogue::relu_squared};
-  if (!sparse(rows.count())) {
-    key.y = act_.h16;
+  TileSegment key = {l.ffn.key, part.act.mixed[0], part.act.h, Epilogue::relu_squared};
+  if (!sparse(part.rows)) {
+    key.y = part.act.h16;
     key.halves = true;
     key.scale = hidden_scale();
   }
-  multiply_tiles({key}, rows.count());
+  multiply_tiles(stream_, {key}, part.rows);
 }
 
-void CudaBackend::contract(int layer, const Rows& rows) {
-  if (sparse(rows.count())) hidden_ += uint64_t(rows.count()) * uint64_t(h_.ffn);
-  if (replaying_) return;
+void CudaBackend::contract(int layer, const Part& part) {
   const DeviceMatrix& W = weights_.layers[size_t(layer)].ffn.value;
   const int64_t shift_offset = layer_offset(layer) + h_.width;
-  if (way(rows.count()) != Way::gemm) {
-    for (int first = 0; first < rows.count(); first += kShareRows) {
-      const int count = std::min(kShareRows, rows.count() - first);
-      const StepTable step = first == 0 ? step_ : StepTable{};  // shifts are stored once
-      float* x = act_.x + int64_t(first) * h_.width;
-      if (sparse(rows.count())) {
+  if (way(part.rows) != Way::gemm) {
+    for (int first = 0; first < part.rows; first += kShareRows) {
+      const int count = std::min(kShareRows, part.rows - first);
+      const StepTable step = first == 0 ? part.step : StepTable{};  // shifts are stored once
+      float* x = part.act.x + int64_t(first) * h_.width;
+      if (sparse(part.rows)) {
         cuda::contract(stream_.handle(), {.value = W,
-                                          .h = act_.h + int64_t(first) * h_.ffn,
+                                          .h = part.act.h + int64_t(first) * h_.ffn,
                                           .x = x,
                                           .rows = count,
-                                          .shares = act_.shares,
-                                          .nonzero = act_.nonzero,
+                                          .shares = shares_,
+                                          .nonzero = nonzero_,
                                           .step = step,
                                           .shift_offset = shift_offset,
-                                          .z = act_.z});
+                                          .z = part.act.z});
       } else {
-        lines(stream_.handle(),
-              {.W = W,
-               .h = static_cast<uint16_t*>(act_.h16) + int64_t(first) * padded_to_octets(h_.ffn),
-               .scale = 1 / hidden_scale(),
-               .x = x,
-               .rows = count,
-               .shares = act_.shares,
-               .step = step,
-               .shift_offset = shift_offset,
-               .z = act_.z},
-              activations_);
+        lines(
+            stream_.handle(),
+            {.W = W,
+             .h = static_cast<uint16_t*>(part.act.h16) + int64_t(first) * padded_to_octets(h_.ffn),
+             .scale = 1 / hidden_scale(),
+             .x = x,
+             .rows = count,
+             .shares = shares_,
+             .step = step,
+             .shift_offset = shift_offset,
+             .z = part.act.z},
+            activations_);
       }
     }
   } else {
-    relu_squared(stream_.handle(), {.key = act_.h,
-                                    .to = act_.h16,
-                                    .rows = rows.count(),
+    relu_squared(stream_.handle(), {.key = part.act.h,
+                                    .to = part.act.h16,
+                                    .rows = part.rows,
                                     .ffn = h_.ffn,
                                     .type = activations_,
                                     .scale = hidden_scale(),
-                                    .step = step_,
+                                    .step = part.step,
                                     .width = h_.width,
                                     .shift_offset = shift_offset,
-                                    .z = act_.z});
-    multiply(W, act_.h16, act_.x, rows.count(), 1 / hidden_scale(), 1);
+                                    .z = part.act.z});
+    multiply(W, part.act.h16, part.act.x, part.rows, 1 / hidden_scale(), 1);
   }
 }
 

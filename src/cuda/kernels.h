@@ -28,7 +28,8 @@ struct RowEntry {
 // multiples of it, counted from the beginning of the context, wherever calls are cut.
 constexpr int kChunkTokens = 16;
 
-// Consecutive rows of one sequence, whose state is at `state`.
+// Consecutive rows of one sequence, whose state is at `state`; nullptr: rows that only fill a step
+// up to a number for which it was recorded, whose results nobody wants.
 struct RunEntry {
   float* state;
   int first, count;
@@ -149,6 +150,9 @@ struct RecurArgs {
   NormWeights ln_x;
   const float* z;  // [rows][D]: what becomes the state's att_shift
   float* y;        // [rows][D]
+  // Instead of y where tensor cores read it next, in their type; nullptr: y.
+  void* halves;
+  Format halves_type;
   // Many rows only: what passes between the three kernels.
   float* vectors;  // [rows][heads][6][head_size]: r w k -kk kk*a v
   float* bonus;    // [rows][heads]

@@ -147,6 +147,11 @@ void Stream::record(const Event& event) {
         "recording an event");
 }
 
+void Stream::join(const Event& event) {
+  check(cudaStreamWaitEvent(stream_of(handle_), static_cast<cudaEvent_t>(event.handle()), 0),
+        "joining two queues");
+}
+
 void Stream::begin_recording() {
   check(cudaStreamBeginCapture(stream_of(handle_), cudaStreamCaptureModeThreadLocal), "recording");
 }

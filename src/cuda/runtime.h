@@ -124,6 +124,12 @@ class Stream {
   // The event happens when all that was put in so far is done.
   void record(const Event& event);
 
+  // What follows here waits for what the other queue had been given when the event was recorded. A
+  // kernel must not follow at once: it could begin early, which is for its predecessor in this
+  // queue only; a copy or zero() in between prevents that. While one of the two queues is recorded
+  // the other one becomes part of the recording, and must be joined again before its end.
+  void join(const Event& event);
+
   // Kernels between the two are recorded rather than run. A step that throws in between must call
   // end_recording(), too.
   void begin_recording();

@@ -46,7 +46,8 @@ PhaseSeconds CudaBackend::time_phases(const Rows& rows) {
   const uint64_t hidden = hidden_;
   const PhaseSeconds seconds = {
       seconds_of([&] {
-        cuda::embed(stream_.handle(), {step_, weights_.emb, norm(weights_.ln0), act_.x});
+        const StepTable step = {tables_.rows, tables_.runs, rows_, 0};
+        cuda::embed(stream_.handle(), {step, weights_.emb, norm(weights_.ln0), act_.x});
       }),
       all_layers(&CudaBackend::project),
       all_layers(&CudaBackend::recur),

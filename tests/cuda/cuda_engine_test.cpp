@@ -301,5 +301,73 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaAgreement,
                                          Ggml::q4_1, Ggml::q5_0, Ggml::q5_1, Ggml::q4_k, Ggml::q5_k,
                                          Ggml::q6_k));
 
+// Steps that are filled up to a number of rows for which they are recorded.
+TEST(CudaBatches, SharedRecordingsAndStrangers) {
+  TempDir dir;
+  write_gguf(dir / "m.gguf", random_model(kTinyShape), {.type = Ggml::f16});
+  const Model model = Model::open(dir / "m.gguf");
+  CudaEngine engine(model, EngineOptions{.max_rows = 20});
+  const auto states_after = [&](std::vector<int> sizes) {
+    std::vector<State> states(20, model.initial_state());
+    for (const int size : sizes) {
+      std::vector<Token> tokens;
+      for (int i = 0; i < size; ++i) tokens.push_back(Token(3 + i % 7));
+      std::vector<Sequence> batch;
+      for (int i = 0; i < size; ++i) batch.push_back({&states[size_t(i)], {&tokens[size_t(i)], 1}});
+      engine.forward(batch);
+    }
+    return states;
+  };
+  // All of them are steps of 16 rows: the first is computed plainly, the second recorded; 17 to 20
+  // are 20, as many as there can be.
+  const std::vector<State> some = states_after({9, 13, 16, 9, 9, 11}),
+                           more = states_after({9, 9, 9, 9, 9, 9});
+  for (int i = 0; i < 9; ++i) EXPECT_TRUE(some[size_t(i)] == more[size_t(i)]) << i;
+  const std::vector<State> all = states_after({17, 20, 20, 18}),
+                           few = states_after({17, 17, 18, 19});
+  for (int i = 0; i < 17; ++i) EXPECT_TRUE(all[size_t(i)] == few[size_t(i)]) << i;
+}
+
+// Halves of a large step, of which the second runs behind, against steps that are not divided.
+TEST(CudaBatches, HalvesAreTheWhole) {
+  const Shape shape = {.vocab = 20, .width = 16, .layers = 3, .head_size = 16, .ffn = 32};
+  TempDir dir;
+  write_gguf(dir / "m.gguf", random_model(shape), {.type = Ggml::f16});
+  const Model model = Model::open(dir / "m.gguf");
+  CudaEngine engine(model, EngineOptions{.max_rows = 600});
+  constexpr int kSequences = 520;  // filled up to 600, the most
+  std::vector<State> halved(kSequences, model.initial_state()), whole = halved;
+  const auto step = [&](std::vector<State>& states, int first, int count, int t) {
+    std::vector<Token> tokens;
+    for (int i = first; i < first + count; ++i) tokens.push_back(Token((i + 3 * t) % shape.vocab));
+    std::vector<Sequence> batch;
+    for (int i = 0; i < count; ++i) {
+      batch.push_back({&states[size_t(first + i)], {&tokens[size_t(i)], 1}});
+    }
+    engine.forward(batch);
+  };
+  for (int t = 0; t < 3; ++t) {  // plain, recorded, replayed
+    step(halved, 0, kSequences, t);
+    for (int first = 0; first < kSequences; first += 130) step(whole, first, 130, t);
+  }
+  int different = 0;
+  for (int i = 0; i < kSequences; ++i) different += !(halved[size_t(i)] == whole[size_t(i)]);
+  EXPECT_EQ(different, 0);
+
+  // Prompts of several lengths: runs that do not divide evenly.
+  std::vector<State> together(4, model.initial_state()), alone = together;
+  std::vector<Token> tokens = as_tokens(random_tokens(600, shape.vocab));
+  const int begins[] = {0, 100, 250, 430, 600};
+  std::vector<Sequence> batch;
+  for (size_t i = 0; i < 4; ++i) {
+    const auto part =
+        std::span(tokens).subspan(size_t(begins[i]), size_t(begins[i + 1] - begins[i]));
+    batch.push_back({&together[i], part});
+    engine.forward(alone[i], part);
+  }
+  engine.forward(batch);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(together[i] == alone[i]) << i;
+}
+
 }  // namespace
 }  // namespace anser

@@ -169,6 +169,22 @@ TEST_F(RowsKernel, ReluSquaredStoresTheShift) {
   }
 }
 
+TEST_F(RowsKernel, DeliverSaysWhatIsNotFinite) {
+  const int rows = 4, vocab = 2500;
+  std::vector<float> logits = normals(size_t(rows) * vocab);
+  logits[2 * vocab + 2499] = INFINITY;
+  logits[3 * vocab + 7] = NAN;
+  const auto from = upload(logits), first = poisoned(vocab), last = poisoned(vocab);
+  const DeviceArray<float*> to(stream_,
+                               std::vector<float*>{first.data(), nullptr, nullptr, last.data()});
+  const DeviceArray<int> not_finite(stream_, std::vector<int>(rows, 0));
+  deliver(stream_.handle(), {from.data(), to.data(), not_finite.data(), rows, vocab});
+  EXPECT_EQ(not_finite.read(), (std::vector<int>{0, 0, 1, 1}));
+  EXPECT_EQ(first.read(), std::vector<float>(logits.begin(), logits.begin() + vocab));
+  EXPECT_TRUE(std::isnan(last.read()[7]));
+  EXPECT_EQ(last.read()[8], logits[3 * vocab + 8]);
+}
+
 TEST_F(RowsKernel, ReadingAndNoiseOfTheMeasurements) {
   const int count = 4096;
   const DeviceArray<uint16_t> noise(stream_, size_t(count));

@@ -77,6 +77,7 @@ __device__ inline void store_shift(const StepTable& step, int64_t offset, const 
                                    int begin, int end, int thread, int threads) {
   for (int run = 0; run < step.run_count; ++run) {
     const RunEntry entry = step.runs[run];
+    if (entry.state == nullptr) continue;
     const float* last = z + int64_t(entry.first + entry.count - 1) * width;
     for (int c = begin + thread; c < end; c += threads) entry.state[offset + c] = last[c];
   }

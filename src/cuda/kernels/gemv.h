@@ -58,7 +58,7 @@ __device__ void prepare_inputs(const GemvArgs& args, const float* mix, int first
         const float z = *at;
         float previous;
         if (own.first == row) {
-          previous = own.state[args.shift_offset + c];
+          previous = own.state == nullptr ? 0 : own.state[args.shift_offset + c];
         } else {
           previous = i > 0 ? xs[(i - 1) * padded + place(c)] : before[place(c)];
         }

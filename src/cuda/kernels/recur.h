@@ -33,6 +33,14 @@ __device__ inline float quad_dot(const DeviceMatrix& W, int channel, const float
   return quad_sum(sum);
 }
 
+// Asks for a line of plain weights, four lanes together, 128 bytes at a time.
+__device__ inline void prefetch_line(const DeviceMatrix& W, int line, int quarter) {
+  if (W.codes == nullptr || !is_plain(W.format)) return;
+  const int64_t bytes = int64_t(W.stride) * (W.format == Format::f32 ? 4 : 2);
+  const auto* from = static_cast<const char*>(W.codes) + line * bytes;
+  for (int64_t at = 128 * quarter; at < bytes; at += 4 * 128) prefetch(from + at);
+}
+
 // Calls with all 4 N threads. Returns the bonus' factor, sum_j r_j k_j r_k_j.
 template <int N>
 __device__ float prepare_head(const RecurArgs& args, int row, int head, float* vectors) {
@@ -158,7 +166,13 @@ __device__ void finish_head(const RecurArgs& args, int row, int head, float y, f
   const float g = args.g_up != nullptr
                       ? args.g_up[at]
                       : quad_dot(args.g2, channel, args.g1 + int64_t(row) * args.g2.cols, quarter);
-  if (quarter == 0) args.y[at] = (y + bonus * v) * g;
+  if (quarter != 0) return;
+  y = (y + bonus * v) * g;
+  if (args.halves != nullptr) {
+    store_as(args.halves_type, args.halves, at, y);
+  } else {
+    args.y[at] = y;
+  }
 }
 
 // Row n of a head's S, and n's place in the shift, between a run's state and registers.
@@ -204,11 +218,18 @@ __global__ void __launch_bounds__(4 * N) recur_kernel(RecurArgs args) {
   const int n = int(threadIdx.x) / 4, quarter = int(threadIdx.x) % 4;
   const int head = int(blockIdx.x);
   admit_successor();
-  await_predecessors();
+  // Tables and states are as they were before the step began, with a copy that waited for all
+  // earlier work: they and weights are on their way while the predecessor ends.
   const RunEntry run = args.step.runs[blockIdx.y];
+  StateRow<N> s = {};
   const StateAccess<N> state(args, run, head, n, quarter);
-  StateRow<N> s;
-  state.load(s);
+  if (run.state != nullptr) state.load(s);
+  if (args.w_up == nullptr) {
+    for (const DeviceMatrix* W : {&args.w2, &args.a2, &args.g2, &args.v2}) {
+      prefetch_line(*W, head * N + n, quarter);
+    }
+  }
+  await_predecessors();
   for (int t = 0; t < run.count; ++t) {
     const int row = run.first + t;
     const float bonus = prepare_head<N>(args, row, head, vectors);
@@ -218,7 +239,7 @@ __global__ void __launch_bounds__(4 * N) recur_kernel(RecurArgs args) {
     finish_head<N>(args, row, head, y, bonus, v);
     block_sync();  // all have read the vectors
   }
-  state.store(s);
+  if (run.state != nullptr) state.store(s);
 }
 
 // grid [heads][rows], 4 N threads.

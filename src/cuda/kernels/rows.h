@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
   if (args.row_of == nullptr) {
     const RunEntry run = args.step.runs[args.step.rows[row].run];
     if (run.first == row) {
-      previous = run.state + args.shift_offset;
+      previous = run.state == nullptr ? z : run.state + args.shift_offset;
     } else {
       layer_norm(args.x + int64_t(row - 1) * D, D, args.norm, before, same);
       previous = before;

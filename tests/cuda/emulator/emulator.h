@@ -80,6 +80,7 @@ inline int lowest_bit(uint32_t bits) {
   return __builtin_ctz(bits);
 }
 inline void grid_fence() {}
+inline void prefetch(const void*) {}
 template <class T>
 T atomic_add(T* at, T x) {
   const T before = *at;

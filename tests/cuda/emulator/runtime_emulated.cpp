@@ -125,6 +125,13 @@ void Stream::record(const Event& event) {
   *static_cast<emulator::Point*>(event.handle()) = {queue, queue->given};
 }
 
+void Stream::join(const Event& event) {
+  const emulator::Point point = *static_cast<emulator::Point*>(event.handle());
+  // What is recorded is in the order in which it was given, which every dependency agrees with.
+  if (emulator::recording != nullptr || point.queue == nullptr) return;
+  emulator::queue(handle_, [point] { point.queue->run_until(point.position); });
+}
+
 Event::Event() : handle_(new emulator::Point) {}
 Event::~Event() {
   delete static_cast<emulator::Point*>(handle_);
