@@ -41,8 +41,10 @@ PREFILL = {  # by tokens and prompts
 }
 
 # A part of test_gpu that a sanitizer, which slows kernels down a hundredfold, gets through.
-MEMCHECK = "*Kernel*/f16:*Kernel*/nibbles_minima_32:*RecurKernel*/of_64:RowsKernel.*"
-RACECHECK = "*GemvKernel.Shifted*/f16:*ContractKernel.Adds*/f16:*RecurKernel*/of_64:RowsKernel.Mix*"
+MEMCHECK = ("*Kernel*/f16:*Kernel*/nibbles_minima_32:*/f16_as_f16:*/nibbles_minima_32_as_f16:*RecurKernel*/of_64:"
+            "RowsKernel.*:Chunks.EveryHeadSize:CandidateSearch.FindsWhatSortingFinds")
+RACECHECK = ("*GemvKernel.Shifted*/f16:*ContractKernel.Adds*/f16:*TilesKernel*/f16_as_f16:*RecurKernel*/of_64:"
+             "RowsKernel.Mix*:Chunks.EveryHeadSize:CandidateSearch.FindsWhatSortingFinds")
 
 
 @dataclass(frozen=True)
