@@ -62,7 +62,8 @@ class State {
   // Tokens read since the beginning.
   uint64_t tokens() const { return tokens_; }
 
-  // A state that a device has advanced stays in the device's memory, and its copies, too. Its
+  // A state that nobody has written to yet is zeros that take no memory. A state that a device has
+  // advanced stays in the device's memory, and its copies, too. Its
   // numbers, and apart from them its logits, are fetched when they are first looked at, so looking
   // at one State from two threads at once needs a lock. By the functions that let them be changed
   // they come back to the host for good; the device then takes the numbers over anew at its next
@@ -94,6 +95,8 @@ class State {
   void take(std::shared_ptr<RemoteState> remote) { content_.take(std::move(remote)); }
   void take_logits(size_t count) { content_.take_logits(count); }
   size_t remote_logits() const { return content_.remote_logits(); }
+  // All zero, and nowhere yet: a device makes its own zeros.
+  bool untouched() const { return content_.untouched(); }
 
   // Same shape, model, token count, and every number bit for bit.
   bool operator==(const State& other) const;
@@ -111,7 +114,7 @@ class State {
   class Content {
    public:
     Content() = default;
-    explicit Content(size_t numbers) : numbers_(numbers) {}
+    explicit Content(size_t count) : count_(count) {}
     Content(const Content& other);
     Content(Content&& other) noexcept { *this = std::move(other); }
     Content& operator=(const Content& other) { return *this = Content(other); }
@@ -123,13 +126,16 @@ class State {
     std::vector<float>& change_logits();
     size_t logit_count() const { return remote_logits_ > 0 ? remote_logits_ : logits_.size(); }
 
+    bool untouched() const { return remote_ == nullptr && numbers_.empty(); }
     const std::shared_ptr<RemoteState>& remote() const { return remote_; }
     size_t remote_logits() const { return remote_logits_; }
     void take(std::shared_ptr<RemoteState> remote);
     void take_logits(size_t count);
 
    private:
-    mutable std::vector<float> numbers_, logits_;  // on the host
+    size_t count_ = 0;  // of numbers
+    // On the host. No numbers: they are all zero, or in remote_; they come when they are looked at.
+    mutable std::vector<float> numbers_, logits_;
     std::shared_ptr<RemoteState> remote_;
     size_t remote_logits_ = 0;  // that remote_ has; 0: the truth about the logits is logits_
     // The truth is in remote_ only.

@@ -75,12 +75,19 @@ float* StatePool::take_over(State& state) {
   auto pooled = own(state);
   if (pooled == nullptr) {
     pooled = make();
-    std::vector<float> block(floats_);
-    layout_.pack(state.data(), block);
+    std::vector<float> block;
+    if (!state.untouched()) {
+      block.resize(floats_);
+      layout_.pack(state.data(), block);
+    }
     const std::lock_guard lock(mutex_);
     // The block may have been another state's, which a step is still working on.
     wait_for_work();
-    stream_.upload(pooled->block(), block.data(), block.size() * sizeof(float));
+    if (block.empty()) {
+      stream_.zero(pooled->block(), floats_ * sizeof(float));
+    } else {
+      stream_.upload(pooled->block(), block.data(), block.size() * sizeof(float));
+    }
     stream_.wait();
   }
   state.take(pooled);  // what the host has of it grows old
