@@ -38,7 +38,7 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     : model_(model),
       h_(model.hyperparameters()),
       device_(choose_device(h_)),
-      card_{device_.processors, device_.shared_bytes},
+      card_{device_.processors, device_.shared_bytes - kOwnSharedBytes},
       weights_(model.weights(), h_, stream_),
       states_(std::make_shared<StatePool>(
           device_.index, StateLayout{model.initial_state().shape(), options.state16},
@@ -48,7 +48,18 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
   states_->set_wait([this] { wait(); });
   const Format key = weights_.layers[0].ffn.key.format;
   activations_ = is_plain(key) ? key : Format::f16;
-  max_rows_ = options.max_rows > 0 ? options.max_rows : kMostRows;
+  // Tensor cores of compute capability 7.5 know no bf16.
+  if (activations_ == Format::bf16 && device_.major < 8) activations_ = Format::f16;
+  max_rows_ = options.max_rows > 0 ? std::min(options.max_rows, kGridRows) : kMostRows;
+  // cuBLASLt reads weights in the type of activations only.
+  const bool widens =
+      std::any_of(weights_.layers.begin(), weights_.layers.end(), [&](const CudaLayer& l) {
+        for (const DeviceMatrix* W : {&l.att.receptance, &l.att.key, &l.att.value, &l.att.output,
+                                      &l.ffn.key, &l.ffn.value}) {
+          if (W->format != activations_) return true;
+        }
+        return false;
+      });
 
   // Once to count the bytes, once to hand them out.
   std::byte* base = nullptr;
@@ -88,7 +99,7 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     for (void*& to : act_.mixed) take(to, rows * D * half);
     take(act_.y16, rows * D * half);
     take(act_.h16, rows * size_t(padded_to_octets(h_.ffn)) * half);
-    take(act_.widened, is_plain(key) ? 0 : std::max(F, D) * D * half);
+    take(act_.widened, widens ? std::max(F, D) * D * half : 0);
     take(act_.tables, place_tables(int(rows), int(rows), int(rows)));
   };
   hand_out(size_t(max_rows_));
@@ -195,7 +206,7 @@ void CudaBackend::upload_tables(const Rows& rows) {
 void CudaBackend::embed(const Rows& rows) {
   select(device_.index);
   if (queueing_) {  // an earlier step failed half-way
-    if (std::exchange(recording_, false)) stream_.end_recording();
+    if (std::exchange(recording_, false)) stream_.drop_recording();
     stream_.wait();
   }
   queueing_ = true;

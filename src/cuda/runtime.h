@@ -124,10 +124,11 @@ class Stream {
   // The event happens when all that was put in so far is done.
   void record(const Event& event);
 
-  // Kernels between the two are recorded rather than run. A step that throws in between must call
-  // end_recording(), too.
+  // Kernels between the two are recorded rather than run.
   void begin_recording();
   Graph end_recording();
+  // Instead, after a failure in between.
+  void drop_recording() noexcept;
   void launch(const Graph& graph);
 
   void* handle() const { return handle_; }
