@@ -63,7 +63,7 @@ __device__ void prepare_inputs(const GemvArgs& args, const float* mix, int first
           previous = i > 0 ? xs[(i - 1) * padded + place(c)] : before[place(c)];
         }
         if (blockIdx.x == 0) args.z[int64_t(row) * width + c] = z;
-        *at = z + (previous - z) * mix[c];
+        *at = fmaf(previous - z, mix[c], z);
       }
     }
   }

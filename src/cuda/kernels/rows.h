@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
     if (args.z != nullptr) args.z[at] = z[c];
     for (int m = 0; m < args.count; ++m) {
       const float mixed =
-          args.mix[m] == nullptr ? z[c] : z[c] + (previous[c] - z[c]) * args.mix[m][c];
+          args.mix[m] == nullptr ? z[c] : fmaf(previous[c] - z[c], args.mix[m][c], z[c]);
       store_as(args.type, args.to[m], at, mixed);
     }
   }
