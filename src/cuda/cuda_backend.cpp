@@ -38,7 +38,7 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
     : model_(model),
       h_(model.hyperparameters()),
       device_(choose_device(h_)),
-      card_{device_.processors, device_.shared_bytes},
+      card_{device_.processors, device_.shared_bytes - kOwnSharedBytes},
       weights_(model.weights(), h_, stream_),
       states_(std::make_shared<StatePool>(
           device_.index, StateLayout{model.initial_state().shape(), options.state16},
@@ -48,7 +48,9 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
   states_->set_wait([this] { wait(); });
   const Format key = weights_.layers[0].ffn.key.format;
   activations_ = is_plain(key) ? key : Format::f16;
-  max_rows_ = options.max_rows > 0 ? options.max_rows : kMostRows;
+  // Tensor cores of compute capability 7.5 know no bf16.
+  if (activations_ == Format::bf16 && device_.major < 8) activations_ = Format::f16;
+  max_rows_ = options.max_rows > 0 ? std::min(options.max_rows, kGridRows) : kMostRows;
 
   // Once to count the bytes, once to hand them out.
   std::byte* base = nullptr;
@@ -223,7 +225,7 @@ int CudaBackend::recorded_rows(int rows) {
 void CudaBackend::embed(const Rows& rows) {
   select(device_.index);
   if (queueing_) {  // an earlier step failed half-way
-    if (std::exchange(recording_, false)) stream_.end_recording();
+    if (std::exchange(recording_, false)) stream_.drop_recording();
     stream_.wait();
   }
   queueing_ = true;

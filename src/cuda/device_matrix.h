@@ -18,6 +18,21 @@ constexpr bool is_plain(Format format) {
   return format != Format::bytes && format != Format::nibbles;
 }
 
+constexpr int bits_of(Format format) {
+  switch (format) {
+    case Format::f32:
+      return 32;
+    case Format::f16:
+    case Format::bf16:
+      return 16;
+    case Format::bytes:
+      return 8;
+    case Format::nibbles:
+      return 4;
+  }
+  return 0;
+}
+
 // y = W x with W [rows = outputs][cols = inputs]. In memory it is [lines][stride], a line being an
 // output's weights or, transposed, an input's. Lines are padded with zeros to whole octets, the
 // unit of eight numbers in which all kernels read, and begin on 16 bytes.

@@ -1,6 +1,7 @@
 #include "cuda/kernels/gemv.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cuda/launch.h"
 
@@ -18,10 +19,14 @@ void gemv(void* stream, const GemvArgs& given, const Card& card) {
     int64_t outputs = 0;
     for (int s = 0; s < args.count; ++s) outputs += args.segments[s].W.rows;
     const int at_once = kGemvBlocks * card.processors;
-    int first = 0;
+    int first = 0, rounded = 0;
+    int64_t so_far = 0;
     for (int s = 0; s < args.count; ++s) {
       GemvSegment& segment = args.segments[s];
-      const int share = int((int64_t(segment.W.rows) * at_once + outputs / 2) / outputs);
+      // The ends are rounded, not the shares: together these must not be more than run at once.
+      so_far += segment.W.rows;
+      const int end = int((so_far * at_once + outputs / 2) / outputs);
+      const int share = end - std::exchange(rounded, end);
       segment.first_block = first;
       segment.blocks = std::clamp(share, 1, divide_up(segment.W.rows, kGemvOutputs));
       first += segment.blocks;

@@ -13,10 +13,15 @@
 
 namespace anser::cuda {
 
+// Shared memory that a kernel may have of its own beside what its launch gives it.
+constexpr size_t kOwnSharedBytes = 1024;
+// Rows that a step may have: the second and third dimension of a grid end there.
+constexpr int kGridRows = 65535;
+
 // What decides how work is divided; it changes no result.
 struct Card {
   int processors;
-  size_t shared_bytes;  // that a block may have
+  size_t shared_bytes;  // that a launch may give a block
 };
 
 // A row of a step: its token, and the run that it belongs to.

@@ -8,8 +8,11 @@ void embed(void* stream, const EmbedArgs& args) {
 }
 
 void mix(void* stream, const MixArgs& args) {
-  queue_kernel(stream, mix_kernel, dim3(unsigned(args.rows)), kRowThreads,
-               2 * size_t(args.width) * sizeof(float), args);
+  // About as many blocks as a large card has processors, of 256 columns or more.
+  const int most = divide_up(args.width, kRowThreads);
+  const int parts = args.rows <= 16 ? 8 : args.rows <= 64 ? 4 : args.rows <= 128 ? 2 : 1;
+  queue_kernel(stream, mix_kernel, dim3(unsigned(args.rows), unsigned(parts < most ? parts : most)),
+               kRowThreads, 0, args);
 }
 
 void convert(void* stream, const ConvertArgs& args) {

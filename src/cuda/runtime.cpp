@@ -153,7 +153,9 @@ void Stream::join(const Event& event) {
 }
 
 void Stream::begin_recording() {
-  check(cudaStreamBeginCapture(stream_of(handle_), cudaStreamCaptureModeThreadLocal), "recording");
+  // Relaxed: this thread may do anything meanwhile that is not put into this queue, as libraries
+  // and the loading of kernels do; and a recording that failed can be dropped by any thread.
+  check(cudaStreamBeginCapture(stream_of(handle_), cudaStreamCaptureModeRelaxed), "recording");
 }
 
 Graph Stream::end_recording() {
@@ -164,6 +166,12 @@ Graph Stream::end_recording() {
   cudaGraphDestroy(graph);
   check(error, "preparing recorded work");
   return Graph(executable);
+}
+
+void Stream::drop_recording() noexcept {
+  cudaGraph_t graph = nullptr;
+  if (cudaStreamEndCapture(stream_of(handle_), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+  cudaGetLastError();  // the failure is known
 }
 
 void Stream::launch(const Graph& graph) {

@@ -130,10 +130,11 @@ class Stream {
   // the other one becomes part of the recording, and must be joined again before its end.
   void join(const Event& event);
 
-  // Kernels between the two are recorded rather than run. A step that throws in between must call
-  // end_recording(), too.
+  // Kernels between the two are recorded rather than run.
   void begin_recording();
   Graph end_recording();
+  // Instead, after a failure in between.
+  void drop_recording() noexcept;
   void launch(const Graph& graph);
 
   void* handle() const { return handle_; }

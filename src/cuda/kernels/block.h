@@ -37,11 +37,11 @@ __device__ void layer_norm(const float* x, int width, const NormWeights& norm, f
   float squares = 0;
   for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) {
     const float v = to[place(c)] - mean;
-    squares += v * v;
+    squares = fmaf(v, v, squares);
   }
   const float scale = 1 / sqrtf(block_sum(squares) / float(width) + norm.eps);
   for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) {
-    to[place(c)] = (to[place(c)] - mean) * scale * norm.weight[c] + norm.bias[c];
+    to[place(c)] = fmaf((to[place(c)] - mean) * scale, norm.weight[c], norm.bias[c]);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda/device_matrix.h"
+#include "cuda/kernels.h"
 
 // Tile products of a warp, d += a b, whose numbers are spread over the lanes. With lane = 4 g + t:
 //
@@ -164,11 +165,6 @@ __device__ inline void grid_fence() {
   __threadfence();
 }
 
-// Brings the 128 bytes around an address into the level 2 cache.
-__device__ inline void prefetch(const void* at) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
-}
-
 template <class T>
 __device__ T atomic_add(T* at, T x) {
   return atomicAdd(at, x);
@@ -189,13 +185,38 @@ __device__ inline void admit_successor() {
 #endif
 }
 
+// Asks for the cache line of `at` to come to the level 2 cache. Of weights, so it may stand before
+// await_predecessors().
+__device__ inline void prefetch(const void* at) {
+  asm volatile("prefetch.L2 [%0];" ::"l"(at));
+}
+constexpr int kCacheLine = 128;  // bytes
+
 // The shared memory whose size the launch gives.
 __device__ inline float* shared_floats() {
   extern __shared__ float4 anser_shared[];
   return reinterpret_cast<float*>(anser_shared);
 }
 
-// Queues a kernel. `programmatic`: it may begin before its predecessor has ended.
+// Whether the current device runs code of ours that waits for its predecessors by itself, so that
+// it may begin early: the newest code in this program that it can run is for 9.0 or newer.
+inline bool may_begin_early() {
+  thread_local int known = -1;
+  thread_local bool early = false;
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || device == known) return early;
+  int major = 0, minor = 0;
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  int newest = 0;
+  for (const int built : {__CUDA_ARCH_LIST__}) {
+    if (built <= 100 * major + 10 * minor && built > newest) newest = built;
+  }
+  known = device;
+  return early = newest >= 900;
+}
+
+// Queues a kernel, which may begin before its predecessor has ended.
 template <class Args>
 void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
                   const Args& args) {
@@ -208,10 +229,11 @@ void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, si
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &attribute;
-  config.numAttrs = 1;
-  // More than the 48 KiB that any block may have must be asked for, once for a kernel.
+  config.numAttrs = may_begin_early() ? 1 : 0;
+  // More than the 48 KiB that any block may have, with what the kernel has of its own, must be
+  // asked for.
   cudaError_t error = cudaSuccess;
-  if (shared > 48 * 1024) {
+  if (shared + kOwnSharedBytes > 48 * 1024) {
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
   }
   if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, args);

@@ -18,6 +18,9 @@ constexpr int kGemvThreads = kGemvWarps * kWarp;
 constexpr int kWarpOutputs = 2;
 constexpr int kGemvOutputs = kGemvWarps * kWarpOutputs;
 constexpr int kGemvBlocks = 2;  // of a processor at once, by their registers
+// Bytes that a block asks for before its predecessor has ended: together 13 MB on a large card,
+// what its memory gives in three microseconds, and a fraction of its level 2 cache. Reckoned.
+constexpr int kGemvPrefetch = 48 * 1024;
 
 // Octets of an output that are on their way: about 32 bytes of codes.
 template <class O>
@@ -63,7 +66,7 @@ __device__ void prepare_inputs(const GemvArgs& args, const float* mix, int first
           previous = i > 0 ? xs[(i - 1) * padded + place(c)] : before[place(c)];
         }
         if (blockIdx.x == 0) args.z[int64_t(row) * width + c] = z;
-        *at = z + (previous - z) * mix[c];
+        *at = fmaf(previous - z, mix[c], z);
       }
     }
   }
@@ -104,6 +107,11 @@ __device__ void multiply_outputs(const GemvArgs& args, const GemvSegment& segmen
   };
 #pragma unroll
   for (int a = 0; a < kAhead; ++a) load(ahead[a]);
+  // And what the block reads first of all: while it waits, and while it works its input out.
+  const int64_t line_bytes = int64_t(W.stride) * bits_of(W.format) / 8;
+  const int block_begin = begin - warp * kWarpOutputs;
+  const int lines = int((kGemvPrefetch + line_bytes - 1) / line_bytes);
+  prefetch_lines(W, block_begin, lines < end - block_begin ? lines : end - block_begin);
   await_predecessors();
   prepare_inputs<kRows>(args, segment.mix, first, count, xs);
 

@@ -198,6 +198,16 @@ __device__ void with_octet(Format format, Work&& work) {
   }
 }
 
+// Asks for the numbers or codes of `count` lines from `first` on, by the whole block.
+__device__ inline void prefetch_lines(const DeviceMatrix& m, int first, int count) {
+  const int64_t line_bytes = int64_t(m.stride) * bits_of(m.format) / 8;
+  const char* from = static_cast<const char*>(m.codes) + first * line_bytes;
+  for (int64_t at = int64_t(threadIdx.x) * kCacheLine; at < count * line_bytes;
+       at += int64_t(blockDim.x) * kCacheLine) {
+    prefetch(from + at);
+  }
+}
+
 // In shared memory numbers that octets are multiplied with lie with all first halves of octets
 // before all second halves, so that neighbouring lanes read neighbouring 16 bytes.
 __device__ inline int split_octets(int c, int padded) {

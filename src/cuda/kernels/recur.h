@@ -19,61 +19,124 @@ constexpr int kVectors = 6;
 // A token's vectors of one head, [kVectors][N].
 enum Vectors { kR, kW, kK, kMinusKk, kKkA, kV };
 
-// W[channel] . x, four lanes together; the sum in each of them.
+// Octets of a lane's share of a line that are on their way together.
+template <class O>
+constexpr int quad_ahead() {
+  return sizeof(O) > 16 ? 1 : sizeof(O) > 12 ? 4 : 2;
+}
+
+// Blocks of 4 N threads that a processor has places for: of few rows there are few blocks, and to
+// compute the low-rank pairs, too, takes registers.
+template <int N, bool kLowRank>
+constexpr int kBlocks = N > 64 ? 1 : (kLowRank ? 128 : 192) / N;
+
+// W[channel] . x, four lanes together; the sum in each of them. x is shared memory, as many numbers
+// as a line of W has with its padding.
 __device__ inline float quad_dot(const DeviceMatrix& W, int channel, const float* x, int quarter) {
   float sum = 0;
   with_octet<false>(W.format, [&](auto octet) {
-    for (int o = quarter; 8 * o < W.stride; o += 4) {
-      octet.load(W, channel, o);
-      float w[8];
-      octet.widen(w);
-      for (int i = 0; i < 8 && 8 * o + i < W.cols; ++i) sum = fmaf(w[i], x[8 * o + i], sum);
+    constexpr int kAhead = quad_ahead<decltype(octet)>();
+    const int octets = W.stride / 8;
+#pragma unroll 1
+    for (int first = quarter; first < octets; first += 4 * kAhead) {
+      decltype(octet) ahead[kAhead];
+#pragma unroll
+      for (int a = 0; a < kAhead; ++a) {
+        if (first + 4 * a < octets) ahead[a].load(W, channel, first + 4 * a);
+      }
+#pragma unroll
+      for (int a = 0; a < kAhead; ++a) {
+        if (first + 4 * a >= octets) continue;
+        float w[8], v[8];
+        ahead[a].widen(w);
+        const float* at = x + 8 * (first + 4 * a);
+        *reinterpret_cast<float4*>(v) = *reinterpret_cast<const float4*>(at);
+        *reinterpret_cast<float4*>(v + 4) = *reinterpret_cast<const float4*>(at + 4);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) sum = fmaf(w[i], v[i], sum);
+      }
     }
   });
   return quad_sum(sum);
 }
 
-// Asks for a line of plain weights, four lanes together, 128 bytes at a time.
-__device__ inline void prefetch_line(const DeviceMatrix& W, int line, int quarter) {
-  if (W.codes == nullptr || !is_plain(W.format)) return;
-  const int64_t bytes = int64_t(W.stride) * (W.format == Format::f32 ? 4 : 2);
-  const auto* from = static_cast<const char*>(W.codes) + line * bytes;
-  for (int64_t at = 128 * quarter; at < bytes; at += 4 * 128) prefetch(from + at);
+// What the first halves of the low-rank pairs gave for a row, in shared memory: as quad_dot() wants
+// it. nullptr where there is none. kLowRank: the second halves are computed here.
+struct LowRank {
+  const float *w = nullptr, *a = nullptr, *v = nullptr, *g = nullptr;
+};
+
+__device__ inline const float* stage_line(const DeviceMatrix& W, const float* rows, int row,
+                                          float*& to) {
+  float* line = to;
+  to += W.stride;
+  for (int c = int(threadIdx.x); c < W.stride; c += int(blockDim.x)) {
+    line[c] = c < W.cols ? rows[int64_t(row) * W.cols + c] : 0;
+  }
+  return line;
+}
+
+// By the whole block, into the launch's shared memory. Ends with block_sync().
+template <bool kLowRank>
+__device__ LowRank stage_low_rank(const RecurArgs& args, int row) {
+  LowRank staged;
+  if constexpr (!kLowRank) return staged;
+  float* to = shared_floats();
+  staged.w = stage_line(args.w2, args.w1, row, to);
+  staged.a = stage_line(args.a2, args.a1, row, to);
+  staged.g = stage_line(args.g2, args.g1, row, to);
+  if (args.v_first != nullptr) staged.v = stage_line(args.v2, args.v1, row, to);
+  block_sync();
+  return staged;
+}
+
+// Before await_predecessors(): a head's lines of the second halves, which are read next, and which
+// are too few to keep the memory busy when they are asked for one after the other.
+template <int N>
+__device__ void prefetch_low_rank(const RecurArgs& args, int head) {
+  prefetch_lines(args.w2, head * N, N);
+  prefetch_lines(args.a2, head * N, N);
+  prefetch_lines(args.g2, head * N, N);
+  if (args.v_first != nullptr) prefetch_lines(args.v2, head * N, N);
 }
 
 // Calls with all 4 N threads. Returns the bonus' factor, sum_j r_j k_j r_k_j.
-template <int N>
-__device__ float prepare_head(const RecurArgs& args, int row, int head, float* vectors) {
+//
+// fmaf() here and in finish_head(), so that all kernels that share them round alike: where a
+// product is left to be joined with a sum, each kernel's compilation decides.
+template <int N, bool kLowRank>
+__device__ float prepare_head(const RecurArgs& args, int row, int head, const LowRank& low_rank,
+                              float* vectors) {
   const int n = int(threadIdx.x) / 4, quarter = int(threadIdx.x) % 4;
   const int D = args.heads * N, channel = head * N + n;
   const int64_t at = int64_t(row) * D + channel;
+  const bool blends = args.v_first != nullptr;
 
+  // All that is read of the channel is asked for before the first of it is needed.
+  const float r = args.r[at], w0 = args.w0[channel], a0 = args.a0[channel];
+  const float k_k = args.k_k[channel], k_a = args.k_a[channel], r_k = args.r_k[channel];
+  const float v_first = blends ? args.v_first[at] : 0, v0 = blends ? args.v0[channel] : 0;
+  float k = args.k[at], v = args.v[at];
   float w, a, nu = 0;
-  if (args.w_up != nullptr) {
+  if constexpr (!kLowRank) {
     w = args.w_up[at];
     a = args.a_up[at];
-    if (args.v_first != nullptr) nu = args.v_up[at];
+    if (blends) nu = args.v_up[at];
   } else {
-    w = quad_dot(args.w2, channel, args.w1 + int64_t(row) * args.w2.cols, quarter);
-    a = quad_dot(args.a2, channel, args.a1 + int64_t(row) * args.a2.cols, quarter);
-    if (args.v_first != nullptr) {
-      nu = quad_dot(args.v2, channel, args.v1 + int64_t(row) * args.v2.cols, quarter);
-    }
+    w = quad_dot(args.w2, channel, low_rank.w, quarter);
+    a = quad_dot(args.a2, channel, low_rank.a, quarter);
+    if (blends) nu = quad_dot(args.v2, channel, low_rank.v, quarter);
   }
-  const float r = args.r[at];
-  float k = args.k[at], v = args.v[at];
   // e^(-1/2) in the exponent: the decay lies between 0.545 and 1.
-  w = expf(-0.60653065971263342f * sigmoid(args.w0[channel] + w));
-  a = sigmoid(args.a0[channel] + a);
-  if (args.v_first != nullptr) {
-    v = v + (args.v_first[at] - v) * sigmoid(args.v0[channel] + nu);
-  }
-  float kk = k * args.k_k[channel];
-  k = k * (1 + (a - 1) * args.k_a[channel]);
+  w = expf(-0.60653065971263342f * sigmoid(w0 + w));
+  a = sigmoid(a0 + a);
+  if (blends) v = fmaf(v_first - v, sigmoid(v0 + nu), v);
+  float kk = k * k_k;
+  k = k * fmaf(a - 1, k_a, 1);
 
   // Every channel once.
   const float squares = block_sum(quarter == 0 ? kk * kk : 0);
-  const float bonus = block_sum(quarter == 0 ? r * k * args.r_k[channel] : 0);
+  const float bonus = block_sum(quarter == 0 ? r * k * r_k : 0);
   kk = kk / fmaxf(sqrtf(squares), 1e-12f);
   if (quarter == 0) {
     vectors[kR * N + n] = r;
@@ -152,22 +215,25 @@ struct StateRow {
 };
 
 // y = (group norm of y + bonus v) (.) g, with all 4 N threads; y of channel n in its four threads.
-template <int N>
-__device__ void finish_head(const RecurArgs& args, int row, int head, float y, float bonus,
-                            float v) {
+template <int N, bool kLowRank>
+__device__ void finish_head(const RecurArgs& args, int row, int head, const LowRank& low_rank,
+                            float y, float bonus, float v) {
   const int n = int(threadIdx.x) / 4, quarter = int(threadIdx.x) % 4;
   const int D = args.heads * N, channel = head * N + n;
   const int64_t at = int64_t(row) * D + channel;
+  const float weight = args.ln_x.weight[channel], bias = args.ln_x.bias[channel];
+  float g;
+  if constexpr (kLowRank) {
+    g = quad_dot(args.g2, channel, low_rank.g, quarter);
+  } else {
+    g = args.g_up[at];
+  }
   const float mean = block_sum(quarter == 0 ? y : 0) / N;
   const float centred = y - mean;
   const float variance = block_sum(quarter == 0 ? centred * centred : 0) / N;
-  y = centred / sqrtf(variance + args.ln_x.eps) * args.ln_x.weight[channel] +
-      args.ln_x.bias[channel];
-  const float g = args.g_up != nullptr
-                      ? args.g_up[at]
-                      : quad_dot(args.g2, channel, args.g1 + int64_t(row) * args.g2.cols, quarter);
   if (quarter != 0) return;
-  y = (y + bonus * v) * g;
+  y = fmaf(centred / sqrtf(variance + args.ln_x.eps), weight, bias);
+  y = fmaf(bonus, v, y) * g;
   if (args.halves != nullptr) {
     store_as(args.halves_type, args.halves, at, y);
   } else {
@@ -212,44 +278,43 @@ struct StateAccess {
 };
 
 // grid [heads][runs], 4 N threads.
-template <int N>
-__global__ void __launch_bounds__(4 * N) recur_kernel(RecurArgs args) {
+template <int N, bool kLowRank>
+__global__ void __launch_bounds__(4 * N, kBlocks<N, kLowRank>) recur_kernel(RecurArgs args) {
   __shared__ float vectors[kVectors * N];
   const int n = int(threadIdx.x) / 4, quarter = int(threadIdx.x) % 4;
   const int head = int(blockIdx.x);
   admit_successor();
   // Tables and states are as they were before the step began, with a copy that waited for all
   // earlier work: they and weights are on their way while the predecessor ends.
+  if constexpr (kLowRank) prefetch_low_rank<N>(args, head);
   const RunEntry run = args.step.runs[blockIdx.y];
   StateRow<N> s = {};
   const StateAccess<N> state(args, run, head, n, quarter);
   if (run.state != nullptr) state.load(s);
-  if (args.w_up == nullptr) {
-    for (const DeviceMatrix* W : {&args.w2, &args.a2, &args.g2, &args.v2}) {
-      prefetch_line(*W, head * N + n, quarter);
-    }
-  }
   await_predecessors();
   for (int t = 0; t < run.count; ++t) {
     const int row = run.first + t;
-    const float bonus = prepare_head<N>(args, row, head, vectors);
+    const LowRank low_rank = stage_low_rank<kLowRank>(args, row);
+    const float bonus = prepare_head<N, kLowRank>(args, row, head, low_rank, vectors);
     block_sync();
     const float v = vectors[kV * N + n];
     const float y = s.advance(vectors, v, quarter);
-    finish_head<N>(args, row, head, y, bonus, v);
-    block_sync();  // all have read the vectors
+    finish_head<N, kLowRank>(args, row, head, low_rank, y, bonus, v);
+    block_sync();  // all have read the vectors, and what was staged
   }
   if (run.state != nullptr) state.store(s);
 }
 
 // grid [heads][rows], 4 N threads.
-template <int N>
-__global__ void __launch_bounds__(4 * N) prepare_kernel(RecurArgs args) {
+template <int N, bool kLowRank>
+__global__ void __launch_bounds__(4 * N, kBlocks<N, kLowRank>) prepare_kernel(RecurArgs args) {
   const int head = int(blockIdx.x), row = int(blockIdx.y);
   admit_successor();
   await_predecessors();
   const int64_t at = int64_t(row) * args.heads + head;
-  const float bonus = prepare_head<N>(args, row, head, args.vectors + at * kVectors * N);
+  const LowRank low_rank = stage_low_rank<kLowRank>(args, row);
+  const float bonus =
+      prepare_head<N, kLowRank>(args, row, head, low_rank, args.vectors + at * kVectors * N);
   if (threadIdx.x == 0) args.bonus[at] = bonus;
 }
 
@@ -294,14 +359,15 @@ __global__ void __launch_bounds__(4 * kSliceRows) scan_kernel(RecurArgs args) {
 }
 
 // grid [heads][rows], 4 N threads.
-template <int N>
-__global__ void __launch_bounds__(4 * N) finish_kernel(RecurArgs args) {
+template <int N, bool kLowRank>
+__global__ void __launch_bounds__(4 * N, kBlocks<N, kLowRank>) finish_kernel(RecurArgs args) {
   const int n = int(threadIdx.x) / 4, head = int(blockIdx.x), row = int(blockIdx.y);
   admit_successor();
   await_predecessors();
   const int64_t at = int64_t(row) * args.heads + head;
   const float y = args.y[int64_t(row) * args.heads * N + head * N + n];
-  finish_head<N>(args, row, head, y, args.bonus[at], args.vectors[at * kVectors * N + kV * N + n]);
+  finish_head<N, kLowRank>(args, row, head, stage_low_rank<kLowRank>(args, row), y, args.bonus[at],
+                           args.vectors[at * kVectors * N + kV * N + n]);
 }
 
 }  // namespace anser::cuda

@@ -27,31 +27,54 @@ __global__ void __launch_bounds__(kRowThreads) embed_kernel(EmbedArgs args) {
   layer_norm(x, D, args.norm, x, [](int c) { return c; });
 }
 
-// grid [rows]; shared: z of this row and of the one before.
+// LN of a row, one number after the other: layer_norm()'s sums in its order, without a place for
+// all numbers.
+struct NormedRow {
+  const float* x;
+  float mean, scale;
+
+  // By the whole block.
+  __device__ NormedRow(const float* x, int width, const NormWeights& norm) : x(x) {
+    float sum = 0;
+    for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) sum += x[c];
+    mean = block_sum(sum) / float(width);
+    float squares = 0;
+    for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) {
+      const float v = x[c] - mean;
+      squares = fmaf(v, v, squares);
+    }
+    scale = 1 / sqrtf(block_sum(squares) / float(width) + norm.eps);
+  }
+  __device__ float at(int c, const NormWeights& norm) const {
+    return fmaf((x[c] - mean) * scale, norm.weight[c], norm.bias[c]);
+  }
+};
+
+// grid [rows][parts of the columns]: a block alone would need long to write six rows of them.
 __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
   const int D = args.width, row = int(blockIdx.x);
-  float *z = shared_floats(), *before = z + D;
   admit_successor();
   await_predecessors();
-  const auto same = [](int c) { return c; };
   const int from = args.row_of != nullptr ? args.row_of[row] : row;
-  layer_norm(args.x + int64_t(from) * D, D, args.norm, z, same);
-  const float* previous = nullptr;
+  const NormedRow z_row(args.x + int64_t(from) * D, D, args.norm);
+  // Of the token before: from its row, from the state, or nobody asks for it.
+  const float* state = nullptr;
+  bool continues = false;
   if (args.row_of == nullptr) {
     const RunEntry run = args.step.runs[args.step.rows[row].run];
-    if (run.first == row) {
-      previous = run.state == nullptr ? z : run.state + args.shift_offset;
-    } else {
-      layer_norm(args.x + int64_t(row - 1) * D, D, args.norm, before, same);
-      previous = before;
-    }
+    continues = run.first != row;
+    if (!continues && run.state != nullptr) state = run.state + args.shift_offset;
   }
-  for (int c = int(threadIdx.x); c < D; c += kRowThreads) {
+  const NormedRow before = continues ? NormedRow(z_row.x - D, D, args.norm) : z_row;
+  const int part = (D + int(gridDim.y) - 1) / int(gridDim.y), begin = part * int(blockIdx.y);
+  const int end = begin + part < D ? begin + part : D;
+  for (int c = begin + int(threadIdx.x); c < end; c += kRowThreads) {
     const int64_t at = int64_t(row) * D + c;
-    if (args.z != nullptr) args.z[at] = z[c];
+    const float z = z_row.at(c, args.norm);
+    const float previous = state != nullptr ? state[c] : before.at(c, args.norm);
+    if (args.z != nullptr) args.z[at] = z;
     for (int m = 0; m < args.count; ++m) {
-      const float mixed =
-          args.mix[m] == nullptr ? z[c] : z[c] + (previous[c] - z[c]) * args.mix[m][c];
+      const float mixed = args.mix[m] == nullptr ? z : fmaf(previous - z, args.mix[m][c], z);
       store_as(args.type, args.to[m], at, mixed);
     }
   }

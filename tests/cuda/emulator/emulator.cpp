@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "emulated_device.h"
 
 namespace anser::cuda {
 namespace {
@@ -256,10 +257,12 @@ void mma<Format::f16>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)
 }
 template <>
 void mma<Format::bf16>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if (emulator::capability < 80) std::abort();  // there is no such instruction
   tile_product<2>(d, a, b, [](uint32_t w, int i) { return bf16_to_f32(uint16_t(w >> 16 * i)); });
 }
 template <>
 void mma<Format::f32>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if (emulator::capability < 80) std::abort();
   tile_product<1>(d, a, b, [](uint32_t w, int) {
     float x;
     std::memcpy(&x, &w, sizeof(x));

@@ -10,6 +10,7 @@
 #include <functional>
 
 #include "cuda/device_matrix.h"
+#include "cuda/kernels.h"
 
 #define __global__
 #define __device__
@@ -42,6 +43,8 @@ namespace emulator {
 // Puts work into a Stream's queue, where it waits until the host waits for it, or records it while
 // a recording is under way. Without a stream it runs at once.
 void queue(void* stream, std::function<void()> work);
+// What a device refuses; throws Error.
+void check_launch(dim3 grid, int threads, size_t shared);
 void run_kernel(dim3 grid, int threads, size_t shared, const std::function<void()>& thread);
 // What each of the warp's 32 lanes gave.
 const float* exchange(float mine);
@@ -80,7 +83,6 @@ inline int lowest_bit(uint32_t bits) {
   return __builtin_ctz(bits);
 }
 inline void grid_fence() {}
-inline void prefetch(const void*) {}
 template <class T>
 T atomic_add(T* at, T x) {
   const T before = *at;
@@ -89,6 +91,11 @@ T atomic_add(T* at, T x) {
 }
 inline void await_predecessors() {}
 inline void admit_successor() {}
+// Reads it, so that a place outside of the device's memory can be found.
+inline void prefetch(const void* at) {
+  (void)*static_cast<const volatile char*>(at);
+}
+constexpr int kCacheLine = 128;
 inline float* shared_floats() {
   return emulator::shared_memory();
 }
@@ -96,6 +103,8 @@ inline float* shared_floats() {
 template <class Args>
 void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, size_t shared,
                   const Args& args) {
+  static_assert(sizeof(Args) <= 4096, "what a launch may carry");
+  emulator::check_launch(grid, threads, shared);
   emulator::queue(stream,
                   [=] { emulator::run_kernel(grid, threads, shared, [&] { kernel(args); }); });
 }

@@ -17,6 +17,8 @@ namespace anser::cuda {
 
 namespace emulator {
 
+int capability = 90;
+constexpr size_t kSharedBytes = 64 * 1024;
 size_t memory_limit = size_t{1} << 30;
 size_t memory_used = 0;
 size_t downloaded = 0;
@@ -59,17 +61,26 @@ void queue(void* stream, std::function<void()> work) {
   }
 }
 
+void check_launch(dim3 grid, int threads, size_t shared) {
+  const bool fits = grid.x >= 1 && grid.x < 1u << 31 && grid.y >= 1 && grid.y <= 65535 &&
+                    grid.z >= 1 && grid.z <= 65535 && threads >= 1 && threads <= 1024 &&
+                    shared + kOwnSharedBytes <= kSharedBytes;
+  if (fits) return;
+  throw Error(fmt::format("the GPU refused a kernel: grid {} x {} x {}, {} threads, {} bytes",
+                          grid.x, grid.y, grid.z, threads, shared));
+}
+
 }  // namespace emulator
 
 std::vector<DeviceInfo> devices(std::string&) {
   return {{.index = 0,
            .name = "emulator",
-           .major = 9,
-           .minor = 0,
+           .major = emulator::capability / 10,
+           .minor = emulator::capability % 10,
            .processors = 1,
            .total_bytes = emulator::memory_limit,
            .free_bytes = emulator::memory_limit - emulator::memory_used,
-           .shared_bytes = 64 * 1024}};
+           .shared_bytes = emulator::kSharedBytes}};
 }
 
 void select(int) {}
@@ -147,6 +158,10 @@ void Stream::begin_recording() {
 
 Graph Stream::end_recording() {
   return Graph(std::exchange(emulator::recording, nullptr));
+}
+
+void Stream::drop_recording() noexcept {
+  delete std::exchange(emulator::recording, nullptr);
 }
 
 void Stream::launch(const Graph& graph) {
