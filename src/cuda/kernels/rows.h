@@ -46,12 +46,20 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
       previous = before;
     }
   }
+  constexpr int kMost = int(sizeof(args.mix) / sizeof(args.mix[0]));
   for (int c = int(threadIdx.x); c < D; c += kRowThreads) {
     const int64_t at = int64_t(row) * D + c;
-    if (args.z != nullptr) args.z[at] = z[c];
-    for (int m = 0; m < args.count; ++m) {
-      const float mixed =
-          args.mix[m] == nullptr ? z[c] : fmaf(previous[c] - z[c], args.mix[m][c], z[c]);
+    const float now = z[c], change = previous == nullptr ? 0 : previous[c] - now;
+    float share[kMost];  // all are read before anything is written
+#pragma unroll
+    for (int m = 0; m < kMost; ++m) {
+      share[m] = m < args.count && args.mix[m] != nullptr ? args.mix[m][c] : 0;
+    }
+    if (args.z != nullptr) args.z[at] = now;
+#pragma unroll
+    for (int m = 0; m < kMost; ++m) {
+      if (m >= args.count) break;
+      const float mixed = args.mix[m] == nullptr ? now : fmaf(change, share[m], now);
       store_as(args.type, args.to[m], at, mixed);
     }
   }
