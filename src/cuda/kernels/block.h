@@ -22,27 +22,54 @@ __device__ inline float block_sum(float x) {
   return sum;
 }
 
+// Numbers that a thread asks the memory for together. The compiler does not do that by itself where
+// something is stored in between that could be what is read next.
+constexpr int kBatch = 8;
+
+// Calls load(j, c) for up to kBatch columns c = begin + thread + i * threads, then use(j, c) for
+// the same ones, until all up to `end` were used, in their order.
+template <class Load, class Use>
+__device__ void in_batches(int begin, int end, int thread, int threads, Load load, Use use) {
+  for (int first = begin + thread; first < end; first += kBatch * threads) {
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (first + j * threads < end) load(j, first + j * threads);
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (first + j * threads < end) use(j, first + j * threads);
+    }
+  }
+}
+
 // to[place(c)] = LN(x)[c], by the whole block; a thread writes the columns c = threadIdx.x + i *
 // blockDim.x. The mean first, then the deviations from it: one pass over squares would cancel.
 template <class Place>
 __device__ void layer_norm(const float* x, int width, const NormWeights& norm, float* to,
                            Place place) {
-  float sum = 0;
-  for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) {
-    const float v = x[c];
-    to[place(c)] = v;
-    sum += v;
-  }
+  const int thread = int(threadIdx.x), threads = int(blockDim.x);
+  float sum = 0, v[kBatch], weight[kBatch], bias[kBatch];
+  in_batches(
+      0, width, thread, threads, [&](int j, int c) { v[j] = x[c]; },
+      [&](int j, int c) {
+        to[place(c)] = v[j];
+        sum += v[j];
+      });
   const float mean = block_sum(sum) / float(width);
   float squares = 0;
-  for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) {
-    const float v = to[place(c)] - mean;
-    squares = fmaf(v, v, squares);
+  for (int c = thread; c < width; c += threads) {
+    const float deviation = to[place(c)] - mean;
+    squares = fmaf(deviation, deviation, squares);
   }
   const float scale = 1 / sqrtf(block_sum(squares) / float(width) + norm.eps);
-  for (int c = int(threadIdx.x); c < width; c += int(blockDim.x)) {
-    to[place(c)] = fmaf((to[place(c)] - mean) * scale, norm.weight[c], norm.bias[c]);
-  }
+  in_batches(
+      0, width, thread, threads,
+      [&](int j, int c) {
+        v[j] = to[place(c)];
+        weight[j] = norm.weight[c];
+        bias[j] = norm.bias[c];
+      },
+      [&](int j, int c) { to[place(c)] = fmaf((v[j] - mean) * scale, weight[j], bias[j]); });
 }
 
 __device__ inline float sigmoid(float x) {
@@ -75,12 +102,20 @@ __device__ inline void store_as(Format type, void* to, int64_t at, float x) {
 // Columns begin to end of what becomes the previous z of each run's next token.
 __device__ inline void store_shift(const StepTable& step, int64_t offset, const float* z, int width,
                                    int begin, int end, int thread, int threads) {
-  for (int run = 0; run < step.run_count; ++run) {
-    const RunEntry entry = step.runs[run];
-    if (entry.state == nullptr) continue;
-    const float* last = z + int64_t(entry.first + entry.count - 1) * width;
-    for (int c = begin + thread; c < end; c += threads) entry.state[offset + c] = last[c];
-  }
+  const int columns = end - begin;
+  float last[kBatch];
+  float* to[kBatch];
+  in_batches(
+      0, step.run_count * columns, thread, threads,
+      [&](int j, int at) {
+        const RunEntry entry = step.runs[at / columns];
+        const int c = begin + at % columns;
+        to[j] = entry.state == nullptr ? nullptr : entry.state + offset + c;
+        last[j] = z[int64_t(entry.first + entry.count - 1) * width + c];
+      },
+      [&](int j, int) {
+        if (to[j] != nullptr) *to[j] = last[j];
+      });
 }
 
 }  // namespace anser::cuda

@@ -26,14 +26,25 @@ constexpr int kTogether = 4;  // lines whose weights a thread asks for at once
 // word l / 32 says it of line first + l.
 __device__ inline void mark_nonzero(const ContractArgs& args, int first_row, int rows, int first,
                                     int count, uint32_t* used_lines, unsigned long long& numbers) {
-  for (int line = int(threadIdx.x); line < kShareLines; line += kContractThreads) {
-    bool used = false;
-    for (int i = 0; i < rows && line < count; ++i) {
-      const bool nonzero = args.h[int64_t(first_row + i) * args.value.cols + first + line] != 0;
-      numbers += nonzero;
-      used |= nonzero;
+  constexpr int kLines = kShareLines / kContractThreads;  // a thread's
+  bool used[kLines] = {};
+  for (int i = 0; i < rows; ++i) {
+    float h[kLines];
+#pragma unroll
+    for (int l = 0; l < kLines; ++l) {
+      const int line = int(threadIdx.x) + l * kContractThreads;
+      h[l] = line < count ? args.h[int64_t(first_row + i) * args.value.cols + first + line] : 0;
     }
-    const uint32_t bits = ballot(used);
+#pragma unroll
+    for (int l = 0; l < kLines; ++l) {
+      numbers += h[l] != 0;
+      used[l] |= h[l] != 0;
+    }
+  }
+#pragma unroll
+  for (int l = 0; l < kLines; ++l) {
+    const uint32_t bits = ballot(used[l]);
+    const int line = int(threadIdx.x) + l * kContractThreads;
     if (threadIdx.x % kWarp == 0) used_lines[line / kWarp] = bits;
   }
   block_sync();

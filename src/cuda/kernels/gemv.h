@@ -48,29 +48,46 @@ __device__ void prepare_inputs(const GemvArgs& args, const float* mix, int first
   }
   if (args.source == Source::shift) {
     // The row before the first, where the first continues a run: once more, for there is no z yet.
-    const RunEntry run = args.step.runs[args.step.rows[first].run];
-    const bool continues = run.first != first;
     float* before = xs + kRows * padded;
-    if (continues) layer_norm(args.x + int64_t(first - 1) * width, width, args.norm, before, place);
-    for (int c = int(threadIdx.x); c < width; c += kGemvThreads) {
-      // From the last row up: a row's z is needed until its successor has been mixed.
-      for (int i = count - 1; i >= 0; --i) {
-        const int row = first + i;
-        const RunEntry own = args.step.runs[args.step.rows[row].run];
-        float* at = xs + i * padded + place(c);
-        const float z = *at;
-        float previous;
-        if (own.first == row) {
-          previous = own.state == nullptr ? 0 : own.state[args.shift_offset + c];
-        } else {
-          previous = i > 0 ? xs[(i - 1) * padded + place(c)] : before[place(c)];
-        }
-        if (blockIdx.x == 0) args.z[int64_t(row) * width + c] = z;
-        *at = fmaf(previous - z, mix[c], z);
+    // From the last row up: a row's z is needed until its successor has been mixed.
+    for (int i = count - 1; i >= 0; --i) {
+      const int row = first + i;
+      const RunEntry own = args.step.runs[args.step.rows[row].run];
+      const bool begins = own.first == row;
+      if (!begins && i == 0) {
+        layer_norm(args.x + int64_t(row - 1) * width, width, args.norm, before, place);
       }
+      const float* in_state = own.state + args.shift_offset;
+      const float* in_step = i > 0 ? xs + (i - 1) * padded : before;
+      float previous[kBatch], share[kBatch];
+      in_batches(
+          0, width, int(threadIdx.x), kGemvThreads,
+          [&](int j, int c) {
+            share[j] = mix[c];
+            if (begins) previous[j] = own.state == nullptr ? 0 : in_state[c];
+          },
+          [&](int j, int c) {
+            float* at = xs + i * padded + place(c);
+            const float z = *at;
+            if (blockIdx.x == 0) args.z[int64_t(row) * width + c] = z;
+            *at = fmaf((begins ? previous[j] : in_step[place(c)]) - z, share[j], z);
+          });
     }
   }
   block_sync();
+}
+
+// Before await_predecessors(): the vectors that prepare_inputs() reads, by one block for all.
+__device__ inline void prefetch_vectors(const GemvArgs& args, const GemvSegment& segment) {
+  if (int(blockIdx.x) != segment.first_block || blockIdx.y != 0) return;
+  for (int c = int(threadIdx.x) * (kCacheLine / 4); c < args.width;
+       c += kGemvThreads * (kCacheLine / 4)) {
+    if (args.source == Source::shift) prefetch(segment.mix + c);
+    if (args.source != Source::plain && blockIdx.x == 0) {
+      prefetch(args.norm.weight + c);
+      prefetch(args.norm.bias + c);
+    }
+  }
 }
 
 template <int kRows, class O>
@@ -107,6 +124,7 @@ __device__ void multiply_outputs(const GemvArgs& args, const GemvSegment& segmen
   };
 #pragma unroll
   for (int a = 0; a < kAhead; ++a) load(ahead[a]);
+  prefetch_vectors(args, segment);
   // And what the block reads first of all: while it waits, and while it works its input out.
   const int64_t line_bytes = int64_t(W.stride) * bits_of(W.format) / 8;
   const int block_begin = begin - warp * kWarpOutputs;

@@ -1,8 +1,7 @@
 // Logits from where they are computed to where they stay.
 #pragma once
 
-#include "cuda/kernels.h"
-#include "cuda/kernels/device.h"
+#include "cuda/kernels/block.h"
 
 namespace anser::cuda {
 
@@ -19,11 +18,13 @@ __global__ void __launch_bounds__(kDeliverThreads) deliver_kernel(DeliverArgs ar
   const float* from = args.from + int64_t(row) * args.vocab;
   float* to = args.to[row];
   bool finite = true;
-  for (int i = begin + int(threadIdx.x); i < end; i += kDeliverThreads) {
-    const float x = from[i];
-    finite = finite && x - x == 0;  // NaN - NaN and inf - inf are NaN
-    if (to != nullptr) to[i] = x;
-  }
+  float x[kBatch];
+  in_batches(
+      begin, end, int(threadIdx.x), kDeliverThreads, [&](int j, int i) { x[j] = from[i]; },
+      [&](int j, int i) {
+        finite = finite && x[j] - x[j] == 0;  // NaN - NaN and inf - inf are NaN
+        if (to != nullptr) to[i] = x[j];
+      });
   if (!finite) args.not_finite[row] = 1;
 }
 

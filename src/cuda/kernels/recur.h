@@ -66,28 +66,34 @@ struct LowRank {
   const float *w = nullptr, *a = nullptr, *v = nullptr, *g = nullptr;
 };
 
-__device__ inline const float* stage_line(const DeviceMatrix& W, const float* rows, int row,
-                                          float*& to) {
-  float* line = to;
-  to += W.stride;
-  for (int c = int(threadIdx.x); c < W.stride; c += int(blockDim.x)) {
-    line[c] = c < W.cols ? rows[int64_t(row) * W.cols + c] : 0;
-  }
-  return line;
-}
-
 // By the whole block, into the launch's shared memory. Ends with block_sync().
 template <bool kLowRank>
 __device__ LowRank stage_low_rank(const RecurArgs& args, int row) {
   LowRank staged;
   if constexpr (!kLowRank) return staged;
-  float* to = shared_floats();
-  staged.w = stage_line(args.w2, args.w1, row, to);
-  staged.a = stage_line(args.a2, args.a1, row, to);
-  staged.g = stage_line(args.g2, args.g1, row, to);
-  if (args.v_first != nullptr) staged.v = stage_line(args.v2, args.v1, row, to);
+  const bool blends = args.v_first != nullptr;
+  float* w = shared_floats();
+  float* a = w + args.w2.stride;
+  float* g = a + args.a2.stride;
+  float* v = g + args.g2.stride;
+  const auto number = [row](const DeviceMatrix& W, const float* rows, int c) {
+    return c < W.cols ? rows[int64_t(row) * W.cols + c] : 0.0f;
+  };
+  int most = args.w2.stride > args.a2.stride ? args.w2.stride : args.a2.stride;
+  most = args.g2.stride > most ? args.g2.stride : most;
+  most = blends && args.v2.stride > most ? args.v2.stride : most;
+  for (int c = int(threadIdx.x); c < most; c += int(blockDim.x)) {
+    // Asked for together.
+    const float of_w = number(args.w2, args.w1, c), of_a = number(args.a2, args.a1, c);
+    const float of_g = number(args.g2, args.g1, c);
+    const float of_v = blends ? number(args.v2, args.v1, c) : 0;
+    if (c < args.w2.stride) w[c] = of_w;
+    if (c < args.a2.stride) a[c] = of_a;
+    if (c < args.g2.stride) g[c] = of_g;
+    if (blends && c < args.v2.stride) v[c] = of_v;
+  }
   block_sync();
-  return staged;
+  return {w, a, v, g};
 }
 
 // Before await_predecessors(): a head's lines of the second halves, which are read next, and which

@@ -68,14 +68,21 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
   const NormedRow before = continues ? NormedRow(z_row.x - D, D, args.norm) : z_row;
   const int part = (D + int(gridDim.y) - 1) / int(gridDim.y), begin = part * int(blockIdx.y);
   const int end = begin + part < D ? begin + part : D;
+  constexpr int kMost = int(sizeof(args.mix) / sizeof(args.mix[0]));
   for (int c = begin + int(threadIdx.x); c < end; c += kRowThreads) {
     const int64_t at = int64_t(row) * D + c;
     const float z = z_row.at(c, args.norm);
-    const float previous = state != nullptr ? state[c] : before.at(c, args.norm);
+    const float change = (state != nullptr ? state[c] : before.at(c, args.norm)) - z;
+    float share[kMost];  // all are read before anything is written
+#pragma unroll
+    for (int m = 0; m < kMost; ++m) {
+      share[m] = m < args.count && args.mix[m] != nullptr ? args.mix[m][c] : 0;
+    }
     if (args.z != nullptr) args.z[at] = z;
-    for (int m = 0; m < args.count; ++m) {
-      const float mixed = args.mix[m] == nullptr ? z : fmaf(previous - z, args.mix[m][c], z);
-      store_as(args.type, args.to[m], at, mixed);
+#pragma unroll
+    for (int m = 0; m < kMost; ++m) {
+      if (m >= args.count) break;
+      store_as(args.type, args.to[m], at, fmaf(change, share[m], z));
     }
   }
 }

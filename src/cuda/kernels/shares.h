@@ -37,12 +37,24 @@ __device__ void add_up_shares(const Shares& shares, const Patch& patch, Mine min
   grid_fence();
   for (int at = int(threadIdx.x); at < count; at += int(blockDim.x)) {
     const int i = at / patch.columns, c = at % patch.columns;
+    float* to = x + int64_t(patch.first_row + i) * patch.width + patch.first_column + c;
+    const float old = *to;
     float sum = 0;
-    for (int share = 0; share < int(gridDim.y); ++share) {
-      // Not through the level 1 cache, which may have older numbers.
-      sum += *static_cast<volatile float*>(partial_of(share, i, c));
+    for (int first = 0; first < int(gridDim.y); first += kBatch) {
+      float part[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        // Not through the level 1 cache, which may have older numbers.
+        if (first + j < int(gridDim.y)) {
+          part[j] = *static_cast<volatile float*>(partial_of(first + j, i, c));
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        if (first + j < int(gridDim.y)) sum += part[j];
+      }
     }
-    x[int64_t(patch.first_row + i) * patch.width + patch.first_column + c] += sum;
+    *to = old + sum;
   }
   if (threadIdx.x == 0) *arrived = 0;
 }
