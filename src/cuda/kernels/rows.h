@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda/kernels/block.h"
+#include "cuda/kernels/codes.h"
 #include "cuda/kernels/octet.h"
 
 namespace anser::cuda {
@@ -46,14 +47,22 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
       previous = before;
     }
   }
+  const auto mixed = [&](int m, int c) {
+    return args.mix[m] == nullptr ? z[c] : z[c] + (previous[c] - z[c]) * args.mix[m][c];
+  };
   for (int c = int(threadIdx.x); c < D; c += kRowThreads) {
     const int64_t at = int64_t(row) * D + c;
     if (args.z != nullptr) args.z[at] = z[c];
     for (int m = 0; m < args.count; ++m) {
-      const float mixed =
-          args.mix[m] == nullptr ? z[c] : z[c] + (previous[c] - z[c]) * args.mix[m][c];
-      store_as(args.type, args.to[m], at, mixed);
+      if ((args.coded >> m & 1) == 0) store_as(args.type, args.to[m], at, mixed(m, c));
     }
+  }
+  if (args.coded == 0) return;
+  block_sync();  // other threads' columns are read
+  for (int m = 0; m < args.count; ++m) {
+    if ((args.coded >> m & 1) == 0) continue;
+    store_codes(args.to[m], int64_t(args.rows) * D, int64_t(row) * D, D, int(threadIdx.x),
+                kRowThreads, [&](int64_t c) { return mixed(m, int(c)); });
   }
 }
 
@@ -67,6 +76,11 @@ __device__ inline int64_t grid_step() {
 __global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) {
   admit_successor();
   await_predecessors();
+  if (args.type == Format::bytes) {
+    store_codes(args.to, args.count, 0, args.count, first_of_grid(), grid_step(),
+                [&](int64_t i) { return args.from[i]; });
+    return;
+  }
   for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
     store_as(args.type, args.to, i, args.from[i]);
   }
@@ -75,11 +89,19 @@ __global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) 
 __global__ void __launch_bounds__(kRowThreads) relu_squared_kernel(ReluSquaredArgs args) {
   admit_successor();
   await_predecessors();
-  const int padded = padded_to_octets(args.ffn);
-  for (int64_t i = first_of_grid(); i < int64_t(args.rows) * padded; i += grid_step()) {
-    const int row = int(i / padded), c = int(i % padded);
-    const float key = c < args.ffn ? args.key[int64_t(row) * args.ffn + c] : 0;
-    store_as(args.type, args.to, i, apply_epilogue(Epilogue::relu_squared, key) * args.scale);
+  const auto h = [&](float key) {
+    return apply_epilogue(Epilogue::relu_squared, key) * args.scale;
+  };
+  if (args.type == Format::bytes) {
+    const int64_t count = int64_t(args.rows) * args.ffn;
+    store_codes(args.to, count, 0, count, first_of_grid(), grid_step(),
+                [&](int64_t i) { return h(args.key[i]); });
+  } else {
+    const int padded = padded_to_octets(args.ffn);
+    for (int64_t i = first_of_grid(); i < int64_t(args.rows) * padded; i += grid_step()) {
+      const int row = int(i / padded), c = int(i % padded);
+      store_as(args.type, args.to, i, h(c < args.ffn ? args.key[int64_t(row) * args.ffn + c] : 0));
+    }
   }
   store_shift(args.step, args.shift_offset, args.z, args.width, 0, args.width, int(first_of_grid()),
               int(grid_step()));
