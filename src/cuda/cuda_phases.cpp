@@ -11,6 +11,7 @@ CudaBackend::Way CudaBackend::way(int rows) const {
   if (activations_ == Format::f32) return Way::fp32;
   if (invariant_) return Way::tiles;
   if (rows <= kFewRows) return Way::fp32;
+  if (rows > kTileRows && rows <= integer_rows_) return Way::integers;
   const int most = is_plain(weights_.layers[0].ffn.key.format) ? kTileRows : kCodedTileRows;
   return rows <= most || !Gemm::available() ? Way::tiles : Way::gemm;
 }
@@ -46,19 +47,28 @@ void CudaBackend::multiply_tiles(std::initializer_list<TileSegment> segments, in
   tiles(stream_.handle(), args, activations_, card_);
 }
 
+void CudaBackend::multiply_integers(std::initializer_list<IntegersSegment> segments, int rows) {
+  IntegersArgs args;
+  std::copy(segments.begin(), segments.end(), args.segments);
+  args.count = int(segments.size());
+  args.rows = rows;
+  integers(stream_.handle(), args, card_);
+}
+
 // Layer norm, token shift and mixes of all rows; z stays for the state.
 void CudaBackend::norm_and_shift(const CudaNorm& weights, int64_t shift_offset, int rows,
-                                 std::initializer_list<const float*> mixes) {
+                                 std::initializer_list<Mixed> mixes) {
   MixArgs args = {};
   args.x = act_.x;
   args.width = h_.width;
   args.norm = norm(weights);
   args.step = step_;
   args.shift_offset = shift_offset;
-  for (const float* mix : mixes) {
-    args.mix[args.count] = mix;
-    args.to[args.count] = act_.mixed[args.count];
-    ++args.count;
+  for (const Mixed& mixed : mixes) {
+    if (mixed.to == nullptr) continue;
+    args.mix[args.count] = mixed.mix;
+    args.to[args.count] = mixed.to;
+    args.coded |= unsigned(mixed.coded) << args.count++;
   }
   args.type = activations_;
   args.rows = rows;
@@ -92,22 +102,36 @@ void CudaBackend::project(int layer, const Rows& rows) {
     gemv(stream_.handle(), args, card_);
     return;
   }
-  norm_and_shift(ln1, layer_offset(layer), rows.count(),
-                 {att.x_r, att.x_w, att.x_k, att.x_v, att.x_a, att.x_g});
+  // Low-rank pairs are plain matrices: v is needed in both types, where y will be when it is there.
   const auto& [r, w, k, v, a, g] = act_.mixed;
+  const bool coded = way(rows.count()) == Way::integers;
+  void* v_16 = coded ? act_.y16 : v;
+  norm_and_shift(ln1, layer_offset(layer), rows.count(),
+                 {{att.x_r, r, coded},
+                  {att.x_w, w},
+                  {att.x_k, k, coded},
+                  {att.x_v, v, coded},
+                  {att.x_a, a},
+                  {att.x_g, g},
+                  {att.x_v, coded && layer > 0 ? v_16 : nullptr}});
   const TileSegment w1 = {att.w1, w, act_.w1_16, Epilogue::tanh, true},
                     a1 = {att.a1, a, act_.a1_16, Epilogue::store, true},
                     g1 = {att.g1, g, act_.g1_16, Epilogue::sigmoid, true},
-                    v1 = {att.v1, v, act_.v1_16, Epilogue::store, true};
+                    v1 = {att.v1, v_16, act_.v1_16, Epilogue::store, true};
   if (way(rows.count()) == Way::tiles) {
     multiply_tiles(
         {{att.receptance, r, act_.r}, {att.key, k, act_.k}, {att.value, v, v_}, w1, a1, g1, v1},
         rows.count());
     return;
   }
-  multiply(att.receptance, r, act_.r, rows.count());
-  multiply(att.key, k, act_.k, rows.count());
-  multiply(att.value, v, v_, rows.count());
+  if (coded) {
+    multiply_integers({{att.receptance, r, act_.r}, {att.key, k, act_.k}, {att.value, v, v_}},
+                      rows.count());
+  } else {
+    multiply(att.receptance, r, act_.r, rows.count());
+    multiply(att.key, k, act_.k, rows.count());
+    multiply(att.value, v, v_, rows.count());
+  }
   multiply_tiles({w1, a1, g1, v1}, rows.count());
 }
 
@@ -181,7 +205,8 @@ void CudaBackend::recur(int layer, const Rows& rows) {
   } else {
     recur_many(stream_.handle(), args);
   }
-  convert(stream_.handle(), {act_.y, act_.y16, int64_t(rows.count()) * h_.width, activations_});
+  convert(stream_.handle(), {act_.y, act_.y16, int64_t(rows.count()) * h_.width,
+                             way(rows.count()) == Way::integers ? Format::bytes : activations_});
 }
 
 void CudaBackend::output(int layer, const Rows& rows) {
@@ -200,6 +225,9 @@ void CudaBackend::output(int layer, const Rows& rows) {
     }
     case Way::tiles:
       multiply_tiles({{W, act_.y16, act_.x, Epilogue::add}}, rows.count());
+      break;
+    case Way::integers:
+      multiply_integers({{W, act_.y16, act_.x, Epilogue::add}}, rows.count());
       break;
     case Way::gemm:
       multiply(W, act_.y16, act_.x, rows.count(), 1, 1);
@@ -226,7 +254,12 @@ void CudaBackend::expand(int layer, const Rows& rows) {
     gemv(stream_.handle(), args, card_);
     return;
   }
-  norm_and_shift(l.ln2, shift_offset, rows.count(), {l.ffn.x_k});
+  const bool coded = way(rows.count()) == Way::integers;
+  norm_and_shift(l.ln2, shift_offset, rows.count(), {{l.ffn.x_k, act_.mixed[0], coded}});
+  if (coded) {
+    multiply_integers({{l.ffn.key, act_.mixed[0], act_.h}}, rows.count());
+    return;
+  }
   if (way(rows.count()) == Way::gemm) {
     multiply(l.ffn.key, act_.mixed[0], act_.h, rows.count());
     return;
@@ -245,7 +278,8 @@ void CudaBackend::contract(int layer, const Rows& rows) {
   if (replaying_) return;
   const DeviceMatrix& W = weights_.layers[size_t(layer)].ffn.value;
   const int64_t shift_offset = layer_offset(layer) + h_.width;
-  if (way(rows.count()) != Way::gemm) {
+  const bool coded = way(rows.count()) == Way::integers;
+  if (way(rows.count()) != Way::gemm && !coded) {
     for (int first = 0; first < rows.count(); first += kShareRows) {
       const int count = std::min(kShareRows, rows.count() - first);
       const StepTable step = first == 0 ? step_ : StepTable{};  // shifts are stored once
@@ -279,13 +313,17 @@ void CudaBackend::contract(int layer, const Rows& rows) {
                                     .to = act_.h16,
                                     .rows = rows.count(),
                                     .ffn = h_.ffn,
-                                    .type = activations_,
-                                    .scale = hidden_scale(),
+                                    .type = coded ? Format::bytes : activations_,
+                                    .scale = coded ? 1 : hidden_scale(),
                                     .step = step_,
                                     .width = h_.width,
                                     .shift_offset = shift_offset,
                                     .z = act_.z});
-    multiply(W, act_.h16, act_.x, rows.count(), 1 / hidden_scale(), 1);
+    if (coded) {
+      multiply_integers({{W, act_.h16, act_.x, Epilogue::add}}, rows.count());
+    } else {
+      multiply(W, act_.h16, act_.x, rows.count(), 1 / hidden_scale(), 1);
+    }
   }
 }
 
