@@ -10,7 +10,7 @@ void queue(void* stream, const IntegersArgs& args, int blocks) {
   queue_kernel(
       stream,
       args.segments[0].W.transposed ? integers_kernel<true, kRows> : integers_kernel<false, kRows>,
-      dim3(unsigned(blocks), unsigned(divide_up(args.rows, kRows))), integer_threads(kRows),
+      dim3(unsigned(blocks), unsigned(divide_up(args.rows, kRows))), kIntegerThreads,
       2 * IntegerStage<kRows>::kFloats * sizeof(float), args);
 }
 

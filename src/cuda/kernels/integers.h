@@ -1,10 +1,10 @@
 // Products of many rows with matrices of codes: y (+)= W x in integers, exact within a group.
 //
-// A block has 128 outputs and 64 or 128 rows, a warp 64 and 32 of them. Stages of 64 inputs go
-// through shared memory, where nibbles are bytes and transposed matrices lie as others do; while
-// one is multiplied the next is on its way. A stage is two steps of 32 inputs, a tile product each
-// (two of 16 where groups are that), whose sums are scaled and added in the order of the inputs: a
-// result has the same bits whatever the other rows are, and how many.
+// A block has 128 outputs and 64 or 128 rows, a warp 64 and a quarter of the rows. Stages of 64
+// inputs go through shared memory, where nibbles are bytes and transposed matrices lie as others
+// do; while one is multiplied the next is on its way. A stage is two steps of 32 inputs, a tile
+// product each (two of 16 where groups are that), whose sums are scaled and added in the order of
+// the inputs: a result has the same bits whatever the other rows are, and how many.
 //
 // What limits it is not the tile products but what follows each of them. Its four sums a lane
 // become
@@ -31,15 +31,14 @@
 namespace anser::cuda {
 
 constexpr int kIntegerOutputs = 128;
-constexpr int kOutputTiles = 4, kRowTiles = 4;  // of a warp: 64 outputs, 32 rows
-constexpr int kIntegerWarps = kIntegerOutputs / (16 * kOutputTiles);  // for the outputs of a block
+// Two warps share the outputs of a block, four its rows. That leaves each so many tiles.
+constexpr int kIntegerThreads = 2 * 4 * kWarp;
+constexpr int kOutputTiles = kIntegerOutputs / 2 / 16;
+constexpr int row_tiles(int rows) {
+  return rows / 4 / 8;
+}
 constexpr int kStageInputs = 64;
 constexpr int kStageWords = kStageInputs / 4;  // of an output or a row in a stage, four codes each
-
-// Threads of a block with so many rows.
-constexpr int integer_threads(int rows) {
-  return rows / (8 * kRowTiles) * kIntegerWarps * kWarp;
-}
 
 // What belongs to the groups of a matrix.
 enum class Grouping : uint8_t {
@@ -173,7 +172,7 @@ struct WeightPieces<F, true> {
 template <Format F, bool kAcross, Grouping kGrouping, int kRows>
 struct IntegerPieces {
   using Weights = WeightPieces<F, kAcross>;
-  static constexpr int kThreads = integer_threads(kRows);
+  static constexpr int kThreads = kIntegerThreads;
   static constexpr int kNumbers = group_numbers(kGrouping) * kIntegerOutputs;
   static constexpr int kOfInputs = 4 * kRows / kThreads;  // pieces, and numbers of their groups
 
@@ -282,30 +281,23 @@ __device__ inline void add_scaled(float (&sum)[4], const int (&product)[4],
 // A warp's part of a stage: its outputs and rows begin where it says.
 template <Grouping kGrouping, int kRows>
 __device__ void multiply_stage(const IntegerStage<kRows>& stage, int outputs, int rows,
-                               float (&sum)[kOutputTiles][kRowTiles][4]) {
+                               float (&sum)[kOutputTiles][row_tiles(kRows)][4]) {
   using Stage = IntegerStage<kRows>;
   constexpr bool kHalves = kGrouping == Grouping::halves;
   const int g = int(threadIdx.x) % kWarp / 4, t = int(threadIdx.x) % 4;
 #pragma unroll
   for (int step = 0; step < 2; ++step) {
-    // The inputs of a product can be taken in any order, if weights and activations are taken in
-    // the same: a lane's columns are eight neighbours of the step's 32 inputs, or four of either
-    // half.
-    const int place =
-        kHalves ? Stage::place(g, 2 * step) + t : Stage::place(g, 2 * step + t / 2) + t % 2 * 2;
-    const auto words = [&](const uint32_t* of, int first_row) -> uint2 {
-      const uint32_t* at = of + first_row * kStageWords + place;
-      if constexpr (kHalves) {
-        return {*at, *(at + (Stage::place(g, 1) - Stage::place(g, 0)))};
-      } else {
-        return *reinterpret_cast<const uint2*>(at);
-      }
-    };
-    uint2 w[kOutputTiles][2];
+    // A lane's words are number t of the step's two chunks. One by one they come to the registers
+    // where tile products want them.
+    const int low = Stage::place(g, 2 * step) + t, high = Stage::place(g, 2 * step + 1) + t;
+    uint32_t w[kOutputTiles][4];
 #pragma unroll
     for (int m = 0; m < kOutputTiles; ++m) {
-      w[m][0] = words(stage.weights, outputs + 16 * m);
-      w[m][1] = words(stage.weights, outputs + 16 * m + 8);
+      const uint32_t* rows_of = stage.weights + (outputs + 16 * m) * kStageWords;
+      w[m][0] = rows_of[low];
+      w[m][1] = rows_of[8 * kStageWords + low];
+      w[m][2] = rows_of[high];
+      w[m][3] = rows_of[8 * kStageWords + high];
     }
     const auto of_outputs = [&](int which) {
       OutputNumbers numbers;
@@ -322,20 +314,20 @@ __device__ void multiply_stage(const IntegerStage<kRows>& stage, int outputs, in
                                : kHalves                     ? of_outputs(2 * step + 1)
                                                              : of_outputs(2 + step);
 #pragma unroll
-    for (int n = 0; n < kRowTiles; ++n) {
-      const uint2 x = words(stage.inputs, rows + 8 * n);
+    for (int n = 0; n < row_tiles(kRows); ++n) {
+      const uint32_t* rows_of = stage.inputs + (rows + 8 * n) * kStageWords;
+      const uint32_t x[2] = {rows_of[low], rows_of[high]};
       const float2 scale = of_rows(0, n);
 #pragma unroll
       for (int m = 0; m < kOutputTiles; ++m) {
-        int product[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};
+        int product[4];
         if constexpr (kHalves) {
-          mma_bytes(product, {w[m][0].x, w[m][1].x}, x.x);
+          mma_bytes_onto(kMagicBits, product, {w[m][0], w[m][1]}, x[0]);
           add_scaled(sum[m][n], product, scales.of[m], scale);
-          int second[4] = {kMagicBits, kMagicBits, kMagicBits, kMagicBits};
-          mma_bytes(second, {w[m][0].y, w[m][1].y}, x.y);
-          add_scaled(sum[m][n], second, more.of[m], scale);
+          mma_bytes_onto(kMagicBits, product, {w[m][2], w[m][3]}, x[1]);
+          add_scaled(sum[m][n], product, more.of[m], scale);
         } else {
-          mma_bytes(product, {w[m][0].x, w[m][1].x, w[m][0].y, w[m][1].y}, {x.x, x.y});
+          mma_bytes_onto(kMagicBits, product, w[m], x);
           add_scaled(sum[m][n], product, scales.of[m], scale);
         }
       }
@@ -360,8 +352,8 @@ __device__ void multiply_integers(const IntegersSegment& segment, int first_outp
   using Stage = IntegerStage<kRows>;
   const DeviceMatrix& W = segment.W;
   const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  const int outputs = warp % kIntegerWarps * 16 * kOutputTiles;
-  const int own_rows = warp / kIntegerWarps * 8 * kRowTiles;
+  const int outputs = warp % 2 * 16 * kOutputTiles;
+  const int own_rows = warp / 2 * 8 * row_tiles(kRows);
   const CodedRows x(segment.x, int64_t(rows) * W.cols);
 
   IntegerPieces<F, kAcross, kGrouping, kRows> pieces;
@@ -369,7 +361,7 @@ __device__ void multiply_integers(const IntegersSegment& segment, int first_outp
   await_predecessors();
   pieces.get_inputs(x, W.cols, first_row, rows, 0);
 
-  float sum[kOutputTiles][kRowTiles][4] = {};
+  float sum[kOutputTiles][row_tiles(kRows)][4] = {};
   const int count = (W.cols + kStageInputs - 1) / kStageInputs;
 #pragma unroll 1  // two would not find registers
   for (int s = 0; s < count; ++s) {
@@ -388,7 +380,7 @@ __device__ void multiply_integers(const IntegersSegment& segment, int first_outp
 #pragma unroll
   for (int m = 0; m < kOutputTiles; ++m) {
 #pragma unroll
-    for (int n = 0; n < kRowTiles; ++n) {
+    for (int n = 0; n < row_tiles(kRows); ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int output =
@@ -404,7 +396,7 @@ __device__ void multiply_integers(const IntegersSegment& segment, int first_outp
 
 // grid [outputs of all segments / 128][rows / kRows]; two stages of shared memory.
 template <bool kAcross, int kRows>
-__global__ void __launch_bounds__(integer_threads(kRows)) integers_kernel(IntegersArgs args) {
+__global__ void __launch_bounds__(kIntegerThreads) integers_kernel(IntegersArgs args) {
   admit_successor();
   int s = 0;
   while (s + 1 < args.count && int(blockIdx.x) >= args.segments[s + 1].first_block) ++s;
