@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "anser/error.h"
@@ -32,6 +33,22 @@ DeviceInfo choose_device(const Hyperparameters& h) {
   return found.front();
 }
 
+bool all_coded(const CudaWeights& weights) {
+  return std::all_of(weights.layers.begin(), weights.layers.end(), [](const CudaLayer& l) {
+    for (const DeviceMatrix* m :
+         {&l.att.receptance, &l.att.key, &l.att.value, &l.att.output, &l.ffn.key, &l.ffn.value}) {
+      if (is_plain(m->format)) return false;
+    }
+    return true;
+  });
+}
+
+// The data centre's devices: consumers' have f16 products with sums in fp32 at half the rate.
+bool fast_f16(const DeviceInfo& device) {
+  const int version = 10 * device.major + device.minor;
+  return version == 80 || version == 90 || device.major == 10;
+}
+
 }  // namespace
 
 CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
@@ -44,7 +61,10 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
           device_.index, StateLayout{model.initial_state().shape(), options.state16},
           size_t(h_.vocab))),
       invariant_(options.invariant),
-      chunks_(!invariant_ && device_.major >= 8 && chunks_support(h_.head_size)) {
+      chunks_(!invariant_ && device_.major >= 8 && chunks_support(h_.head_size)),
+      integer_rows_(invariant_ || !all_coded(weights_)       ? 0
+                    : fast_f16(device_) && Gemm::available() ? kIntegerRows
+                                                             : std::numeric_limits<int>::max()) {
   states_->set_wait([this] { wait(); });
   const Format key = weights_.layers[0].ffn.key.format;
   activations_ = is_plain(key) ? key : Format::f16;

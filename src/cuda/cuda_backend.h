@@ -2,8 +2,9 @@
 //
 // Up to four rows go through kernels that compute in fp32 and read every weight once; more through
 // tensor cores, with activations in f16 or bf16: ours while the weights' bytes are the cost,
-// cuBLASLt's beyond. All sum in fp32 and keep states in fp32 or, if asked to, f16. A step whose
-// shape was seen before is replayed from a recording.
+// cuBLASLt's beyond; where all matrices are quantised, with activations in 8 bits, as on the CPU,
+// before cuBLASLt's or in their place. All sum in fp32 and keep states in fp32 or, if asked to,
+// f16. A step whose shape was seen before is replayed from a recording.
 //
 // States live in device memory: a State that comes from the host is taken over at its first step.
 #pragma once
@@ -97,6 +98,11 @@ class CudaBackend {
   // than the weights' bytes; for codes, where reading them again for every 32 rows costs what
   // writing them out as f16 for cuBLASLt does. Both are reckoned, not measured.
   static constexpr int kTileRows = 64, kCodedTileRows = 256;
+  // Products of integers, where all matrices are codes, begin behind kTileRows, where the others
+  // would read weights a third time. Devices whose f16 with sums in fp32 is as fast as what
+  // kernels/integers.h reckons with take them up to so many rows: about there the copy in f16, five
+  // bytes of traffic for a weight, has paid. Other devices take them always. Reckoned, too.
+  static constexpr int kIntegerRows = 1024;
   // Rows whose sums are shared between blocks at a time.
   static constexpr int kShareRows = 256;
 
@@ -105,7 +111,7 @@ class CudaBackend {
   static constexpr int kHalvedRows = 512;
 
   // How the products of a step are computed.
-  enum class Way { fp32, tiles, gemm };
+  enum class Way { fp32, tiles, integers, gemm };
   Way way(int rows) const;
   bool sparse(int rows) const {
     return activations_ == cuda::Format::f32 || (rows <= kSparseRows && !invariant_);
@@ -118,7 +124,8 @@ class CudaBackend {
     float *w1, *a1, *g1, *v1;                // [rows][rank]
     float* h;                                // [rows][F]
     float *vectors, *bonus, *decays;         // RecurArgs
-    void *mixed[6], *y16, *h16;              // of activations_, as TileSegment's x
+    // Of activations_, as TileSegment's x, or of Format::bytes, which needs less.
+    void *mixed[6], *y16, *h16;
     void *w1_16, *a1_16, *g1_16, *v1_16;
   };
 
@@ -169,8 +176,16 @@ class CudaBackend {
   // Segments without a matrix are passed over.
   void multiply_tiles(cuda::Stream& stream, std::initializer_list<cuda::TileSegment> segments,
                       int rows);
+  // All of matrices of codes, with x of Format::bytes.
+  void multiply_integers(std::initializer_list<cuda::IntegersSegment> segments, int rows);
+  // An input of products: of Format::bytes or activations_. Those without a place are passed over.
+  struct Mixed {
+    const float* mix;
+    void* to;
+    bool coded = false;
+  };
   void norm_and_shift(const CudaNorm& weights, int64_t shift_offset, const Part& part,
-                      std::initializer_list<const float*> mixes);
+                      std::initializer_list<Mixed> mixes);
   cuda::RecurArgs recur_args(int layer, const Part& part) const;
 
   const Model model_;
@@ -185,7 +200,8 @@ class CudaBackend {
   // has no tensor cores: all rows count as few.
   cuda::Format activations_ = cuda::Format::f16;
   const bool invariant_;
-  const bool chunks_;  // the device and the model can, and the options let them
+  const bool chunks_;       // the device and the model can, and the options let them
+  const int integer_rows_;  // up to which Way::integers is taken; 0: never
   int max_rows_;
 
   Activations act_ = {};  // of max_rows rows

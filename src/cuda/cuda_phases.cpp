@@ -11,6 +11,7 @@ CudaBackend::Way CudaBackend::way(int rows) const {
   if (activations_ == Format::f32) return Way::fp32;
   if (invariant_) return Way::tiles;
   if (rows <= kFewRows) return Way::fp32;
+  if (rows > kTileRows && rows <= integer_rows_) return Way::integers;
   const int most = is_plain(weights_.layers[0].ffn.key.format) ? kTileRows : kCodedTileRows;
   return rows <= most || !Gemm::available() ? Way::tiles : Way::gemm;
 }
@@ -47,19 +48,28 @@ void CudaBackend::multiply_tiles(Stream& stream, std::initializer_list<TileSegme
   tiles(stream.handle(), args, activations_, card_);
 }
 
+void CudaBackend::multiply_integers(std::initializer_list<IntegersSegment> segments, int rows) {
+  IntegersArgs args;
+  std::copy(segments.begin(), segments.end(), args.segments);
+  args.count = int(segments.size());
+  args.rows = rows;
+  integers(stream_.handle(), args, card_);
+}
+
 // Layer norm, token shift and mixes of all rows; z stays for the state.
 void CudaBackend::norm_and_shift(const CudaNorm& weights, int64_t shift_offset, const Part& part,
-                                 std::initializer_list<const float*> mixes) {
+                                 std::initializer_list<Mixed> mixes) {
   MixArgs args = {};
   args.x = part.act.x;
   args.width = h_.width;
   args.norm = norm(weights);
   args.step = part.step;
   args.shift_offset = shift_offset;
-  for (const float* mix : mixes) {
-    args.mix[args.count] = mix;
-    args.to[args.count] = part.act.mixed[args.count];
-    ++args.count;
+  for (const Mixed& mixed : mixes) {
+    if (mixed.to == nullptr) continue;
+    args.mix[args.count] = mixed.mix;
+    args.to[args.count] = mixed.to;
+    args.coded |= unsigned(mixed.coded) << args.count++;
   }
   args.type = activations_;
   args.rows = part.rows;
@@ -92,13 +102,22 @@ void CudaBackend::project(int layer, const Part& part) {
     gemv(stream_.handle(), args, card_);
     return;
   }
-  norm_and_shift(ln1, layer_offset(layer), part,
-                 {att.x_r, att.x_w, att.x_k, att.x_v, att.x_a, att.x_g});
+  // Low-rank pairs are plain matrices: v is needed in both types, where y will be when it is there.
   const auto& [r, w, k, v, a, g] = part.act.mixed;
+  const bool coded = way(part.rows) == Way::integers;
+  void* v_16 = coded ? part.act.y16 : v;
+  norm_and_shift(ln1, layer_offset(layer), part,
+                 {{att.x_r, r, coded},
+                  {att.x_w, w},
+                  {att.x_k, k, coded},
+                  {att.x_v, v, coded},
+                  {att.x_a, a},
+                  {att.x_g, g},
+                  {att.x_v, coded && layer > 0 ? v_16 : nullptr}});
   const TileSegment w1 = {att.w1, w, part.act.w1_16, Epilogue::tanh, true},
                     a1 = {att.a1, a, part.act.a1_16, Epilogue::store, true},
                     g1 = {att.g1, g, part.act.g1_16, Epilogue::sigmoid, true},
-                    v1 = {att.v1, v, part.act.v1_16, Epilogue::store, true};
+                    v1 = {att.v1, v_16, part.act.v1_16, Epilogue::store, true};
   if (way(part.rows) == Way::tiles) {
     multiply_tiles(stream_,
                    {{att.receptance, r, part.act.r},
@@ -111,9 +130,15 @@ void CudaBackend::project(int layer, const Part& part) {
                    part.rows);
     return;
   }
-  multiply(att.receptance, r, part.act.r, part.rows);
-  multiply(att.key, k, part.act.k, part.rows);
-  multiply(att.value, v, v_out, part.rows);
+  if (coded) {
+    multiply_integers(
+        {{att.receptance, r, part.act.r}, {att.key, k, part.act.k}, {att.value, v, v_out}},
+        part.rows);
+  } else {
+    multiply(att.receptance, r, part.act.r, part.rows);
+    multiply(att.key, k, part.act.k, part.rows);
+    multiply(att.value, v, v_out, part.rows);
+  }
   multiply_tiles(stream_, {w1, a1, g1, v1}, part.rows);
 }
 
@@ -169,7 +194,8 @@ void CudaBackend::recur(Stream& stream, int layer, const Part& part) {
   args.a_up = part.act.a_up;
   args.g_up = part.act.g_up;
   args.v_up = part.act.v_up;
-  args.halves = part.act.y16;
+  const bool coded = way(part.rows) == Way::integers;
+  args.halves = coded ? nullptr : part.act.y16;
   args.halves_type = activations_;
   // From one whole chunk on: with a larger threshold a token's bits would depend on how its prompt
   // is cut, too. That a chunk beats 16 steps of the scan is counted, not measured: a third of the
@@ -181,6 +207,10 @@ void CudaBackend::recur(Stream& stream, int layer, const Part& part) {
     cuda::recur(stream.handle(), args);
   } else {
     recur_many(stream.handle(), args);
+  }
+  if (coded) {
+    const int64_t numbers = int64_t(part.rows) * h_.width;
+    convert(stream.handle(), {part.act.y, part.act.y16, numbers, Format::bytes});
   }
 }
 
@@ -199,6 +229,9 @@ void CudaBackend::output(int layer, const Part& part) {
     }
     case Way::tiles:
       multiply_tiles(stream_, {{W, part.act.y16, part.act.x, Epilogue::add}}, part.rows);
+      break;
+    case Way::integers:
+      multiply_integers({{W, part.act.y16, part.act.x, Epilogue::add}}, part.rows);
       break;
     case Way::gemm:
       multiply(W, part.act.y16, part.act.x, part.rows, 1, 1);
@@ -224,7 +257,12 @@ void CudaBackend::expand(int layer, const Part& part) {
     gemv(stream_.handle(), args, card_);
     return;
   }
-  norm_and_shift(l.ln2, shift_offset, part, {l.ffn.x_k});
+  const bool coded = way(part.rows) == Way::integers;
+  norm_and_shift(l.ln2, shift_offset, part, {{l.ffn.x_k, part.act.mixed[0], coded}});
+  if (coded) {
+    multiply_integers({{l.ffn.key, part.act.mixed[0], part.act.h}}, part.rows);
+    return;
+  }
   if (way(part.rows) == Way::gemm) {
     multiply(l.ffn.key, part.act.mixed[0], part.act.h, part.rows);
     return;
@@ -241,7 +279,8 @@ void CudaBackend::expand(int layer, const Part& part) {
 void CudaBackend::contract(int layer, const Part& part) {
   const DeviceMatrix& W = weights_.layers[size_t(layer)].ffn.value;
   const int64_t shift_offset = layer_offset(layer) + h_.width;
-  if (way(part.rows) != Way::gemm) {
+  const bool coded = way(part.rows) == Way::integers;
+  if (way(part.rows) != Way::gemm && !coded) {
     for (int first = 0; first < part.rows; first += kShareRows) {
       const int count = std::min(kShareRows, part.rows - first);
       const StepTable step = first == 0 ? part.step : StepTable{};  // shifts are stored once
@@ -276,13 +315,17 @@ void CudaBackend::contract(int layer, const Part& part) {
                                     .to = part.act.h16,
                                     .rows = part.rows,
                                     .ffn = h_.ffn,
-                                    .type = activations_,
-                                    .scale = hidden_scale(),
+                                    .type = coded ? Format::bytes : activations_,
+                                    .scale = coded ? 1 : hidden_scale(),
                                     .step = part.step,
                                     .width = h_.width,
                                     .shift_offset = shift_offset,
                                     .z = part.act.z});
-    multiply(W, part.act.h16, part.act.x, part.rows, 1 / hidden_scale(), 1);
+    if (coded) {
+      multiply_integers({{W, part.act.h16, part.act.x, Epilogue::add}}, part.rows);
+    } else {
+      multiply(W, part.act.h16, part.act.x, part.rows, 1 / hidden_scale(), 1);
+    }
   }
 }
 

@@ -3,7 +3,8 @@
 //
 // A step's rows are those of model/rows.h. Few of them go through kernels that compute in fp32 and
 // read each weight once for up to four rows (gemv, recur, contract), some through tensor cores and
-// one read for up to 32 (tiles, lines), many through cuBLASLt and kernels around it.
+// one read for up to 32 (tiles, lines), many through cuBLASLt and kernels around it, or, where
+// weights are codes, through products of integers.
 #pragma once
 
 #include <cstddef>
@@ -65,6 +66,13 @@ constexpr int padded_to_octets(int n) {
   return (n + 7) / 8 * 8;
 }
 
+// Activations as codes, what products of integers read: where a type of activations is given,
+// Format::bytes means them. Every 32 inputs of a row have a scale, x = scale * code, the largest
+// magnitude of them / 127, and codes are rounded to nearest, as the CPU backend does it. In memory
+// they are int8 [rows][inputs], then pairs of floats [rows][inputs / 32][2]: the scale, and the
+// scale times the sum of the codes. `inputs` is a multiple of 32, as quantised matrices have it.
+constexpr int kCodeGroup = 32;
+
 // x[row] = LN0(E[token])
 struct EmbedArgs {
   StepTable step;
@@ -103,24 +111,25 @@ struct GemvArgs {
 };
 void gemv(void* stream, const GemvArgs& args, const Card& card);
 
-// Source::shift's inputs of up to six matrices, for many rows, in the type that GEMMs read.
+// Source::shift's inputs of several matrices, for many rows, in the type that GEMMs read.
 struct MixArgs {
   const float* x;  // [rows][width]
   int width;
   NormWeights norm;
   StepTable step;
   int64_t shift_offset;
-  const float* mix[6];  // [width] each; nullptr: LN(x) itself
-  void* to[6];          // [rows][width]
+  const float* mix[7];  // [width] each; nullptr: LN(x) itself
+  void* to[7];          // [rows][width]
   int count;
-  Format type;
+  unsigned coded;     // bit m: to[m] is of Format::bytes instead of
+  Format type;        // f32, f16 or bf16
   const int* row_of;  // as in GemvArgs; with it there is no shift
   int rows;
   float* z;  // [rows][width], or nullptr
 };
 void mix(void* stream, const MixArgs& args);
 
-// to = from, in the type that GEMMs read.
+// to = from, in the type that products read.
 struct ConvertArgs {
   const float* from;
   void* to;
@@ -238,7 +247,24 @@ struct LinesArgs {
 };
 void lines(void* stream, const LinesArgs& args, Format type);
 
-// h = relu(key)^2 for many rows, scaled, in the type that GEMMs read; stores the shift, too.
+// Products of many rows with matrices of codes, in integers on tensor cores: 32 inputs (16 where
+// the weights' groups are) are summed exactly, these sums in fp32 in their order. The number of
+// rows changes no bit.
+struct IntegersSegment {
+  DeviceMatrix W;                       // of bytes or nibbles
+  const void* x = nullptr;              // [rows][W.cols] of Format::bytes
+  float* y = nullptr;                   // [rows][W.rows]
+  Epilogue epilogue = Epilogue::store;  // or add
+  int first_block = 0;                  // set by the launcher
+};
+struct IntegersArgs {
+  IntegersSegment segments[3];  // all transposed or none
+  int count = 0;
+  int rows = 0;
+};
+void integers(void* stream, const IntegersArgs& args, const Card& card);
+
+// h = relu(key)^2 for many rows, scaled, in the type that products read; stores the shift, too.
 struct ReluSquaredArgs {
   const float* key;  // [rows][F]
   void* to;          // [rows][padded_to_octets(F)]

@@ -22,7 +22,8 @@ using namespace support;
 using CudaEngine = BackendEngine<CudaBackend>;
 static_assert(Backend<CudaBackend>);
 
-// Rows that are computed in fp32; by tensor cores, with zeros skipped and without; by cuBLASLt.
+// Rows that are computed in fp32; by tensor cores, with zeros skipped and without; by cuBLASLt, or
+// where weights are quantised in integers.
 constexpr int kFew = 4, kSparse = 7, kSome = 19, kMany = 67, kMaxRows = 96;
 
 // As small as the type allows: an emulated token takes a tenth of a second.
@@ -81,6 +82,36 @@ TEST_P(CudaAgreement, SomeRows) {
 TEST_P(CudaAgreement, ManyRows) {
   expect_agreement(kMany);
 }
+
+// Products of integers are the CPU's own arithmetic; the matrices of layer 0's states, where k and
+// v meet, show it best. Inputs of low-rank pairs are f16, off by 2^-12 at the most: so is the
+// state.
+//
+// K types have scales rounded to f16, so codes of activations differ where such a difference
+// crosses a boundary: with a probability of 2^-12 / step, by a step (quantised_tolerance() has it),
+// which makes sqrt(2^-12 step). Twice that, of k, v, the removal key and its strength together.
+// (With activations in f16 the difference is 7e-3, whatever the type: the CPU's own rounding.)
+class CudaIntegers : public CudaAgreement {};
+
+TEST_P(CudaIntegers, AreTheCpusArithmetic) {
+  State on_cpu = opened_->initial_state(), on_cuda = on_cpu;
+  cpu_->forward(on_cpu, part(0, kMany));
+  cuda_->forward(on_cuda, part(0, kMany));
+  const std::span<const float> expected = std::as_const(on_cpu).data(),
+                               actual = std::as_const(on_cuda).data();
+  double squares = 0, errors = 0;
+  for (size_t i = 2 * size_t(shape_.width); i < expected.size() / size_t(shape_.layers); ++i) {
+    squares += double(expected[i]) * expected[i];
+    errors += std::pow(double(actual[i]) - expected[i], 2.0);
+  }
+  const bool k_type = shape_.width == 256;
+  EXPECT_LE(std::sqrt(errors / squares), k_type ? 2 * std::sqrt(0x1p-12 * 2.5 / 127) : 0x1p-12);
+  EXPECT_GT(squares, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, CudaIntegers,
+                         testing::Values(Ggml::q8_0, Ggml::q4_0, Ggml::q4_1, Ggml::q5_0, Ggml::q5_1,
+                                         Ggml::q4_k, Ggml::q5_k, Ggml::q6_k));
 
 // Formats of every kind of scale.
 class Cuda : public CudaAgreement {};

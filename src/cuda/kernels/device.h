@@ -14,6 +14,8 @@
 //   mma<f32>        [16][8]   [8][8]    [16][8]  a number, column t          a number, row t
 //   mma_bytes       [16][32]  [32][8]   [16][8]  fours, columns 4t .. 4t+3   fours, rows 4t .. 4t+3
 //
+// mma_bytes_onto is the same onto a constant, d = c + a b; with half of the words, a[0], a[1] and
+// b[0], it is the product of half of the inputs.
 // a[0] and a[2] are of row g, a[1] and a[3] of row g + 8; a[2], a[3] lie half of a's width to the
 // right of a[0], a[1]; b is of column g, b[1] half of b's height below b[0]. d[0], d[1] are
 // columns 2t, 2t + 1 of row g, d[2], d[3] of row g + 8. f32 is rounded to 11 bits (tf32), here as
@@ -34,6 +36,13 @@ __device__ inline float from_f16(uint16_t bits) {
 }
 __device__ inline float from_bf16(uint16_t bits) {
   return __uint_as_float(uint32_t(bits) << 16);
+}
+// The number whose bits these are.
+__device__ inline float from_bits(uint32_t bits) {
+  return __uint_as_float(bits);
+}
+__device__ inline uint32_t bits_of(float x) {
+  return __float_as_uint(x);
 }
 __device__ inline uint16_t to_f16(float x) {
   return __half_as_ushort(__float2half_rn(x));
@@ -85,6 +94,12 @@ __device__ inline uint64_t warp_max(uint64_t x) {
 __device__ inline float quad_sum(float x) {
   x += __shfl_xor_sync(0xffffffffu, x, 1);
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+// The largest of four neighbouring lanes, in each of them.
+__device__ inline uint32_t quad_max(uint32_t x) {
+  x = max(x, __shfl_xor_sync(0xffffffffu, x, 1));
+  return max(x, __shfl_xor_sync(0xffffffffu, x, 2));
 }
 
 // Bit l: what lane l says.
@@ -152,6 +167,37 @@ __device__ inline void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint
     asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
                  : "+r"(d[i % 2 * 2]), "+r"(d[i % 2 * 2 + 1])
                  : "r"(a[i]), "r"(b[i / 2]));
+  }
+#endif
+}
+
+// d = c + a b, with c in all places: registers that hold it can serve every product.
+__device__ inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4],
+                                      const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%10, %10, %10, %10};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c));
+#else
+  d[0] = d[1] = d[2] = d[3] = c;
+  mma_bytes(d, a, b);
+#endif
+}
+__device__ inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[2], uint32_t b) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+      "{%7, %7, %7, %7};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(b), "r"(c));
+#else
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%4, %4};"
+                 : "=r"(d[2 * i]), "=r"(d[2 * i + 1])
+                 : "r"(a[i]), "r"(b), "r"(c));
   }
 #endif
 }

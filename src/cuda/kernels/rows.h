@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda/kernels/block.h"
+#include "cuda/kernels/codes.h"
 #include "cuda/kernels/octet.h"
 
 namespace anser::cuda {
@@ -66,14 +67,20 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
     if (!continues && run.state != nullptr) state = run.state + args.shift_offset;
   }
   const NormedRow before = continues ? NormedRow(z_row.x - D, D, args.norm) : z_row;
-  const int part = (D + int(gridDim.y) - 1) / int(gridDim.y), begin = part * int(blockIdx.y);
+  // Whole groups of codes.
+  const int groups = (D + kCodeGroup - 1) / kCodeGroup;
+  const int part = (groups + int(gridDim.y) - 1) / int(gridDim.y) * kCodeGroup;
+  const int begin = part * int(blockIdx.y);
   const int end = begin + part < D ? begin + part : D;
+  // Of what the columns of z become, all is read before anything is written.
   constexpr int kMost = int(sizeof(args.mix) / sizeof(args.mix[0]));
+  const auto change_of = [&](int c, float z) {
+    return (state != nullptr ? state[c] : before.at(c, args.norm)) - z;
+  };
   for (int c = begin + int(threadIdx.x); c < end; c += kRowThreads) {
     const int64_t at = int64_t(row) * D + c;
-    const float z = z_row.at(c, args.norm);
-    const float change = (state != nullptr ? state[c] : before.at(c, args.norm)) - z;
-    float share[kMost];  // all are read before anything is written
+    const float z = z_row.at(c, args.norm), change = change_of(c, z);
+    float share[kMost];
 #pragma unroll
     for (int m = 0; m < kMost; ++m) {
       share[m] = m < args.count && args.mix[m] != nullptr ? args.mix[m][c] : 0;
@@ -81,9 +88,18 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
     if (args.z != nullptr) args.z[at] = z;
 #pragma unroll
     for (int m = 0; m < kMost; ++m) {
-      if (m >= args.count) break;
+      if (m >= args.count || (args.coded >> m & 1) != 0) continue;
       store_as(args.type, args.to[m], at, fmaf(change, share[m], z));
     }
+  }
+  for (int m = 0; m < args.count; ++m) {
+    if ((args.coded >> m & 1) == 0) continue;
+    store_codes(args.to[m], int64_t(args.rows) * D, int64_t(row) * D + begin, end - begin,
+                int(threadIdx.x), kRowThreads, [&](int64_t i) {
+                  const int c = begin + int(i);
+                  const float z = z_row.at(c, args.norm);
+                  return args.mix[m] == nullptr ? z : fmaf(change_of(c, z), args.mix[m][c], z);
+                });
   }
 }
 
@@ -97,6 +113,11 @@ __device__ inline int64_t grid_step() {
 __global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) {
   admit_successor();
   await_predecessors();
+  if (args.type == Format::bytes) {
+    store_codes(args.to, args.count, 0, args.count, first_of_grid(), grid_step(),
+                [&](int64_t i) { return args.from[i]; });
+    return;
+  }
   for (int64_t i = first_of_grid(); i < args.count; i += grid_step()) {
     store_as(args.type, args.to, i, args.from[i]);
   }
@@ -105,11 +126,19 @@ __global__ void __launch_bounds__(kRowThreads) convert_kernel(ConvertArgs args) 
 __global__ void __launch_bounds__(kRowThreads) relu_squared_kernel(ReluSquaredArgs args) {
   admit_successor();
   await_predecessors();
-  const int padded = padded_to_octets(args.ffn);
-  for (int64_t i = first_of_grid(); i < int64_t(args.rows) * padded; i += grid_step()) {
-    const int row = int(i / padded), c = int(i % padded);
-    const float key = c < args.ffn ? args.key[int64_t(row) * args.ffn + c] : 0;
-    store_as(args.type, args.to, i, apply_epilogue(Epilogue::relu_squared, key) * args.scale);
+  const auto h = [&](float key) {
+    return apply_epilogue(Epilogue::relu_squared, key) * args.scale;
+  };
+  if (args.type == Format::bytes) {
+    const int64_t count = int64_t(args.rows) * args.ffn;
+    store_codes(args.to, count, 0, count, first_of_grid(), grid_step(),
+                [&](int64_t i) { return h(args.key[i]); });
+  } else {
+    const int padded = padded_to_octets(args.ffn);
+    for (int64_t i = first_of_grid(); i < int64_t(args.rows) * padded; i += grid_step()) {
+      const int row = int(i / padded), c = int(i % padded);
+      store_as(args.type, args.to, i, h(c < args.ffn ? args.key[int64_t(row) * args.ffn + c] : 0));
+    }
   }
   store_shift(args.step, args.shift_offset, args.z, args.width, 0, args.width, int(first_of_grid()),
               int(grid_step()));

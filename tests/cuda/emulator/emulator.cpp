@@ -218,6 +218,11 @@ float quad_sum(float x) {
   return (quad[0] + quad[1]) + (quad[2] + quad[3]);
 }
 
+uint32_t quad_max(uint32_t x) {
+  const emulator::Words* quad = emulator::exchange(&x, 1) + block.current % kWarpLanes / 4 * 4;
+  return std::max({quad[0][0], quad[1][0], quad[2][0], quad[3][0]});
+}
+
 float to_tf32(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof(bits));

@@ -4,6 +4,7 @@
 // One block after the other: what depends on blocks running side by side does not show.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -56,6 +57,12 @@ float* shared_memory();
 
 float from_f16(uint16_t bits);
 float from_bf16(uint16_t bits);
+inline float from_bits(uint32_t bits) {
+  return std::bit_cast<float>(bits);
+}
+inline uint32_t bits_of(float x) {
+  return std::bit_cast<uint32_t>(x);
+}
 uint16_t to_f16(float x);
 uint16_t to_bf16(float x);
 template <Format F>
@@ -70,11 +77,19 @@ float to_tf32(float x);
 template <Format F>
 void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  d[0] = d[1] = d[2] = d[3] = c;
+  mma_bytes(d, a, b);
+}
+inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[2], uint32_t b) {
+  mma_bytes_onto(c, d, {a[0], a[1], 0, 0}, {b, 0});
+}
 
 void block_sync();
 float warp_sum(float x);
 uint64_t warp_max(uint64_t x);
 float quad_sum(float x);
+uint32_t quad_max(uint32_t x);
 uint32_t ballot(bool mine);
 inline int count_bits(uint32_t bits) {
   return __builtin_popcount(bits);
