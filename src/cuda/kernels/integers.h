@@ -391,9 +391,10 @@ __device__ void multiply_integers(const IntegersSegment& segment, int first_outp
   }
 }
 
-// grid [outputs of all segments / 128][rows / kRows]; two stages of shared memory.
+// grid [outputs of all segments / 128][rows / kRows]; two stages of shared memory. One block for a
+// processor is enough: without saying so nvcc would spill to make room for two.
 template <bool kAcross, int kRows>
-__global__ void __launch_bounds__(kIntegerThreads) integers_kernel(IntegersArgs args) {
+__global__ void __launch_bounds__(kIntegerThreads, 1) integers_kernel(IntegersArgs args) {
   admit_successor();
   int s = 0;
   while (s + 1 < args.count && int(blockIdx.x) >= args.segments[s + 1].first_block) ++s;
