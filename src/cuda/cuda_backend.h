@@ -98,11 +98,11 @@ class CudaBackend {
   // than the weights' bytes; for codes, where reading them again for every 32 rows costs what
   // writing them out as f16 for cuBLASLt does. Both are reckoned, not measured.
   static constexpr int kTileRows = 64, kCodedTileRows = 256;
-  // Products of integers, where all matrices are codes, begin behind kTileRows, where the others
-  // would read weights a third time. Devices whose f16 with sums in fp32 is as fast as what
-  // kernels/integers.h reckons with take them up to so many rows: about there the copy in f16, five
-  // bytes of traffic for a weight, has paid. Other devices take them always. Reckoned, too.
-  static constexpr int kIntegerRows = 1024;
+  // Products of integers, where all matrices are codes, begin behind kTileRows, where tiles would
+  // read weights a third time. On devices whose cuBLASLt is faster in f16 (kernels/integers.h has
+  // the figures) they end at so many rows: about there its copy of the weights, five bytes of
+  // traffic each, has paid. Elsewhere they do not end. Reckoned, too.
+  static constexpr int kIntegerRows = 512;
   // Rows whose sums are shared between blocks at a time.
   static constexpr int kShareRows = 256;
 

@@ -17,12 +17,12 @@
 // weight_scale) is the scaled product, rounded once: weight_scale has 11 bits, so what is
 // subtracted is exact. That leaves two multiply-adds for a sum, three with minima.
 //
-// Reckoned, not measured: 8192 operations of a tile product take a warp 8 (12) multiply-adds, one
-// for the product itself, and 3 to 4 for operands, scales and staging. At four instructions a cycle
-// that is 3.1 (4.1) cycles, more than the 1 or 2 of the tensor cores of H100 or A100: 600 (460)
-// TOP/s on an H100, where cuBLASLt has as much in f16 but needs a copy of the weights in f16 first;
-// 250 on an A100, whose fp32 has half the rate. On an RTX 4090 tensor cores take 4 cycles: 500 of
-// 660 TOP/s, three times the peak of its f16 with sums in fp32.
+// Reckoned, not measured: what nvcc makes of the loop over stages has 16 instructions a warp (23
+// with minima) for a tile product's 8192 operations, 8 (12) of them multiply-adds. At four a cycle
+// that is 4.1 (5.6) cycles, more than the 1 or 2 of the tensor cores of H100 or A100: at the most
+// 460 (340) TOP/s on an H100 and 280 (200) on an A100, whose fp32 has half the rate. cuBLASLt has
+// more in f16 there, but needs a copy of the weights first. On an RTX 4090 tensor cores take 4
+// cycles: 640 (460) TOP/s at the most, where f16 with sums in fp32 ends at 165.
 #pragma once
 
 #include "cuda/kernels/block.h"
@@ -80,10 +80,15 @@ struct IntegerStage {
   }
 };
 
+__device__ inline int at_most(int x, int most) {
+  return x < most ? x : most;
+}
+
 // How a thread brings pieces of a stage of W, 16 bytes each, and which output a row of the stage
-// is.
+// is. Behind the matrix' end its last ones come again: sums of such outputs go nowhere, and such
+// inputs have scales of zero.
 //
-//   get(W, first_output, stage, piece)   reads a piece, zeros behind the matrix' end
+//   get(W, first_output, stage, piece)   reads a piece
 //   put<Stage>(to, piece, words)         writes it to the stage's weights
 template <Format F, bool kAcross>
 struct WeightPieces;
@@ -96,12 +101,10 @@ struct WeightPieces<F, false> {
   __device__ static int output_of(int row) { return row; }
 
   __device__ static uint4 get(const DeviceMatrix& W, int first_output, int stage, int piece) {
-    const int output = first_output + piece / kOfOutput;
-    const int input = stage * kStageInputs + piece % kOfOutput * (kStageInputs / kOfOutput);
-    if (output >= W.rows || input >= W.cols) return {0, 0, 0, 0};
     const int line_pieces = W.stride / (kBytes ? 16 : 32);
-    return static_cast<const uint4*>(
-        W.codes)[int64_t(output) * line_pieces + stage * kOfOutput + piece % kOfOutput];
+    const int output = at_most(first_output + piece / kOfOutput, W.rows - 1);
+    const int at = at_most(stage * kOfOutput + piece % kOfOutput, line_pieces - 1);
+    return static_cast<const uint4*>(W.codes)[int64_t(output) * line_pieces + at];
   }
   template <class Stage>
   __device__ static void put(uint32_t* to, int piece, const uint4& words) {
@@ -136,12 +139,10 @@ struct WeightPieces<F, true> {
   }
 
   __device__ static uint4 get(const DeviceMatrix& W, int first_output, int stage, int piece) {
-    const int output = first_output + output_of_piece(piece);
-    const int line = stage * kStageInputs + 4 * word_of(piece);
-    if (output >= W.stride || line >= W.cols) return {0, 0, 0, 0};
     const int pitch = W.stride / kWide;
-    const uint32_t* from =
-        static_cast<const uint32_t*>(W.codes) + int64_t(line) * pitch + output / kWide;
+    const int at = at_most((first_output + output_of_piece(piece)) / kWide, pitch - 1);
+    const int line = at_most(stage * kStageInputs + 4 * word_of(piece), W.cols - 4);
+    const uint32_t* from = static_cast<const uint32_t*>(W.codes) + int64_t(line) * pitch + at;
     return {from[0], from[pitch], from[2 * pitch], from[3 * pitch]};
   }
   template <class Stage>
@@ -198,29 +199,25 @@ struct IntegerPieces {
   __device__ static uint16_t get_number(const DeviceMatrix& W, int first_output, int stage,
                                         int at) {
     constexpr bool kHalves = kGrouping == Grouping::halves;
-    const int output = first_output + Weights::output_of(at % kIntegerOutputs);
+    const int output = at_most(first_output + Weights::output_of(at % kIntegerOutputs), W.rows - 1);
     const int which = at / kIntegerOutputs;
     const int group = kHalves ? stage * 4 + which : stage * 2 + which % 2;
     const int groups = W.cols / (kHalves ? 16 : 32);
-    if (output >= W.rows || group >= groups) return 0;
     const uint16_t* from = kHalves || which < 2 ? W.scales : W.minima;
-    return from[kAcross ? int64_t(group) * W.stride + output : int64_t(output) * groups + group];
+    from += kAcross ? output : int64_t(output) * groups;
+    return group < groups ? from[int64_t(group) * (kAcross ? W.stride : 1)] : uint16_t(0);
   }
   __device__ void get_inputs(const CodedRows& x, int width, int first_row, int rows, int stage) {
-    const int part = int(threadIdx.x) % 4, groups = width / kCodeGroup;
-    const int input = stage * kStageInputs + part * 16, group = stage * 2 + part / 2;
-    int row = first_row + int(threadIdx.x) / 4;
+    const int part = int(threadIdx.x) % 4, chunks = width / 16, groups = width / kCodeGroup;
+    const int chunk = at_most(stage * 4 + part, chunks - 1);
+    const int group = at_most(stage * 2 + part / 2, groups - 1);
+    const auto* codes = reinterpret_cast<const uint4*>(x.codes);
+    const auto* numbers = reinterpret_cast<const float*>(x.scales) + part % 2;
 #pragma unroll
     for (int i = 0; i < kOfInputs; ++i) {
-      inputs[i] = {0, 0, 0, 0};
-      input_numbers[i] = 0;
-      if (row < rows && input < width) {
-        inputs[i] =
-            reinterpret_cast<const uint4*>(x.codes)[int64_t(row) * (width / 16) + stage * 4 + part];
-        const float2 pair = x.scales[int64_t(row) * groups + group];
-        input_numbers[i] = part % 2 == 0 ? pair.x : pair.y;
-      }
-      row += kThreads / 4;
+      const int row = at_most(first_row + (int(threadIdx.x) + i * kThreads) / 4, rows - 1);
+      inputs[i] = codes[int64_t(row) * chunks + chunk];
+      input_numbers[i] = numbers[2 * (int64_t(row) * groups + group)];
     }
   }
 
@@ -394,9 +391,10 @@ __device__ void multiply_integers(const IntegersSegment& segment, int first_outp
   }
 }
 
-// grid [outputs of all segments / 128][rows / kRows]; two stages of shared memory.
+// grid [outputs of all segments / 128][rows / kRows]; two stages of shared memory. One block for a
+// processor is enough: without saying so nvcc would spill to make room for two.
 template <bool kAcross, int kRows>
-__global__ void __launch_bounds__(kIntegerThreads) integers_kernel(IntegersArgs args) {
+__global__ void __launch_bounds__(kIntegerThreads, 1) integers_kernel(IntegersArgs args) {
   admit_successor();
   int s = 0;
   while (s + 1 < args.count && int(blockIdx.x) >= args.segments[s + 1].first_block) ++s;
