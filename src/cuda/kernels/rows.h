@@ -27,11 +27,27 @@ __global__ void __launch_bounds__(kRowThreads) embed_kernel(EmbedArgs args) {
   layer_norm(x, D, args.norm, x, [](int c) { return c; });
 }
 
+constexpr int kMostMixes = int(sizeof(MixArgs::mix) / sizeof(const float*));
+
+// Before await_predecessors(): the vectors that mix_kernel() reads, by one block for all.
+__device__ inline void prefetch_vectors(const MixArgs& args) {
+  if (blockIdx.x != 0) return;
+  for (int c = int(threadIdx.x) * (kCacheLine / 4); c < args.width;
+       c += kRowThreads * (kCacheLine / 4)) {
+    prefetch(args.norm.weight + c);
+    prefetch(args.norm.bias + c);
+    for (int m = 0; m < args.count; ++m) {
+      if (args.mix[m] != nullptr) prefetch(args.mix[m] + c);
+    }
+  }
+}
+
 // grid [rows]; shared: z of this row and of the one before.
 __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
   const int D = args.width, row = int(blockIdx.x);
   float *z = shared_floats(), *before = z + D;
   admit_successor();
+  prefetch_vectors(args);
   await_predecessors();
   const auto same = [](int c) { return c; };
   const int from = args.row_of != nullptr ? args.row_of[row] : row;
@@ -46,21 +62,32 @@ __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
       previous = before;
     }
   }
-  constexpr int kMost = int(sizeof(args.mix) / sizeof(args.mix[0]));
-  for (int c = int(threadIdx.x); c < D; c += kRowThreads) {
-    const int64_t at = int64_t(row) * D + c;
-    const float now = z[c], change = previous == nullptr ? 0 : previous[c] - now;
-    float share[kMost];  // all are read before anything is written
+  constexpr int kTogether = 2;  // columns for which all is read before anything is written
+  for (int first = int(threadIdx.x); first < D; first += kTogether * kRowThreads) {
+    float now[kTogether], change[kTogether], share[kTogether][kMostMixes];
 #pragma unroll
-    for (int m = 0; m < kMost; ++m) {
-      share[m] = m < args.count && args.mix[m] != nullptr ? args.mix[m][c] : 0;
+    for (int j = 0; j < kTogether; ++j) {
+      const int c = first + j * kRowThreads;
+      if (c >= D) break;
+      now[j] = z[c];
+      change[j] = previous == nullptr ? 0 : previous[c] - now[j];
+#pragma unroll
+      for (int m = 0; m < kMostMixes; ++m) {
+        share[j][m] = m < args.count && args.mix[m] != nullptr ? args.mix[m][c] : 0;
+      }
     }
-    if (args.z != nullptr) args.z[at] = now;
 #pragma unroll
-    for (int m = 0; m < kMost; ++m) {
-      if (m >= args.count) break;
-      const float mixed = args.mix[m] == nullptr ? now : fmaf(change, share[m], now);
-      store_as(args.type, args.to[m], at, mixed);
+    for (int j = 0; j < kTogether; ++j) {
+      const int c = first + j * kRowThreads;
+      if (c >= D) break;
+      const int64_t at = int64_t(row) * D + c;
+      if (args.z != nullptr) args.z[at] = now[j];
+#pragma unroll
+      for (int m = 0; m < kMostMixes; ++m) {
+        if (m >= args.count) break;
+        const float mixed = args.mix[m] == nullptr ? now[j] : fmaf(change[j], share[j][m], now[j]);
+        store_as(args.type, args.to[m], at, mixed);
+      }
     }
   }
 }
