@@ -102,20 +102,27 @@ __device__ inline void store_as(Format type, void* to, int64_t at, float x) {
 // Columns begin to end of what becomes the previous z of each run's next token.
 __device__ inline void store_shift(const StepTable& step, int64_t offset, const float* z, int width,
                                    int begin, int end, int thread, int threads) {
-  const int columns = end - begin;
-  float last[kBatch];
-  float* to[kBatch];
-  in_batches(
-      0, step.run_count * columns, thread, threads,
-      [&](int j, int at) {
-        const RunEntry entry = step.runs[at / columns];
-        const int c = begin + at % columns;
-        to[j] = entry.state == nullptr ? nullptr : entry.state + offset + c;
-        last[j] = z[int64_t(entry.first + entry.count - 1) * width + c];
-      },
-      [&](int j, int) {
-        if (to[j] != nullptr) *to[j] = last[j];
-      });
+  const int columns = end - begin, count = step.run_count * columns;
+  for (int first = thread; first < count; first += kBatch * threads) {
+    const auto at = [&](int j) { return first + j * threads; };
+    RunEntry run[kBatch];
+    float last[kBatch];
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (at(j) < count) run[j] = step.runs[at(j) / columns];
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      const int c = begin + at(j) % columns;
+      if (at(j) < count) last[j] = z[int64_t(run[j].first + run[j].count - 1) * width + c];
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (at(j) < count && run[j].state != nullptr) {
+        run[j].state[offset + begin + at(j) % columns] = last[j];
+      }
+    }
+  }
 }
 
 }  // namespace anser::cuda

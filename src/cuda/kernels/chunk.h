@@ -152,10 +152,16 @@ __global__ void __launch_bounds__(2 * N) chunk_terms_kernel(RecurArgs args) {
     // Values' threads have a key each, too, up to here.
     float w[C], W = 1, rest = 1;
 #pragma unroll
+    for (int i = 0; i < C; ++i) {  // all are asked for before the first division
+      w[i] = vector(kW, i);
+      x[i] = vector(kKkA, i);
+      z[i] = vector(kK, i);
+    }
+#pragma unroll
     for (int i = 0; i < C; ++i) {
-      W *= w[i] = vector(kW, i);
-      answers[0][i][column] = (x[i] = vector(kKkA, i)) / W;
-      answers[1][i][column] = (z[i] = vector(kK, i)) / W;
+      W *= w[i];
+      answers[0][i][column] = x[i] / W;
+      answers[1][i][column] = z[i] / W;
     }
 #pragma unroll
     for (int i = C - 1; i >= 0; --i) {

@@ -123,7 +123,12 @@ __global__ void __launch_bounds__(kContractThreads) contract_kernel(ContractArgs
 
   unsigned long long numbers = 0;
   mark_nonzero(args, first_row, rows, first_line, lines, used_lines, numbers);
-  if (blockIdx.x == 0 && numbers > 0) atomic_add(args.nonzero, numbers);
+  if (blockIdx.x == 0) {
+    const float of_warp = warp_sum(float(numbers));  // exact: at most 32 x 16
+    if (threadIdx.x % kWarp == 0 && of_warp > 0) {
+      atomic_add(args.nonzero, static_cast<unsigned long long>(of_warp));
+    }
+  }
   with_octet<true>(args.value.format, [&](auto octet) {
     contract_lines<kRows>(args, first_row, rows, first_line, used_lines, sums, octet);
   });

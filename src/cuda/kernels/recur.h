@@ -286,7 +286,7 @@ struct StateAccess {
 // grid [heads][runs], 4 N threads.
 template <int N, bool kLowRank>
 __global__ void __launch_bounds__(4 * N, kBlocks<N, kLowRank>) recur_kernel(RecurArgs args) {
-  __shared__ float vectors[kVectors * N];
+  alignas(16) __shared__ float vectors[kVectors * N];
   const int n = int(threadIdx.x) / 4, quarter = int(threadIdx.x) % 4;
   const int head = int(blockIdx.x);
   admit_successor();
@@ -332,12 +332,15 @@ __device__ void scan_tokens(const RecurArgs& args, int head, int n, int first, i
   const int quarter = int(threadIdx.x) % 4, D = args.heads * N;
   for (int t = 0; t < count; t += kTokens) {
     const int tokens = count - t < kTokens ? count - t : kTokens;
-    for (int i = int(threadIdx.x); i < tokens * kVectors * N / 4; i += int(blockDim.x)) {
-      const int token = i / (kVectors * N / 4), rest = i % (kVectors * N / 4);
-      const int64_t at = int64_t(first + t + token) * args.heads + head;
-      reinterpret_cast<float4*>(staged)[i] =
-          reinterpret_cast<const float4*>(args.vectors + at * kVectors * N)[rest];
-    }
+    float4 four[kBatch];
+    in_batches(
+        0, tokens * kVectors * N / 4, int(threadIdx.x), int(blockDim.x),
+        [&](int j, int i) {
+          const int token = i / (kVectors * N / 4), rest = i % (kVectors * N / 4);
+          const int64_t at = int64_t(first + t + token) * args.heads + head;
+          four[j] = reinterpret_cast<const float4*>(args.vectors + at * kVectors * N)[rest];
+        },
+        [&](int j, int i) { reinterpret_cast<float4*>(staged)[i] = four[j]; });
     block_sync();
     for (int token = 0; token < tokens && threadIdx.x < 4 * kSliceRows; ++token) {
       const float* of_token = staged + token * kVectors * N;
@@ -351,7 +354,7 @@ __device__ void scan_tokens(const RecurArgs& args, int head, int n, int first, i
 // grid [heads][N / kSliceRows][runs], 4 kSliceRows threads.
 template <int N>
 __global__ void __launch_bounds__(4 * kSliceRows) scan_kernel(RecurArgs args) {
-  __shared__ float staged[kScanTokens * kVectors * N];
+  alignas(16) __shared__ float staged[kScanTokens * kVectors * N];
   const int quarter = int(threadIdx.x) % 4, head = int(blockIdx.x);
   const int n = int(blockIdx.y) * kSliceRows + int(threadIdx.x) / 4;
   admit_successor();

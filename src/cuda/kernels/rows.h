@@ -51,10 +51,24 @@ struct NormedRow {
   }
 };
 
+// Before await_predecessors(): the vectors that mix_kernel() reads, by one block for all.
+__device__ inline void prefetch_vectors(const MixArgs& args) {
+  if (blockIdx.x != 0 || blockIdx.y != 0) return;
+  for (int c = int(threadIdx.x) * (kCacheLine / 4); c < args.width;
+       c += kRowThreads * (kCacheLine / 4)) {
+    prefetch(args.norm.weight + c);
+    prefetch(args.norm.bias + c);
+    for (int m = 0; m < args.count; ++m) {
+      if (args.mix[m] != nullptr) prefetch(args.mix[m] + c);
+    }
+  }
+}
+
 // grid [rows][parts of the columns]: a block alone would need long to write six rows of them.
 __global__ void __launch_bounds__(kRowThreads) mix_kernel(MixArgs args) {
   const int D = args.width, row = int(blockIdx.x);
   admit_successor();
+  prefetch_vectors(args);
   await_predecessors();
   const int from = args.row_of != nullptr ? args.row_of[row] : row;
   const NormedRow z_row(args.x + int64_t(from) * D, D, args.norm);
