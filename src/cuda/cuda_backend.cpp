@@ -61,6 +61,7 @@ CudaBackend::CudaBackend(const Model& model, const EngineOptions& options)
           device_.index, StateLayout{model.initial_state().shape(), options.state16},
           size_t(h_.vocab))),
       invariant_(options.invariant),
+      records_(!plain_launches()),
       chunks_(!invariant_ && device_.major >= 8 && chunks_support(h_.head_size)),
       integer_rows_(invariant_ || !all_coded(weights_)       ? 0
                     : fast_f16(device_) && Gemm::available() ? kIntegerRows
@@ -266,7 +267,7 @@ void CudaBackend::embed(const Rows& rows) {
       replaying_ = true;
       return;
     }
-    recording_ = !is_new && steps_.size() <= kMostGraphs;
+    recording_ = records_ && !is_new && steps_.size() <= kMostGraphs;
     if (recording_) stream_.begin_recording();
   }
   const StepTable step = {tables_.rows, tables_.runs, rows_, 0};

@@ -200,6 +200,7 @@ class CudaBackend {
   // has no tensor cores: all rows count as few.
   cuda::Format activations_ = cuda::Format::f16;
   const bool invariant_;
+  const bool records_;      // not with ANSER_CUDA_PLAIN=1 in the environment
   const bool chunks_;       // the device and the model can, and the options let them
   const int integer_rows_;  // up to which Way::integers is taken; 0: never
   int max_rows_;

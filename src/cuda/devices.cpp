@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "cuda/runtime.h"
 
@@ -19,6 +20,11 @@ std::vector<DeviceInfo> usable_devices(std::string& why) {
         first.name, first.major, first.minor);
   }
   return found;
+}
+
+bool plain_launches() {
+  static const char* const value = std::getenv("ANSER_CUDA_PLAIN");
+  return value != nullptr && *value == '1';
 }
 
 }  // namespace anser::cuda

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <bit>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -78,6 +79,9 @@ struct Gemm::Library {
   cublasLtHandle_t handle = nullptr;
   Buffer workspace{kWorkspaceBytes};
   std::map<Key, cublasLtMatmulAlgo_t> chosen;
+  // What was measured, for all numbers of rows up to the next power of two: a prompt is hardly ever
+  // as long as one before.
+  std::map<Key, cublasLtMatmulAlgo_t> measured;
 
   cublasStatus_t run(cudaStream_t stream, const Product& p, const Descriptors& d, float* y,
                      const cublasLtMatmulAlgo_t& algorithm) {
@@ -147,11 +151,24 @@ void Gemm::multiply(Stream& stream, const Product& p) {
   }
   const auto queue = static_cast<cudaStream_t>(stream.handle());
   const Descriptors descriptors(p);
-  auto at = library_->chosen.find(key_of(p));
-  if (at == library_->chosen.end()) {
-    at = library_->chosen.emplace(key_of(p), library_->fastest(queue, p, descriptors)).first;
+  const auto at = library_->chosen.find(key_of(p));
+  if (at != library_->chosen.end()) {
+    check(library_->run(queue, p, descriptors, p.y, at->second), "a product");
+    return;
   }
-  check(library_->run(queue, p, descriptors, p.y, at->second), "a product");
+  Product like = p;
+  like.rows = int(std::bit_ceil(unsigned(p.rows)));
+  const auto known = library_->measured.find(key_of(like));
+  // An algorithm can be one that does not fit other numbers of rows: then the call says so.
+  if (known != library_->measured.end() &&
+      library_->run(queue, p, descriptors, p.y, known->second) == CUBLAS_STATUS_SUCCESS) {
+    library_->chosen.emplace(key_of(p), known->second);
+    return;
+  }
+  const cublasLtMatmulAlgo_t fastest = library_->fastest(queue, p, descriptors);
+  library_->measured.insert_or_assign(key_of(like), fastest);
+  library_->chosen.emplace(key_of(p), fastest);
+  check(library_->run(queue, p, descriptors, p.y, fastest), "a product");
 }
 
 }  // namespace anser::cuda

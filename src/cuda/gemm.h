@@ -27,7 +27,8 @@ class Gemm {
   static bool available();
   Gemm();
   ~Gemm();
-  // The first product of a shape measures which algorithm is fastest, so it must not be recorded.
+  // The first product of a shape chooses an algorithm, and the first of its kind measures which is
+  // fastest, so neither must be recorded.
   void multiply(Stream& stream, const Product& product);
 
  private:

@@ -31,6 +31,10 @@ std::vector<DeviceInfo> usable_devices(std::string& why);
 
 void select(int device);
 
+// ANSER_CUDA_PLAIN=1 in the environment: kernels run one after the other and steps are not
+// recorded, to find out whether early beginnings or recordings are to blame for something.
+bool plain_launches();
+
 // Everything in device memory begins on so many bytes: whole cache lines, and any vector's
 // alignment.
 constexpr size_t kAlignment = 256;

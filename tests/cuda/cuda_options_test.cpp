@@ -1,9 +1,8 @@
-// What EngineOptions changes on a GPU: chunks or an exact scan, states in 16 bits.
+// What EngineOptions changes on a GPU: chunks or the scan, states in 16 bits.
 #include <gtest/gtest.h>
 
 #include "base/half.h"
 #include "cuda/cuda_backend.h"
-#include "emulated_device.h"
 #include "engine/backend_engine.h"
 #include "support/compare.h"
 #include "support/engines.h"
@@ -73,35 +72,6 @@ TEST_P(CudaChunks, WriteTheSameText) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CudaChunks, testing::Values(Ggml::f16, Ggml::bf16));
-
-// Compute capability 7.5 has no bf16 and no tf32: the emulator ends the program that asks for them.
-class CudaTuring : public CudaOptionsTest {
- protected:
-  void SetUp() override {
-    CudaOptionsTest::SetUp();
-    cuda::emulator::capability = 75;
-  }
-  void TearDown() override { cuda::emulator::capability = 90; }
-};
-
-TEST_P(CudaTuring, ComputesInF16) {
-  const std::vector<int> ids = random_tokens(90, kShape.vocab);
-  for (const int rows : {8, 90}) {  // our tiles, and where there are more rows, cuBLASLt
-    CudaEngine turing = make({}, rows);
-    const auto actual = all_logits(turing, ids);
-    cuda::emulator::capability = 90;
-    CudaEngine hopper = make({}, rows);
-    const auto expected = all_logits(hopper, ids);
-    cuda::emulator::capability = 75;
-    for (size_t t = 0; t < ids.size(); ++t) {
-      const std::vector<double> row(expected[t].begin(), expected[t].end());
-      const double bound = 0x1p-8 * std::sqrt(5.0 * kShape.layers + 1) * largest(row);
-      expect_close(actual[t], row, bound, "token " + std::to_string(t));
-    }
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Types, CudaTuring, testing::Values(Ggml::f16, Ggml::bf16, Ggml::q8_0));
 
 class CudaState16 : public CudaOptionsTest {};
 

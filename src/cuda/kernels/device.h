@@ -30,6 +30,7 @@
 namespace anser::cuda {
 
 [[noreturn]] void kernel_failed(const char* why);  // throws Error
+bool plain_launches();                             // cuda/runtime.h
 
 __device__ inline float from_f16(uint16_t bits) {
   return __half2float(__ushort_as_half(bits));
@@ -275,7 +276,7 @@ void queue_kernel(void* stream, void (*kernel)(Args), dim3 grid, int threads, si
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &attribute;
-  config.numAttrs = may_begin_early() ? 1 : 0;
+  config.numAttrs = may_begin_early() && !plain_launches() ? 1 : 0;
   // More than the 48 KiB that any block may have, with what the kernel has of its own, must be
   // asked for.
   cudaError_t error = cudaSuccess;
