@@ -42,13 +42,13 @@ gpu-check:
 # Formatting, include direction, weak symbols of the instruction-set files.
 check: build
 	@tools/setup.sh checks
-	@git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
+	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format --dry-run -Werror
 	@python3 tools/check_includes.py
 	@tools/check_weak_symbols.sh build/release/CMakeFiles/anser_isa.dir/src/cpu/isa/*.o
 
 format:
 	@tools/setup.sh checks
-	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format -i
 
 setup:
 	@tools/setup.sh

@@ -51,7 +51,7 @@ def check(path):
 
 
 def main():
-    files = [p for top in ("include", "src") for p in sorted((ROOT / top).rglob("*")) if p.suffix in (".h", ".cpp")]
+    files = [p for top in ("include", "src") for p in sorted((ROOT / top).rglob("*")) if p.suffix in (".h", ".cpp", ".cu")]
     problems = [problem for path in files for problem in check(path)]
     print("\n".join(problems) if problems else f"includes: {len(files)} files, all point one way")
     sys.exit(bool(problems))
