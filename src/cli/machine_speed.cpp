@@ -273,8 +273,7 @@ double measure_peak_int8_gop_s(int threads, int runs) {
 
 MachineSpeed measure_machine(const Engine& engine) {
   if (engine.device() == Device::cuda) {
-    const CudaSpeed speed = measure_cuda_speed();
-    return {speed.stream_gb_s, speed.peak_gflop_s, "f16", 0};
+    return {measure_cuda_stream_gb_s(), measure_cuda_peak_gflop_s(), "f16", 0};
   }
   const int threads = engine.threads();
   return {measure_stream_gb_s(threads), measure_peak_gflop_s(threads), "fp32",

@@ -35,7 +35,7 @@ std::string Statistics::line(const SamplingOptions& sampling) const {
                                  tokens_at(generated_tokens, generated_s));
   if (generated_s >= kWorthMeasuring) {
     const double stream = engine.device() == Device::cuda
-                              ? measure_cuda_speed().stream_gb_s
+                              ? measure_cuda_stream_gb_s()
                               : measure_stream_gb_s(engine.threads(), 128, 5);
     text += fmt::format(", {} GB/s, {:.0f} % of this machine's {} GB/s", format_rate(gb_s()),
                         100 * gb_s() / stream, format_rate(stream));

@@ -24,8 +24,12 @@ CudaDevices cuda_devices() {
   return found;
 }
 
-CudaSpeed measure_cuda_speed() {
-  return {cuda::measure_stream_gb_s(), cuda::measure_peak_gflop_s()};
+double measure_cuda_stream_gb_s() {
+  return cuda::measure_stream_gb_s();
+}
+
+double measure_cuda_peak_gflop_s() {
+  return cuda::measure_peak_gflop_s();
 }
 
 }  // namespace anser

@@ -12,7 +12,11 @@ std::unique_ptr<Engine> make_cuda_engine(const Model&, const EngineOptions&) {
   throw Error(cuda_devices().why_none + ", or use the CPU (--device cpu)");
 }
 
-CudaSpeed measure_cuda_speed() {
+double measure_cuda_stream_gb_s() {
+  throw Error(cuda_devices().why_none);
+}
+
+double measure_cuda_peak_gflop_s() {
   throw Error(cuda_devices().why_none);
 }
 
