@@ -115,6 +115,15 @@ class Parts(unittest.TestCase):
         self.assertEqual([part["status"] for part in parts], ["ended after 5 s", "failed (1): anser: lost", "ok"])
         self.assertEqual(parts[2]["result"], RESULT)
 
+    def test_where_plain_launches_help_the_rest_is_measured_with_them(self):
+        self.program("test_gpu", '[ "$ANSER_CUDA_PLAIN" = 1 ] || { echo "[  FAILED  ] Some.Test"; exit 1; }; echo passed')
+        self.program("anser", f"[ \"$ANSER_CUDA_PLAIN\" = 1 ] && echo '{json.dumps(RESULT)}'")
+        gpu_check.PARTS = self.parts[:2]
+        parts = self.check()
+        self.assertEqual([part["status"] for part in parts], ["failed (1): [  FAILED  ] Some.Test", "passed", "ok"])
+        report = json.loads((self.folder / "out" / "gpu-check.json").read_text())
+        self.assertIn("Measured with ANSER_CUDA_PLAIN=1", gpu_check.as_markdown(report))
+
     def test_rows_of_a_bench_that_failed_half_way_are_kept(self):
         self.program("test_gpu", "exit 0")
         self.program("anser", f"echo '{json.dumps(RESULT)}'; echo 'anser: the GPU has not enough memory' >&2; exit 1")
