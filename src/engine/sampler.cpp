@@ -7,6 +7,7 @@
 
 #include "anser/error.h"
 #include "anser/sampling.h"
+#include "base/splitmix64.h"
 
 namespace anser {
 
@@ -36,13 +37,6 @@ Candidate nucleus_end(std::vector<Candidate>& ranked, double mass) {
     }
   }
   return *low;
-}
-
-uint64_t splitmix64(uint64_t& state) {
-  uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 
 #include "anser/error.h"
 #include "base/huge_block.h"
+#include "base/splitmix64.h"
 #include "base/thread_pool.h"
 #include "model/quantize.h"
 #include "model/quantize_mix.h"
@@ -39,13 +40,7 @@ constexpr int64_t kPool = 1 << 20;  // places where a line may begin, in numbers
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
-  // splitmix64
-  uint64_t next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
+  uint64_t next() { return splitmix64(state_); }
   double uniform() { return double(next() >> 11) * 0x1p-53; }
   double normal() {  // Box and Muller
     const double radius = std::sqrt(-2 * std::log(1 - uniform()));

@@ -10,6 +10,7 @@
 
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
+#include "device_memory.h"
 
 namespace anser::cuda {
 namespace {
@@ -118,22 +119,6 @@ struct Piece {
   Context context;
   int position = 0;
 };
-
-template <class T>
-Buffer on_device(Stream& stream, const std::vector<T>& values) {
-  Buffer made(values.size() * sizeof(T));
-  stream.upload(made.data(), values.data(), made.bytes());
-  stream.wait();
-  return made;
-}
-
-template <class T>
-std::vector<T> from_device(Stream& stream, const Buffer& buffer) {
-  std::vector<T> values(buffer.bytes() / sizeof(T));
-  stream.download(values.data(), buffer.data(), buffer.bytes());
-  stream.wait();
-  return values;
-}
 
 // Pieces of different contexts as runs of one step.
 std::vector<Result<float>> compute(const std::vector<Piece>& pieces, Way way) {

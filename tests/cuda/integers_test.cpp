@@ -14,6 +14,7 @@
 #include "cuda/encode.h"
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
+#include "device_memory.h"
 #include "support/writers.h"
 
 namespace anser::cuda {
@@ -22,22 +23,6 @@ namespace {
 using support::Ggml;
 
 constexpr Card kSmallCard = {1, 64 * 1024}, kLargeCard = {1000, 64 * 1024};
-
-template <class T>
-Buffer on_device(Stream& stream, const std::vector<T>& values) {
-  Buffer made(values.size() * sizeof(T));
-  stream.upload(made.data(), values.data(), made.bytes());
-  stream.wait();
-  return made;
-}
-
-template <class T>
-std::vector<T> from_device(Stream& stream, const Buffer& buffer, size_t count) {
-  std::vector<T> values(count);
-  stream.download(values.data(), buffer.data(), count * sizeof(T));
-  stream.wait();
-  return values;
-}
 
 // A matrix in the device's layout, and on the device.
 struct Encoded {

@@ -12,9 +12,9 @@
 //   tile            a         b         d        a[0..3]                     b[0..1]
 //   mma<f16, bf16>  [16][16]  [16][8]   [16][8]  pairs, columns 2t 2t+1      pairs, rows 2t 2t+1
 //   mma<f32>        [16][8]   [8][8]    [16][8]  a number, column t          a number, row t
-//   mma_bytes       [16][32]  [32][8]   [16][8]  fours, columns 4t .. 4t+3   fours, rows 4t .. 4t+3
+//   mma_bytes_onto  [16][32]  [32][8]   [16][8]  fours, columns 4t .. 4t+3   fours, rows 4t .. 4t+3
 //
-// mma_bytes_onto is the same onto a constant, d = c + a b; with half of the words, a[0], a[1] and
+// mma_bytes_onto adds to a constant instead, d = c + a b; with half of the words, a[0], a[1] and
 // b[0], it is the product of half of the inputs.
 // a[0] and a[2] are of row g, a[1] and a[3] of row g + 8; a[2], a[3] lie half of a's width to the
 // right of a[0], a[1]; b is of column g, b[1] half of b's height below b[0]. d[0], d[1] are
@@ -155,23 +155,6 @@ __device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t
 #endif
 }
 
-__device__ inline void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
-                 : "+r"(d[i % 2 * 2]), "+r"(d[i % 2 * 2 + 1])
-                 : "r"(a[i]), "r"(b[i / 2]));
-  }
-#endif
-}
-
 // d = c + a b, with c in all places: registers that hold it can serve every product.
 __device__ inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4],
                                       const uint32_t (&b)[2]) {
@@ -183,7 +166,12 @@ __device__ inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4]
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c));
 #else
   d[0] = d[1] = d[2] = d[3] = c;
-  mma_bytes(d, a, b);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+r"(d[i % 2 * 2]), "+r"(d[i % 2 * 2 + 1])
+                 : "r"(a[i]), "r"(b[i / 2]));
+  }
 #endif
 }
 __device__ inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[2], uint32_t b) {

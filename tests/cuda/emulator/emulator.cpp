@@ -274,7 +274,8 @@ void mma<Format::f32>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)
     return to_tf32(x);
   });
 }
-void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  std::fill_n(d, 4, c);
   tile_product<4>(d, a, b, [](uint32_t w, int i) { return int(int8_t(w >> 8 * i)); });
 }
 

@@ -76,11 +76,7 @@ uint32_t fma_pairs(uint32_t x, uint32_t y, uint32_t z);
 float to_tf32(float x);
 template <Format F>
 void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
-void mma_bytes(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
-inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  d[0] = d[1] = d[2] = d[3] = c;
-  mma_bytes(d, a, b);
-}
+void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 inline void mma_bytes_onto(int c, int (&d)[4], const uint32_t (&a)[2], uint32_t b) {
   mma_bytes_onto(c, d, {a[0], a[1], 0, 0}, {b, 0});
 }
