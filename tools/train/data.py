@@ -56,8 +56,8 @@ class Mix:
     """Draws batches from all parts; `done` (0 to 1) moves the shares from `early` to `late`."""
 
     # Shares of pg-children, tinystories-part, storybooks-ccby.
-    early = np.array([0.78, 0.155, 0.065])
-    late = np.array([0.35, 0.47, 0.18])
+    early = np.array([0.82, 0.12, 0.06])
+    late = np.array([0.45, 0.40, 0.15])
 
     def __init__(self, folder, length, seed):
         self.parts = [Part(np.load(os.path.join(folder, f"{name}.train.npy")), length, seed + i)
@@ -66,7 +66,7 @@ class Mix:
 
     def batch(self, rows, done):
         """(tokens [rows, length], targets [rows, length])"""
-        late = min(1.0, max(0.0, (done - 0.3) / 0.4))
+        late = min(1.0, max(0.0, (done - 0.4) / 0.4))
         shares = self.early + (self.late - self.early) * late
         which = self.random.choice(len(self.parts), rows, p=shares)
         block = np.stack([self.parts[i].row() for i in which]).astype(np.int64)

@@ -11,37 +11,37 @@ from torch.utils import cpp_extension
 _built = cpp_extension.load(
     name="anser_wkv_cpu",
     sources=[os.path.join(os.path.dirname(os.path.abspath(__file__)), "wkv_cpu.cpp")],
-    extra_cflags=["-O3", "-march=native", "-ffast-math", "-std=c++20"])
+    # Without -fopenmp at::parallel_for runs on one thread and does not say so.
+    extra_cflags=["-O3", "-march=native", "-ffast-math", "-fopenmp", "-std=c++20"], extra_ldflags=["-fopenmp"])
 
 
 @torch.library.custom_op("anser::wkv", mutates_args=())
-def _forward(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    y, saved = _built.forward(*(x.contiguous() for x in (r, w, k, v, a, b)))
-    return y, saved
+def _forward(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(_built.forward(*(x.contiguous() for x in (r, w, k, v, a, b))))
 
 
 @_forward.register_fake
 def _(r, w, k, v, a, b):
     B, T, H, N = r.shape
-    return r.new_empty(r.shape), r.new_empty(B * H, T // 16, N, N)
+    return r.new_empty(r.shape), r.new_empty(r.shape), r.new_empty(B * H, T // 16, N, N)
 
 
 @torch.library.custom_op("anser::wkv_gradient", mutates_args=())
-def _backward(dy: Tensor, saved: Tensor, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor,
+def _backward(dy: Tensor, u: Tensor, saved: Tensor, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor,
               b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return tuple(_built.backward(*(x.contiguous() for x in (dy, saved, r, w, k, v, a, b))))
+    return tuple(_built.backward(*(x.contiguous() for x in (dy, u, saved, r, w, k, v, a, b))))
 
 
 @_backward.register_fake
-def _(dy, saved, r, w, k, v, a, b):
+def _(dy, u, saved, r, w, k, v, a, b):
     return tuple(r.new_empty(r.shape) for _ in range(6))
 
 
 def _save(ctx, inputs, output):
-    ctx.save_for_backward(output[1], *inputs)
+    ctx.save_for_backward(*output[1:], *inputs)
 
 
-def _gradient(ctx, dy, _saved):
+def _gradient(ctx, dy, _u, _saved):
     return torch.ops.anser.wkv_gradient(dy, *ctx.saved_tensors)
 
 
