@@ -2,12 +2,14 @@
 # Installs the Debian packages that are missing; does nothing, fast, when none is.
 #   tools/setup.sh          what building, testing and running needs
 #   tools/setup.sh checks   and what the other checks of .ci/run need
+#   tools/setup.sh training and what the test of tools/train needs, which is skipped without it
 #   tools/setup.sh arm64    or what building for aarch64 and running it here needs
 set -euo pipefail
 
 packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
   nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libgtest-dev libbenchmark-dev)
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
+[ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
 if [ "${1:-}" = arm64 ]; then
   packages+=(g++-aarch64-linux-gnu qemu-user)
   for library in libfmt-dev libedit-dev libxxhash-dev libgtest-dev; do packages+=("$library:arm64"); done

@@ -2,12 +2,14 @@
 """Tokens on disk, and the rows a training step sees.
 
   data.py --corpus FOLDER --vocab vocab.txt --out FOLDER      tokenizes once: <part>.<split>.npy
+                                                              and vocab.txt, so that OUT is all that training needs
 
 Every document is stored behind an end-of-text token, so that the token means "a text begins" as well as "it ended".
 """
 import argparse
 import multiprocessing
 import os
+import shutil
 
 import numpy as np
 
@@ -92,6 +94,7 @@ def main():
     args.add_argument("--out", required=True)
     args = args.parse_args()
     os.makedirs(args.out, exist_ok=True)
+    shutil.copyfile(args.vocab, os.path.join(args.out, "vocab.txt"))
     jobs = [(args.corpus, args.vocab, part, split, args.out) for part in corpus.PARTS for split in ("train", "valid")]
     with multiprocessing.Pool() as pool:
         for line in pool.imap_unordered(tokenize, jobs):

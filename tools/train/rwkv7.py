@@ -33,6 +33,11 @@ def wkv_steps(r, logw, k, v, a, b):
 
 
 def wkv_chunked(r, logw, k, v, a, b):
+    with torch.autocast(r.device.type, enabled=False):  # which would round the products below
+        return _wkv_chunked(r, logw, k, v, a, b)
+
+
+def _wkv_chunked(r, logw, k, v, a, b):
     """The same over chunks of Q = 16 tokens; only the state between chunks is sequential.
 
     With c the running sum of log w in a chunk, queries are scaled by e^c and keys by e^-c, so that a product of both

@@ -1,0 +1,148 @@
+"""The tools of tools/train/ from texts to a model that the program runs, in small: a minute at the most.
+
+They run in whichever Python has PyTorch (Debian's python3-torch is enough); without one all is skipped.
+"""
+import json
+import lzma
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools" / "train"
+
+
+def python_with_torch():
+    for python in (sys.executable, "/usr/bin/python3"):
+        if shutil.which(python) and subprocess.run([python, "-c", "import torch, numpy"], capture_output=True).returncode == 0:
+            return python
+    raise unittest.SkipTest("PyTorch is not installed (Debian: python3-torch)")
+
+
+PYTHON = python_with_torch()
+
+
+def run(script, *args, wanted=0):
+    done = subprocess.run([PYTHON, str(TOOLS / script), *map(str, args)], capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"})
+    if done.returncode != wanted:
+        raise AssertionError(f"{script}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def story(choose):
+    """Some sentences of a small grammar, with something to remember: the name comes back."""
+    name, animal = choose(["Ann", "Ben", "Lily", "Tom"]), choose(["goose", "dog", "fox"])
+    lines = [f"Once upon a time there was a {animal} named {name}."]
+    for _ in range(6):
+        lines.append(choose([f"{name} saw a {choose(['red', 'blue', 'big'])} {choose(['ball', 'boat', 'tree'])}.",
+                             f'"Come and play," said the {animal}.', f"{name} was very happy that day."]))
+    return " ".join(lines)
+
+
+class Train(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.at = Path(cls.folder.name)
+        cls.corpus = cls.at / "corpus"
+        cls.corpus.mkdir()
+        source = random.Random(1)
+        for part in ("pg-children", "tinystories-part", "storybooks-ccby"):
+            for split, count in (("train", 120), ("valid", 12)):
+                text = "".join(story(source.choice) + "\n<|endoftext|>\n" for _ in range(count))
+                with lzma.open(cls.corpus / f"{part}.{split}.txt.xz", "wt") as f:
+                    f.write(text)
+        run("build_vocab.py", "--corpus", cls.corpus, "--size", 300, "--out", cls.at / "vocab.txt")
+        run("data.py", "--corpus", cls.corpus, "--vocab", cls.at / "vocab.txt", "--out", cls.at / "data")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def train(self, out, *more, wanted=0):
+        return run("train.py", "--data", self.at / "data", "--out", self.at / out, "--layers", 2, "--width", 64,
+                   "--ranks", 16, 16, 16, 16, "--rows", 4, "--length", 64, "--warm-up", 5, "--plain", "--eager",
+                   "--device", "cpu", *more, wanted=wanted)
+
+    def notes(self, out):
+        return [json.loads(line) for line in (self.at / out / "log.jsonl").read_text().splitlines()]
+
+    def test_vocabulary_is_in_world_grammar(self):
+        lines = (self.at / "vocab.txt").read_text().splitlines()
+        self.assertEqual(len(lines), 299)  # id 0 ends a text and has no line
+        self.assertEqual(lines[0], r"1 '\x00' 1")
+        self.assertEqual(lines[255], r"256 b'\xff' 1")
+        lengths = [int(line.rsplit(" ", 1)[1]) for line in lines[256:]]
+        self.assertEqual(lengths, sorted(lengths))
+        self.assertGreater(lengths[-1], 3)
+
+    def test_forms_of_the_recurrence_agree(self):
+        run("rwkv7.py")
+
+    def test_loss_falls_with_either_optimizer(self):
+        for optimizer in ("adam", "muon"):
+            with self.subTest(optimizer=optimizer):
+                self.train(optimizer, "--steps", 60, "--optimizer", optimizer)
+                (note,) = self.notes(optimizer)
+                self.assertEqual(note["step"], 60)
+                # It begins at ln 300 = 5.7; the grammar's own entropy is below 0.5. Parts have the same texts.
+                for part, loss in note["valid"].items():
+                    self.assertLess(loss, 3.0, part)
+                self.assertIn("[Once upon a time]", (self.at / optimizer / "samples.txt").read_text())
+
+    def test_goes_on_from_a_checkpoint(self):
+        self.train("parts", "--steps", 6)
+        self.train("parts", "--steps", 12, "--resume")
+        self.assertEqual([n["step"] for n in self.notes("parts")], [6, 12])
+        self.assertIn("nothing is left to do", self.train("parts", "--steps", 12, "--resume"))
+        said = self.train("parts", "--steps", 20, "--resume", "--optimizer", "adam", wanted=1)
+        self.assertIn("was trained with --optimizer muon", said)
+
+    def test_the_program_computes_the_same(self):
+        self.train("model", "--steps", 20)
+        for kind, tolerance in (("f32", 2e-5), ("f16", 2e-5), ("q8_0", 0.05)):
+            with self.subTest(type=kind):
+                model = self.at / f"{kind}.gguf"
+                run("export.py", "--checkpoint", self.at / "model" / "checkpoint.pt", "--vocab", self.at / "vocab.txt",
+                    "--type", kind, "--out", model)
+                run("dump.py", model, "--out", self.at / "golden.json", "-n", 4)
+                case = json.loads((self.at / "golden.json").read_text())["cases"][0]
+                self.compare(model, case, tolerance)
+
+    def compare(self, model, case, tolerance):
+        program = os.environ.get("ANSER_BINARY")
+        if not program:
+            self.skipTest("ANSER_BINARY does not say where the program is")
+        import numpy as np
+        out = self.at / "logits.npy"
+        subprocess.run([program, "logits", "-m", model, "--tokens", ",".join(map(str, case["prompt_ids"])), "-o", out],
+                       check=True, capture_output=True)
+        found, wanted = np.load(out).reshape(-1), np.array(case["logits"])
+        self.assertEqual(found.shape, wanted.shape)
+        self.assertLess(np.abs(found - wanted).max(), tolerance * np.abs(wanted).max())
+
+
+class Overlap(unittest.TestCase):
+    def test_finds_the_longest_run_wherever_it_lies(self):
+        sys.path.insert(0, str(TOOLS))
+        import overlap
+        source = random.Random(2)
+        noise = lambda n: bytes(source.choice(b"abcdefghij ") for _ in range(n))
+        text, run_of_60 = noise(4000), noise(60)
+        for start in range(40, 72):
+            sample = noise(start) + run_of_60 + noise(30)
+            held = text[:1234] + b"#" + run_of_60 + b"#" + text[1234:]
+            found = overlap.longest_run(sample, held, 50)
+            self.assertIn(run_of_60, found)
+            self.assertLessEqual(len(found), 60)
+        self.assertEqual(overlap.longest_run(noise(200), text, 50), b"")
+
+
+if __name__ == "__main__":
+    unittest.main()
