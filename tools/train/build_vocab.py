@@ -84,7 +84,7 @@ def prune(pieces, counts, wanted):
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--corpus", required=True)
-    args.add_argument("--size", type=int, default=2048, help="entries, end of text and bytes included")
+    args.add_argument("--size", type=int, default=4096, help="entries, end of text and bytes included")
     args.add_argument("--out", required=True)
     args = args.parse_args()
     # The two small parts in simple English are what the model shall write, so their words count more.

@@ -58,8 +58,9 @@ def to_gguf(w, matrix_kind):
             if name in VECTORS:
                 array, kind = array.reshape(-1), gguf.F32
             else:
-                # The decay's pair stays in float32: its result is the exponent of a product over all of the past.
-                array, kind = array.T, gguf.F32 if name in ("w1", "w2") else gguf.F16
+                array = array.T
+                # In blocks too, if they fit: in a model this small the pairs are a tenth of the file.
+                kind = matrix_kind if array.shape[-1] % gguf.Q8_0_BLOCK == 0 else gguf.F16
             out.append((f"{new}time_mix_{name}.weight", array, kind))
     return out
 
