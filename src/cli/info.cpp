@@ -62,8 +62,9 @@ std::string machine_card() {
   } else {
     const Model model = Model::embedded();
     line(out, "embedded model",
-         fmt::format("{}, {}, {}", model.name(), model.type(),
-                     format_bytes(blob_default_model().size())));
+         fmt::format("{}, {}, {}{}", model.name(), model.type(),
+                     format_bytes(blob_default_model().size()),
+                     model.tells_stories() ? ", a story model" : ""));
   }
   return out;
 }

@@ -142,7 +142,9 @@ TEST(StoryChat, HasNoPlaceForASystemText) {
   const Result result = run_anser({"chat", "-m", story_model(), "--system", "be kind"}, "hello\n");
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_EQ(result.out, "");
-  EXPECT_TRUE(result.err.starts_with("anser: --system has no place in a story")) << result.err;
+  // Not at the beginning: on a busy machine it says first that it is loading.
+  EXPECT_NE(result.err.find("anser: --system has no place in a story"), std::string::npos)
+      << result.err;
 }
 
 TEST(StoryChat, EnterAloneGoesOnAtATerminal) {
@@ -179,10 +181,10 @@ TEST(Run, ATerminalShowsThePromptBeforeItsContinuation) {
   const std::string text = run(arguments("run", all_but(kLetters), more));
   const std::string shown =
       run_anser_at_terminal(arguments("run", all_but(kLetters), more), {}).out;
-  EXPECT_TRUE(shown.starts_with("\x1b[1mhello\x1b[0m" + text + "\r\n")) << shown;
+  EXPECT_NE(shown.find("\x1b[1mhello\x1b[0m" + text + "\r\n"), std::string::npos) << shown;
   const std::string plain =
       run_anser_at_terminal(arguments("run", all_but(kLetters), more), {}, "dumb").out;
-  EXPECT_TRUE(plain.starts_with("hello" + text + "\r\n")) << plain;
+  EXPECT_NE(plain.find("hello" + text + "\r\n"), std::string::npos) << plain;
 }
 
 TEST(Sampling, OptionsGoBeforeThePresetAndThatBeforeTheModel) {
