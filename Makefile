@@ -1,5 +1,5 @@
 # Thin doors to CMake's presets and tools/. Every door installs what is missing first.
-PROMPT ?= The meaning of life is
+PROMPT ?= One day, a little goose
 export PROMPT
 ANSER := build/release/anser
 

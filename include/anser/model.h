@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "anser/sampling.h"
 #include "anser/state.h"
 #include "anser/tokenizer.h"
 
@@ -78,6 +79,14 @@ class Model {
   // A state from a file: one saved by State::save, or a tuned initial state (`time_state` tensors
   // in .pth, .safetensors or GGUF). Throws Error when it belongs to a model of another kind.
   State load_state(const std::string& path) const;
+
+  // What the model is for, where its file says so: "story" for one that writes stories and can
+  // neither converse nor answer. Empty: nothing is said, it is taken for a general model.
+  const std::string& kind() const;
+  bool tells_stories() const { return kind() == "story"; }
+  // How its makers would sample from it. Nothing in the library applies this by itself:
+  // model.sampling().over({}) gives options to generate with.
+  const SamplingDefaults& sampling() const;
 
   // Names this model in state files: a hash of its sizes and norm weights, equal for all file
   // formats and quantisations of the same model.

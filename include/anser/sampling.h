@@ -41,6 +41,18 @@ struct SamplingOptions {
   void check() const;
 };
 
+// What a model's own file says of how to sample from it (docs/formats.md has the keys); what it
+// does not say is absent.
+struct SamplingDefaults {
+  std::optional<float> temperature, top_p, min_p;
+  std::optional<int> top_k;
+
+  // `options` with these values in place of its own.
+  SamplingOptions over(SamplingOptions options) const;
+  bool empty() const { return *this == SamplingDefaults(); }
+  bool operator==(const SamplingDefaults&) const = default;
+};
+
 // The presets of the command line: "chat" T 1.0, top-p 0.5, presence 2.0, frequency 0.1, decay
 // 0.99; "creative" 0.6, 0.7, 2.0, 0.2, 0.99; "greedy". Throws Error for another name.
 SamplingOptions sampling_preset(const std::string& name);

@@ -1,5 +1,5 @@
-// anser chat: a conversation at the terminal, or a script of one from a pipe. Only answers go to
-// stdout.
+// anser chat: a conversation at the terminal, or a script of one from a pipe; with a story model a
+// story that two write. Only what the model writes goes to stdout.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -12,31 +12,35 @@
 #include "cli/conversation.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
+#include "cli/story.h"
 
 namespace anser {
 namespace {
 
 constexpr char kHelp[] =
-    "/save FILE    save the conversation's state\n"
+    "/save FILE    save the state that the text has come to\n"
     "/load FILE    continue a saved one\n"
     "/fork NAME    branch off here and go on in the branch\n"
     "/switch NAME  go to another branch (the first one is called main)\n"
     "/undo         forget the last turn\n"
     "/reset        begin anew\n"
-    "/quit         end (so does Ctrl-D); Ctrl-C ends an answer\n"
-    "The state has a fixed size: none of these takes longer in a long conversation.";
+    "/quit         end (so does Ctrl-D); Ctrl-C ends a turn\n"
+    "The state has a fixed size: none of these takes longer in a long text.";
+
+constexpr int kAnswerTokens = 1024;  // where -n does not say
 
 struct ChatOptions {
   ModelOptions model;
   SamplingFlags sampling;
-  std::string format = "chat";
+  std::string format;  // empty: what suits the model
   std::string system;
   std::string load_state;
   std::vector<std::string> stops;
-  int max_tokens = 1024;
+  std::optional<int> max_tokens;
 };
 
-// Answers begin with the space that follows "Assistant:"; it is not for the reader.
+// Answers begin with the space that follows "Assistant:", or the user's words; it is not for the
+// reader.
 class AnswerPrinter {
  public:
   void print(std::string_view piece) {
@@ -48,6 +52,7 @@ class AnswerPrinter {
     }
     write_out(piece);
   }
+  bool begun() const { return begun_; }
 
  private:
   bool begun_ = false;
@@ -55,17 +60,23 @@ class AnswerPrinter {
 
 class Chat {
  public:
-  Chat(Engine& engine, ConversationOptions options) : conversation_(engine, std::move(options)) {}
+  Chat(Engine& engine, ConversationOptions options, bool story)
+      : conversation_(engine, std::move(options)),
+        story_(story),
+        story_model_(engine.model().tells_stories()) {}
 
   void load(const std::string& path) { conversation_.load(path); }
 
   void run() {
+    if (story_) introduce_story();
     if (reader_.interactive()) say("{}\n", kHelp);
     while (const std::optional<std::string> line = reader_.read(prompt())) {
-      if (line->find_first_not_of(" \t\r") == std::string::npos) continue;
+      const bool blank = line->find_first_not_of(" \t\r") == std::string::npos;
+      // A script's empty lines are there for its looks.
+      if (blank && !(story_ && reader_.interactive())) continue;
       try {
-        if (line->front() != '/') {
-          answer(*line);
+        if (!line->starts_with('/')) {
+          story_ ? write_on(*line) : answer(*line);
         } else if (!command(*line)) {
           return;
         }
@@ -84,13 +95,33 @@ class Chat {
     return branch == "main" ? "> " : branch + "> ";
   }
 
+  void introduce_story() {
+    say("{}What you type is written into a story, and the model goes on from there{}.\n",
+        story_model_ ? "This is a story model: it cannot converse, nor answer questions. " : "",
+        reader_.interactive() ? "; Enter alone lets it go on" : "");
+  }
+
+  void write_on(const std::string& line) {
+    const InterruptGuard guard;
+    AnswerPrinter printer;
+    const Generated text = conversation_.write_on(line, until_interrupted(printer));
+    if (printer.begun() && !text.text.ends_with('\n')) write_out("\n");
+    if (text.reason == StopReason::stop_token) {
+      say("(the story ends here; the next line begins a new one)");
+    }
+  }
+
+  static OnText until_interrupted(AnswerPrinter& printer) {
+    return [&printer](std::string_view piece) {
+      printer.print(piece);
+      return !InterruptGuard::interrupted();
+    };
+  }
+
   void answer(const std::string& text) {
     const InterruptGuard guard;
     AnswerPrinter printer;
-    const Generated answer = conversation_.answer(text, [&](std::string_view piece) {
-      printer.print(piece);
-      return !InterruptGuard::interrupted();
-    });
+    const Generated answer = conversation_.answer(text, until_interrupted(printer));
     write_out(answer.text.ends_with('\n') ? "" : "\n");
     if (answer.reason == StopReason::length) say("(the answer was cut off: -n sets its length)");
   }
@@ -136,20 +167,32 @@ class Chat {
   }
 
   Conversation conversation_;
+  const bool story_, story_model_;
   LineReader reader_;
 };
 
 void chat_command(const ChatOptions& options) {
-  ConversationOptions conversation;
-  conversation.format = template_from_name(options.format);
-  conversation.system = options.system;
-  conversation.generation.max_tokens = options.max_tokens;
-  conversation.generation.sampling = options.sampling.resolve();
-  conversation.generation.stop = default_stops(conversation.format);
-  for (const std::string& stop : options.stops) conversation.generation.stop.push_back(stop);
+  options.sampling.check();
   const LoadedModel loaded = load_model(options.model);
-  if (loaded.model.tokenizer().is_byte_level()) conversation.generation.stop_tokens.clear();
-  Chat chat(*loaded.engine, std::move(conversation));
+  const Model& model = loaded.model;
+  const bool story = options.format.empty() ? model.tells_stories() : options.format == "story";
+  if (story && !options.system.empty()) {
+    throw CLI::ValidationError(
+        "--system has no place in a story: type what shall stand in it instead");
+  }
+  ConversationOptions conversation;
+  conversation.system = options.system;
+  GenerateOptions& generation = conversation.generation;
+  if (!story) {
+    if (!options.format.empty()) conversation.format = template_from_name(options.format);
+    generation.stop = default_stops(conversation.format);
+  }
+  for (const std::string& stop : options.stops) generation.stop.push_back(stop);
+  generation.max_tokens = options.max_tokens.value_or(story ? kStoryTurnTokens : kAnswerTokens);
+  generation.sampling = options.sampling.resolve(
+      model.sampling(), story ? SamplingOptions() : sampling_preset("chat"));
+  if (model.tokenizer().is_byte_level()) generation.stop_tokens.clear();
+  Chat chat(*loaded.engine, std::move(conversation), story);
   if (!options.load_state.empty()) chat.load(options.load_state);
   chat.run();
 }
@@ -158,20 +201,26 @@ void chat_command(const ChatOptions& options) {
 
 void add_chat(CLI::App& app) {
   auto options = std::make_shared<ChatOptions>();
-  CLI::App* command = app.add_subcommand("chat", "have a conversation");
+  CLI::App* command = app.add_subcommand("chat", "have a conversation, or write a story");
   options->model.add_to(*command);
   command->add_option("--system", options->system,
                       "what the conversation is told at its beginning");
-  command->add_option("--template", options->format, "how turns are written")
-      ->check(CLI::IsMember({"chat", "think", "fake-think"}))
-      ->capture_default_str();
-  command->add_option("-n,--max-tokens", options->max_tokens, "tokens of an answer at the most")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  command
+      ->add_option(
+          "--template", options->format,
+          "how turns are written; story: both write on at one text. Without it: story for a "
+          "story model, else chat")
+      ->check(CLI::IsMember({"chat", "think", "fake-think", "story"}));
+  command
+      ->add_option("-n,--max-tokens", options->max_tokens,
+                   fmt::format("tokens of a turn at the most. Without it: {}; {} of a story, whose "
+                               "turns end with a sentence if they can",
+                               kAnswerTokens, kStoryTurnTokens))
+      ->check(CLI::PositiveNumber);
   command->add_option("--stop", options->stops, "end an answer before this text; repeatable")
       ->allow_extra_args(false);
   command->add_option("--load-state", options->load_state, "continue a saved conversation");
-  options->sampling.add_to(*command, "chat");
+  options->sampling.add_to(*command, "chat (in a story temperature 1, top-p 0.85)");
   command->footer(kHelp);
   command->callback([options] { chat_command(*options); });
 }

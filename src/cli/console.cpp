@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "anser/error.h"
@@ -69,6 +70,14 @@ bool stdout_is_terminal() {
 }
 bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1;
+}
+
+std::string bold(std::string_view text) {
+  const char* terminal = std::getenv("TERM");
+  const char* no_color = std::getenv("NO_COLOR");
+  const bool plain = terminal == nullptr || std::string_view(terminal) == "dumb" ||
+                     (no_color != nullptr && *no_color != '\0');
+  return plain ? std::string(text) : fmt::format("\x1b[1m{}\x1b[0m", text);
 }
 
 std::string read_stdin() {

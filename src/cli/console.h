@@ -27,6 +27,9 @@ bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 
+// `text` as a terminal shows it in bold; as it is where TERM or NO_COLOR speak against it.
+std::string bold(std::string_view text);
+
 // All of stdin. Throws Error when it cannot be read.
 std::string read_stdin();
 // A file as a whole; "-" is stdin. Throws Error.

@@ -7,6 +7,8 @@
 
 #include "anser/error.h"
 #include "cli/feed.h"
+#include "cli/story.h"
+#include "text/prose.h"
 
 namespace anser {
 namespace {
@@ -40,9 +42,7 @@ Generated Conversation::answer(std::string_view user, const OnText& on_text) {
   State state = before.state;
   const std::string prompt = turn_text(options_.format);
   feed(engine_, state, encode(prompt));
-  GenerateOptions generation = options_.generation;
-  generation.sampling.seed += turn_++;  // an answer that is asked for again may differ
-  const Generated answer = generate(engine_, state, generation, on_text);
+  const Generated answer = generate(engine_, state, next_generation(), on_text);
 
   int newlines = newlines_at_end(answer.text);
   if (options_.format != Template::chat) {
@@ -58,6 +58,32 @@ Generated Conversation::answer(std::string_view user, const OnText& on_text) {
   current_->now = {std::move(state), newlines};
   remember(before);
   return answer;
+}
+
+Generated Conversation::write_on(std::string_view line, const OnText& on_text) {
+  const Point before = current_->now;
+  const bool first = before.state.tokens() == 0;
+  const std::string written = joined_line(line, first || before.newlines > 0);
+  std::vector<Token> tokens = encode(written);
+  // Where id 0 is an ordinary byte there is no such token.
+  const bool byte_level = engine_.model().tokenizer().is_byte_level();
+  if (first && !byte_level) tokens.insert(tokens.begin(), kEndOfText);
+  State state = before.state;
+  feed(engine_, state, tokens);
+  const Generated text = generate_sentences(engine_, state, next_generation(), written, on_text);
+
+  const std::string added = written + text.text;
+  const int newlines = added.empty() ? before.newlines : newlines_at_end(added);
+  current_->now = text.reason == StopReason::stop_token ? Point{engine_.model().initial_state()}
+                                                        : Point{std::move(state), newlines};
+  remember(before);
+  return text;
+}
+
+GenerateOptions Conversation::next_generation() {
+  GenerateOptions generation = options_.generation;
+  generation.sampling.seed += turn_++;  // an answer that is asked for again may differ
+  return generation;
 }
 
 bool Conversation::undo() {

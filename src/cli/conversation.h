@@ -1,4 +1,5 @@
-// A conversation: turns on top of a State, with everything that a copy of a state makes easy.
+// A conversation, or a story that two write: turns on top of a State, with everything that a copy
+// of a state makes easy.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@
 namespace anser {
 
 struct ConversationOptions {
-  Template format = Template::chat;  // chat, think or fake_think
+  Template format = Template::chat;  // chat, think or fake_think; of no matter to write_on()
   std::string system;
   GenerateOptions generation;
 };
@@ -29,6 +30,12 @@ class Conversation {
   // thoughts are then taken out of what the state has read, as models of this kind are trained.
   // When it throws Error the state is as before.
   Generated answer(std::string_view user, const OnText& on_text);
+
+  // Writes `line` into the text, which begins as in training, after an end-of-text token; then the
+  // text goes on from there to the end of a sentence. An empty line just lets it go on. With a text
+  // that has come to its end (StopReason::stop_token) this branch is done: the next turn begins a
+  // new one, and /undo goes back. When it throws Error the state is as before.
+  Generated write_on(std::string_view line, const OnText& on_text);
 
   // One turn back; false when there is none, or it was too long ago.
   bool undo();
@@ -48,12 +55,14 @@ class Conversation {
  private:
   struct Point {
     State state;
-    int newlines = 0;  // at the end of what the state has read; a turn begins after two
+    // At the end of what the state has read, as far as that is known. A turn begins after two.
+    int newlines = 0;
   };
   struct Branch {
     Point now;
     std::deque<Point> past;  // before each turn, the last one at the back
   };
+  GenerateOptions next_generation();
   void remember(Point before);
   std::vector<Token> encode(std::string_view text) const;
 

@@ -62,10 +62,24 @@ std::string machine_card() {
   } else {
     const Model model = Model::embedded();
     line(out, "embedded model",
-         fmt::format("{}, {}, {}", model.name(), model.type(),
-                     format_bytes(blob_default_model().size())));
+         fmt::format("{}, {}, {}{}", model.name(), model.type(),
+                     format_bytes(blob_default_model().size()),
+                     model.tells_stories() ? ", a story model" : ""));
   }
   return out;
+}
+
+// In the words of the options that change it.
+std::string sampling_text(const SamplingDefaults& sampling) {
+  std::vector<std::string> values;
+  const auto add = [&](const char* name, const auto& value) {
+    if (value) values.push_back(fmt::format("{} {}", name, *value));
+  };
+  add("temperature", sampling.temperature);
+  add("top-p", sampling.top_p);
+  add("top-k", sampling.top_k);
+  add("min-p", sampling.min_p);
+  return fmt::format("{}", fmt::join(values, ", "));
 }
 
 std::string model_card(const Model& model) {
@@ -98,6 +112,10 @@ std::string model_card(const Model& model) {
   line(out, "state",
        fmt::format("{} ({} numbers), whatever the length of the context",
                    format_bytes(4 * state.floats()), format_count(int64_t(state.floats()))));
+  if (!model.kind().empty()) {
+    line(out, "kind", model.kind() + (model.tells_stories() ? ": it cannot converse" : ""));
+  }
+  if (!model.sampling().empty()) line(out, "sampling", sampling_text(model.sampling()));
   line(out, "fingerprint", fmt::format("{:016x}", model.fingerprint()));
   return out;
 }

@@ -66,13 +66,13 @@ std::optional<std::string> LineReader::read(const std::string& prompt) {
     return line;
   }
   editor_->prompt = prompt;
-  editor_->cancelled = false;
+  const char* text = nullptr;
   int count = 0;
-  const char* text = el_gets(editor_->line, &count);
-  if (editor_->cancelled) {
-    say("");
-    return "";
-  }
+  do {
+    if (editor_->cancelled) say("");
+    editor_->cancelled = false;
+    text = el_gets(editor_->line, &count);
+  } while (editor_->cancelled);
   if (text == nullptr || count <= 0) return std::nullopt;
   std::string line(text, size_t(count));
   HistEvent event;

@@ -14,7 +14,7 @@ class LineReader {
   LineReader& operator=(const LineReader&) = delete;
 
   // Without its newline; nothing at the end of input. At a terminal `prompt` is shown (on stderr),
-  // earlier lines can be called back, and Ctrl-C gives an empty line.
+  // earlier lines can be called back, and Ctrl-C drops the line and asks again.
   std::optional<std::string> read(const std::string& prompt);
 
   bool interactive() const { return editor_ != nullptr; }

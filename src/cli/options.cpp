@@ -26,12 +26,14 @@ void ModelOptions::add_to(CLI::App& command, bool with_engine) {
                    "GPU: the same bits whatever the batch and however a prompt is cut; slower");
 }
 
-void SamplingFlags::add_to(CLI::App& command, const std::string& default_preset) {
-  preset = default_preset;
+void SamplingFlags::add_to(CLI::App& command, const std::string& otherwise) {
   auto* group = command.add_option_group("Sampling");
-  group->add_option("--preset", preset, "set all at once; the options below change single values")
-      ->check(CLI::IsMember({"chat", "creative", "greedy"}))
-      ->capture_default_str();
+  group
+      ->add_option("--preset", preset,
+                   fmt::format("set all at once; the options below change single values. Without "
+                               "it: what the model's file says (anser info -m MODEL), else {}",
+                               otherwise))
+      ->check(CLI::IsMember({"chat", "creative", "greedy"}));
   group->add_option("--seed", seed, "the same seed gives the same text; without it: a new one");
   group->add_option("--temperature", temperature, "0 takes the most probable token always");
   group->add_option("--top-p", top_p, "keep the most probable tokens of this much mass; 1: off");
@@ -50,8 +52,9 @@ void SamplingFlags::add_to(CLI::App& command, const std::string& default_preset)
       ->allow_extra_args(false);
 }
 
-SamplingOptions SamplingFlags::resolve() const {
-  SamplingOptions options = preset.empty() ? SamplingOptions() : sampling_preset(preset);
+SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
+                                       const SamplingOptions& otherwise) const {
+  SamplingOptions options = preset.empty() ? of_model.over(otherwise) : sampling_preset(preset);
   if (temperature) options.temperature = *temperature;
   if (top_p) options.top_p = *top_p;
   if (top_k) options.top_k = *top_k;

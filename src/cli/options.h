@@ -30,19 +30,23 @@ struct ModelOptions {
   void add_to(CLI::App& command, bool with_engine = true);
 };
 
-// The sampling options and --preset, which goes first: what is given beside it overrides it.
+// The sampling options and --preset. What is given single overrides the preset, the preset what the
+// model's file says, and that the defaults of the command.
 struct SamplingFlags {
-  std::string preset;
+  std::string preset;  // empty: not given
   std::string order;
   std::optional<float> temperature, top_p, min_p, presence, frequency, penalty_decay;
   std::optional<int> top_k;
   std::optional<uint64_t> seed;
   std::vector<int> banned;
 
-  void add_to(CLI::App& command, const std::string& default_preset = "");
+  // `otherwise`, in the help: what holds where neither --preset nor the model's file says anything.
+  void add_to(CLI::App& command, const std::string& otherwise);
 
   // Draws a seed where none was given. Throws CLI::ValidationError for values outside their range.
-  SamplingOptions resolve() const;
+  SamplingOptions resolve(const SamplingDefaults& of_model, const SamplingOptions& otherwise) const;
+  // Throws what resolve() would, before there is a model.
+  void check() const { resolve({}, {}); }
 };
 
 Model open_model(const ModelOptions& options);

@@ -14,10 +14,13 @@
 #include "cli/feed.h"
 #include "cli/options.h"
 #include "cli/statistics.h"
+#include "cli/story.h"
 #include "text/chat_templates.h"
 
 namespace anser {
 namespace {
+
+constexpr int kTokens = 256;  // where -n does not say
 
 struct RunOptions {
   ModelOptions model;
@@ -26,7 +29,7 @@ struct RunOptions {
   std::string format = "raw";
   std::string system, suffix;
   std::vector<std::string> stops;
-  int max_tokens = 256;
+  std::optional<int> max_tokens;
   std::string load_state, save_state;
   bool no_bos = false;
   bool json = false;
@@ -68,6 +71,13 @@ std::vector<Token> prompt_tokens(const RunOptions& options, const Tokenizer& tok
   return tokens;
 }
 
+// At a terminal a text reads better from its beginning. Elsewhere stdout is the continuation only.
+void show_prompt(const RunOptions& options) {
+  const bool typed = options.prompt && *options.prompt != "-";
+  if (!typed || options.format != "raw" || options.json || !stdout_is_terminal()) return;
+  write_out(bold(*options.prompt));
+}
+
 void print_json(const Generated& result, const Statistics& statistics, uint64_t seed) {
   nlohmann::ordered_json object = {{"text", result.text},
                                    {"tokens", result.tokens},
@@ -86,8 +96,7 @@ void print_json(const Generated& result, const Statistics& statistics, uint64_t 
 
 void run_command(const RunOptions& options) {
   GenerateOptions generation;
-  generation.max_tokens = options.max_tokens;
-  generation.sampling = options.sampling.resolve();
+  options.sampling.check();
   generation.stop = options.stops;
   for (std::string& stop : default_stops(template_from_name(options.format))) {
     generation.stop.push_back(std::move(stop));
@@ -97,6 +106,9 @@ void run_command(const RunOptions& options) {
   const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
   const Tokenizer& tokenizer = loaded.model.tokenizer();
+  const bool story = loaded.model.tells_stories();
+  generation.max_tokens = options.max_tokens.value_or(story ? kStoryTokens : kTokens);
+  generation.sampling = options.sampling.resolve(loaded.model.sampling(), {});
   // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
   if (tokenizer.is_byte_level()) generation.stop_tokens.clear();
   State state = options.load_state.empty() ? loaded.model.initial_state()
@@ -116,12 +128,16 @@ void run_command(const RunOptions& options) {
                             options.load_state));
   }
 
+  show_prompt(options);
+  const OnText on_text = [&](std::string_view piece) {
+    if (!options.json) write_out(piece);
+    return !InterruptGuard::interrupted();
+  };
   Generated result{{}, {}, StopReason::length};
   statistics.time_generation([&] {
-    result = generate(*loaded.engine, state, generation, [&](std::string_view piece) {
-      if (!options.json) write_out(piece);
-      return !InterruptGuard::interrupted();
-    });
+    result = story && !options.max_tokens
+                 ? generate_sentences(*loaded.engine, state, generation, text.value_or(""), on_text)
+                 : generate(*loaded.engine, state, generation, on_text);
     return result.tokens.size();
   });
   if (options.json) {
@@ -130,6 +146,7 @@ void run_command(const RunOptions& options) {
     // The text is data; the line's end is for the reader at the terminal only.
     if (stdout_is_terminal()) write_out("\n");
   }
+  if (!options.json && stdout_is_terminal()) say("");
   if (!options.save_state.empty()) state.save(options.save_state);
   if (!options.json) say("{}", statistics.line(generation.sampling));
 }
@@ -140,11 +157,17 @@ void add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "continue a text");
   options->model.add_to(*command);
-  command->add_option("-p,--prompt", options->prompt,
-                      "the text to continue; - or none with a pipe: standard input");
-  command->add_option("-n,--max-tokens", options->max_tokens, "tokens to generate at the most")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command->add_option(
+      "-p,--prompt", options->prompt,
+      "the text to continue; - or none with a pipe: standard input. A terminal shows "
+      "it in front of its continuation");
+  command
+      ->add_option(
+          "-n,--max-tokens", options->max_tokens,
+          fmt::format("tokens to generate at the most. Without it: {}; of a story model {}, "
+                      "or somewhat fewer, to end with a sentence",
+                      kTokens, kStoryTokens))
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--stop", options->stops, "end before this text; may be given several times")
       ->allow_extra_args(false);
   command->add_option("--load-state", options->load_state,
@@ -165,7 +188,7 @@ void add_run(CLI::App& app) {
   prompt->add_flag("--no-bos", options->no_bos,
                    "do not begin with token 0. A raw prompt does, unless a state is loaded or the "
                    "vocabulary is bytes");
-  options->sampling.add_to(*command);
+  options->sampling.add_to(*command, "temperature 1, top-p 0.85");
 
   command->callback([options] {
     try {

@@ -57,6 +57,14 @@ void SamplingOptions::check() const {
   for (const Token id : banned) expect(id >= 0, "a banned token", id, "0 or more");
 }
 
+SamplingOptions SamplingDefaults::over(SamplingOptions options) const {
+  if (temperature) options.temperature = *temperature;
+  if (top_p) options.top_p = *top_p;
+  if (min_p) options.min_p = *min_p;
+  if (top_k) options.top_k = *top_k;
+  return options;
+}
+
 SamplingOptions sampling_preset(const std::string& name) {
   SamplingOptions options;
   if (name == "chat") {

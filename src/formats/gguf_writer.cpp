@@ -75,6 +75,11 @@ void GgufWriter::number(std::string_view key, uint32_t value) {
   put(metadata_, value);
 }
 
+void GgufWriter::integer(std::string_view key, int32_t value) {
+  entry(key, kI32);
+  put(metadata_, value);
+}
+
 void GgufWriter::real(std::string_view key, float value) {
   entry(key, kF32);
   put(metadata_, value);

@@ -21,6 +21,7 @@ class GgufWriter {
 
   void text(std::string_view key, std::string_view value);
   void number(std::string_view key, uint32_t value);
+  void integer(std::string_view key, int32_t value);
   void real(std::string_view key, float value);
   void flag(std::string_view key, bool value);
   void texts(std::string_view key, std::span<const std::string> values);

@@ -8,6 +8,10 @@ namespace anser {
 
 static_assert(std::endian::native == std::endian::little, "numbers are written as they are");
 
+void SafetensorsWriter::text(const std::string& key, const std::string& value) {
+  header_["__metadata__"][key] = value;
+}
+
 void SafetensorsWriter::tensor(const std::string& name, DType type,
                                const std::vector<int64_t>& shape) {
   ANSER_CHECK(type == DType::f32 || type == DType::f16 || type == DType::bf16);

@@ -18,6 +18,9 @@ class SafetensorsWriter {
  public:
   explicit SafetensorsWriter(const std::string& path) : file_(path) {}
 
+  // An entry of __metadata__.
+  void text(const std::string& key, const std::string& value);
+
   // `type` is F32, F16 or BF16. Readers map the data as it lies, so that state the larger types
   // first: then every tensor is aligned.
   void tensor(const std::string& name, DType type, const std::vector<int64_t>& shape);

@@ -16,6 +16,7 @@
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
 #include "model/load_weights.h"
+#include "model/purpose.h"
 #include "model/random_weights.h"
 #include "model/state_file.h"
 #include "model/weights.h"
@@ -30,6 +31,7 @@ struct Model::Data {
   std::optional<Tokenizer> tokenizer;
   std::string no_tokenizer;  // why there is none
   State initial;
+  Purpose purpose;
   std::string name;
 };
 
@@ -157,6 +159,8 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   data->initial =
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));
 
+  data->purpose = read_purpose(file);
+
   const double millions = double(totals_of(data->weights, data->h).parameters) / 1e6;
   data->name = millions < 1000 ? fmt::format("RWKV-7 {:.{}f}M", millions, millions < 100 ? 1 : 0)
                                : fmt::format("RWKV-7 {:.2f}B", millions / 1000);
@@ -247,6 +251,12 @@ State Model::load_state(const std::string& path) const {
   return state;
 }
 
+const std::string& Model::kind() const {
+  return data_->purpose.kind;
+}
+const SamplingDefaults& Model::sampling() const {
+  return data_->purpose.sampling;
+}
 uint64_t Model::fingerprint() const {
   return data_->initial.fingerprint();
 }

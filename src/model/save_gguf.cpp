@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_file.h"
+#include "model/purpose.h"
 #include "model/quantize_mix.h"
 
 namespace anser {
@@ -148,12 +149,23 @@ void write_general(GgufWriter& file, const Model& model,
     file.text("general.name", (path.has_filename() ? path : path.parent_path()).stem().string());
   }
   for (const auto& [key, value] : before) {
-    if (!key.starts_with("general.") || key == "general.architecture" || key == "general.type") {
+    if (!key.starts_with("general.") || key == "general.architecture" || key == "general.type" ||
+        is_purpose_key(key)) {
       continue;
     }
     if (const auto* text = std::get_if<std::string>(&value)) file.text(key, *text);
     if (const auto* texts = std::get_if<std::vector<std::string>>(&value)) file.texts(key, *texts);
+    // Of samplers that only llama.cpp has.
+    if (!key.starts_with("general.sampling.")) continue;
+    if (const auto* real = std::get_if<double>(&value)) file.real(key, float(*real));
+    if (const auto* integer = std::get_if<int64_t>(&value);
+        integer != nullptr && *integer == int32_t(*integer)) {
+      file.integer(key, int32_t(*integer));
+    }
   }
+  write_purpose(model, {[&](const auto& key, const auto& value) { file.text(key, value); },
+                        [&](const auto& key, float value) { file.real(key, value); },
+                        [&](const auto& key, int value) { file.integer(key, value); }});
   file.number("general.file_type", file_type(type));
   file.number("general.quantization_version", 2);
 }

@@ -7,6 +7,7 @@
 #include "anser/error.h"
 #include "formats/safetensors_writer.h"
 #include "model/dequantize.h"
+#include "model/purpose.h"
 #include "model/quantize.h"
 
 namespace anser {
@@ -95,6 +96,10 @@ void save_safetensors(const Model& model, const std::string& path, const SaveOpt
                         [](const SavedTensor& tensor) { return tensor.type == DType::f32; });
 
   SafetensorsWriter file(path);
+  const auto as_text = [&](const std::string& key, const auto& value) {
+    file.text(key, fmt::format("{}", value));
+  };
+  write_purpose(model, {as_text, as_text, as_text});
   for (const SavedTensor& tensor : collector.tensors) {
     file.tensor(tensor.name, tensor.type, tensor.shape);
   }

@@ -1,6 +1,7 @@
 #include "cli/program.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,27 +18,40 @@ int open_or_throw(const std::string& path, int flags) {
   return fd;
 }
 
-// Files instead of pipes for all three streams: nothing can block, whatever the program does.
-int run(const std::vector<std::string>& arguments, const std::string& in, const std::string& out,
-        const std::string& err) {
+pid_t start(const std::vector<std::string>& arguments, const int (&fds)[3],
+            const std::string& terminal = "") {
   std::vector<std::string> words = {ANSER_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 
+  const pid_t child = fork();
+  if (child < 0) throw std::runtime_error("fork");
+  if (child > 0) return child;
+  for (int i = 0; i < 3; ++i) dup2(fds[i], i);
+  if (!terminal.empty()) {
+    setenv("TERM", terminal.c_str(), 1);
+    unsetenv("NO_COLOR");
+  }
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+int exit_code(pid_t child) {
+  int status = 0;
+  if (waitpid(child, &status, 0) != child) throw std::runtime_error("waitpid");
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// Files instead of pipes for all three streams: nothing can block, whatever the program does.
+int run(const std::vector<std::string>& arguments, const std::string& in, const std::string& out,
+        const std::string& err) {
   const int fds[3] = {open_or_throw(in, O_RDONLY), open_or_throw(out, O_WRONLY | O_CREAT),
                       open_or_throw(err, O_WRONLY | O_CREAT)};
-  const pid_t child = fork();
-  if (child == 0) {
-    for (int i = 0; i < 3; ++i) dup2(fds[i], i);
-    execv(argv[0], argv.data());
-    _exit(127);
-  }
+  const pid_t child = start(arguments, fds);
   for (const int fd : fds) close(fd);
-  int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child) throw std::runtime_error("fork");
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return exit_code(child);
 }
 
 }  // namespace
@@ -53,6 +67,32 @@ Result run_anser_into(const std::string& file, const std::vector<std::string>& a
   const TempDir folder;
   const int code = run(arguments, "/dev/null", file, folder / "err");
   return {code, "", read_file(folder / "err")};
+}
+
+Result run_anser_at_terminal(const std::vector<std::string>& arguments,
+                             const std::vector<std::string>& typed, const std::string& kind) {
+  const int user = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (user < 0 || grantpt(user) != 0 || unlockpt(user) != 0)
+    throw std::runtime_error("no terminal");
+  const int terminal = open_or_throw(ptsname(user), O_RDWR | O_NOCTTY);
+  const int fds[3] = {terminal, terminal, terminal};
+  const pid_t child = start(arguments, fds, kind);
+  close(terminal);
+
+  std::string shown;
+  size_t asked_after = 0;  // what of it was answered
+  char piece[4096];
+  auto next = typed.begin();
+  // Ends when the program has closed its side.
+  for (ssize_t n; (n = read(user, piece, sizeof(piece))) > 0;) {
+    shown.append(piece, size_t(n));
+    if (next == typed.end() || shown.find("> ", asked_after) == std::string::npos) continue;
+    asked_after = shown.size();
+    if (write(user, next->data(), next->size()) != ssize_t(next->size())) break;
+    ++next;
+  }
+  close(user);
+  return {exit_code(child), shown, ""};
 }
 
 }  // namespace support

@@ -17,4 +17,10 @@ Result run_anser(const std::vector<std::string>& arguments, const std::string& i
 // The same with stdout connected to a file of that name (such as /dev/full); out stays empty.
 Result run_anser_into(const std::string& file, const std::vector<std::string>& arguments);
 
+// The same at a terminal, which all three streams are; out is all that it shows. Each of `typed` is
+// typed when the program has asked for it ("> ").
+Result run_anser_at_terminal(const std::vector<std::string>& arguments,
+                             const std::vector<std::string>& typed,
+                             const std::string& kind = "xterm");
+
 }  // namespace support

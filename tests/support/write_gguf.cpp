@@ -17,7 +17,7 @@ void put_text(std::string& to, const std::string& text) {
   to += text;
 }
 
-enum : uint32_t { kU32 = 4, kI32 = 5, kFloat = 6, kString = 8, kArray = 9 };
+enum : uint32_t { kU32 = 4, kI32 = 5, kFloat = 6, kBool = 7, kString = 8, kArray = 9 };
 
 class GgufWriter {
  public:
@@ -32,6 +32,17 @@ class GgufWriter {
   void real(const std::string& key, float value) {
     entry(key, kFloat);
     put(metadata_, value);
+  }
+  void any(const std::string& key, const std::variant<std::string, int, float, bool>& value) {
+    if (const auto* string = std::get_if<std::string>(&value)) return text(key, *string);
+    if (const auto* number = std::get_if<float>(&value)) return real(key, *number);
+    const auto* integer = std::get_if<int>(&value);
+    entry(key, integer ? kI32 : kBool);
+    if (integer) {
+      put(metadata_, int32_t(*integer));
+    } else {
+      put(metadata_, uint8_t(std::get<bool>(value)));
+    }
   }
   void texts(const std::string& key, const std::vector<std::string>& values) {
     entry(key, kArray);
@@ -156,6 +167,7 @@ RandomModel write_gguf(const std::string& path, const RandomModel& model,
   file.number(arch + "attention.head_count", 0);
   file.real(arch + "attention.layer_norm_epsilon", 1e-5f);
   file.number(arch + "wkv.head_size", s.head_size);
+  for (const auto& [key, value] : options.metadata) file.any(key, value);
   if (options.byte_vocabulary) put_byte_vocabulary(file, s.vocab);
 
   RandomModel stored = model;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "support/random_model.h"
@@ -77,6 +78,8 @@ struct GgufOptions {
   Ggml low_rank = Ggml::f32;     // of a, v and g's low-rank matrices; w's are always fp32
   bool byte_vocabulary = false;  // tokens in the file: 1 to 256 are the bytes
   std::string architecture = "rwkv7";
+  // More key-values. Numbers are written as i32 and f32.
+  std::map<std::string, std::variant<std::string, int, float, bool>> metadata = {};
 };
 // Returns the model as it stands in the file: quantised and brought back.
 RandomModel write_gguf(const std::string& path, const RandomModel& model,
