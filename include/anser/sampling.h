@@ -15,10 +15,8 @@ namespace anser {
 struct SamplingOptions {
   // Which of the two conventions of top-p and temperature is used.
   //   blinkdl       softmax at temperature 1, top-p, top-k, then p^(1/T) on what is left: top-p
-  //   cuts
-  //                 the model's own distribution (RWKV's PIPELINE.sample_logits)
-  //   hugging_face  logits / T, top-k, softmax, top-p, min-p: the order of transformers and
-  //   llama.cpp
+  //                 cuts the model's own distribution (RWKV's PIPELINE.sample_logits)
+  //   hugging_face  logits / T, top-k, softmax, top-p, min-p: the order of transformers
   enum class Order { blinkdl, hugging_face };
   Order order = Order::blinkdl;
 
