@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "anser/error.h"
-#include "engine/generation.h"
+#include "engine/continuation.h"
 
 namespace anser {
 namespace {
@@ -20,36 +20,12 @@ class Script {
       : tokenizer_(std::move(tokenizer)), tokens_(std::move(tokens)) {}
 
   Generated run(const GenerateOptions& options, const OnText& on_text = {}) {
-    fed.clear();
-    at_ = 0;
-    set_logits();
-    const Pick pick = [this](Sampler& sampler) { return sampler.sample(logits_); };
-    const Step step = [this](Token token) {
-      fed.push_back(token);
-      ++at_;
-      set_logits();
-    };
-    return generate_with(tokenizer_, pick, step, options, on_text);
+    return write(options, on_text, false);
   }
 
-  // With a rewind, as generate() has it.
+  // With the way back that generate() has.
   Generated run_rewinding(const GenerateOptions& options, const OnText& on_text = {}) {
-    fed.clear();
-    at_ = 0;
-    set_logits();
-    std::vector<Token> marked;
-    const Pick pick = [this](Sampler& sampler) { return sampler.sample(logits_); };
-    const Step step = [this](Token token) {
-      fed.push_back(token);
-      ++at_;
-      set_logits();
-    };
-    const Rewind rewind{[&] { marked = fed; },
-                        [&](std::span<const Token> tail) {
-                          fed = marked;
-                          fed.insert(fed.end(), tail.begin(), tail.end());
-                        }};
-    const Generated result = generate_with(tokenizer_, pick, step, options, on_text, &rewind);
+    const Generated result = write(options, on_text, true);
     EXPECT_EQ(fed, result.tokens);
     return result;
   }
@@ -57,6 +33,34 @@ class Script {
   std::vector<Token> fed;
 
  private:
+  Generated write(const GenerateOptions& options, const OnText& on_text, bool rewinds) {
+    fed.clear();
+    at_ = 0;
+    set_logits();
+    Continuation continuation(tokenizer_, options, rewinds);
+    Generated result{{}, {}, StopReason::length};
+    const auto give = [&](const std::string& piece) {
+      if (piece.empty()) return true;
+      result.text += piece;
+      return !on_text || on_text(piece);
+    };
+    std::vector<Token> marked;
+    bool ended = false;
+    while (!ended && continuation.wants_token()) {
+      Continuation::Next next = continuation.take(continuation.sampler().sample(logits_));
+      if (next.mark) marked = fed;
+      if (!give(next.text) && !next.end) next = continuation.cancel();
+      if (next.rewind) fed = marked;
+      fed.insert(fed.end(), next.feed.begin(), next.feed.end());
+      ++at_;
+      set_logits();
+      if ((ended = next.end.has_value())) result.reason = *next.end;
+    }
+    if (!ended) give(continuation.finish());
+    result.tokens = continuation.tokens();
+    return result;
+  }
+
   void set_logits() {
     logits_.assign(size_t(tokenizer_.size()), 0.0f);
     logits_[at_ < tokens_.size() ? size_t(tokens_[at_]) : 0] = 50.0f;

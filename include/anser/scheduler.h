@@ -1,0 +1,109 @@
+// Continuous batching: many texts written at once on one engine, each as if it were alone.
+//
+// A text joins the batch between two steps and leaves it as soon as it ends. Long prompts are read
+// in pieces beside the texts that are being written, so that nobody waits longer than a piece for
+// the next token. On a CPU, and on a GPU with EngineOptions::invariant, every text is bit for bit
+// what generate() writes, whoever else is in the batch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "anser/engine.h"
+#include "anser/generate.h"
+
+namespace anser {
+
+struct SchedulerOptions {
+  int max_batch = 32;   // texts in work at once; the others wait, and begin in order of arrival
+  int max_queue = 256;  // that may wait; more are refused
+  // The longest that the prompts of others may hold up a text that is being written, in seconds: a
+  // step reads so much of all prompts as takes this long here (never less than 16 tokens).
+  double piece_seconds = 0.05;
+};
+
+// What a token was drawn from, before penalties, at temperature 1.
+struct TokenLogprob {
+  Token token;
+  float logprob;
+};
+struct TokenDetails {
+  TokenLogprob drawn;
+  std::vector<TokenLogprob> top;  // the most probable, in falling order
+};
+
+// A text to be written.
+struct Order {
+  State state;                // where it begins; may have logits to go on from
+  std::vector<Token> prompt;  // read first; may be empty if the state has logits
+  GenerateOptions generation = {};
+  // < 0: no details of tokens are wanted; else how many of the most probable come with each.
+  int top_logprobs = -1;
+  // The state is wanted at the end. It costs one more token to be read where the length ended it.
+  bool keep_state = false;
+};
+
+struct Finished {
+  StopReason reason = StopReason::length;
+  std::string error;          // not empty: it failed, and nothing else here counts
+  std::vector<Token> tokens;  // all that the state has read after the prompt
+  State state;                // with Order::keep_state; empty when the text was cancelled
+  double queued_s = 0, prompt_s = 0, generated_s = 0;
+};
+
+// Who a text is written for. All calls come from the scheduler's thread, one after the other; none
+// may throw or wait, for the whole batch waits with it.
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  // A piece of text, complete UTF-8 characters, may be empty with `details`: of the tokens drawn
+  // since the last call, if they are wanted (a token's text may come with a later call). Return
+  // false to cancel; on_end() follows.
+  virtual bool on_text(std::string_view piece, std::vector<TokenDetails> details) = 0;
+  // Exactly once, whatever happens.
+  virtual void on_end(Finished finished) = 0;
+};
+
+struct SchedulerStats {
+  int running = 0, queued = 0;
+  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
+  uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;
+  // The longest time between two tokens of a text while others' prompts were read.
+  double longest_step_s = 0;
+};
+
+// One thread of its own, which from now on is the only one that may use the engine. All functions
+// may be called from any thread.
+class Scheduler {
+ public:
+  using Id = uint64_t;
+
+  // The engine must outlive the scheduler.
+  explicit Scheduler(Engine& engine, const SchedulerOptions& options = {});
+  ~Scheduler();  // cancels whatever is left
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // 0: the queue is full, and the reader will hear nothing. Throws Error, before anything has
+  // happened, for what Engine::forward and generate() would refuse: a token outside the vocabulary,
+  // a state of another model, nothing to go on from, bad options.
+  Id submit(Order order, std::shared_ptr<Reader> reader);
+
+  // Ends it before the next step, if it has not ended. on_end() is called with what there is.
+  void cancel(Id id);
+
+  // Takes no more orders (submit gives 0) and returns when all have ended, or after so many
+  // seconds: true if nothing is left.
+  bool drain(double seconds);
+
+  SchedulerStats stats() const;
+
+ private:
+  class Work;
+  std::unique_ptr<Work> work_;
+};
+
+}  // namespace anser

@@ -1,0 +1,85 @@
+#include "engine/continuation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "anser/error.h"
+
+namespace anser {
+namespace {
+
+int checked(int max_tokens) {
+  if (max_tokens < 0) {
+    throw Error(
+        fmt::format("the number of tokens to generate is {}, it must be 0 or more", max_tokens));
+  }
+  return max_tokens;
+}
+
+}  // namespace
+
+Continuation::Continuation(Tokenizer tokenizer, const GenerateOptions& options, bool rewinds)
+    : tokenizer_(std::move(tokenizer)),
+      max_tokens_(checked(options.max_tokens)),
+      stop_tokens_(options.stop_tokens),
+      rewinds_(rewinds),
+      sampler_(options.sampling),
+      stream_(options.stop) {}
+
+Continuation::Next Continuation::take(Token token) {
+  Next next;
+  if (std::ranges::find(stop_tokens_, token) != stop_tokens_.end()) {
+    next.text = stream_.finish();
+    next.end = StopReason::stop_token;
+    ended_ = true;
+    return next;
+  }
+  const std::string_view bytes = tokenizer_.bytes_of(token);
+  sampler_.accept(token, bytes);
+
+  const size_t before = stream_.pushed();
+  bool stopped = false;
+  next.text = stream_.push(bytes, stopped);
+  // The model has not read the token yet. What is held back now may turn out to be a stop string:
+  // if it begins in this token, and not in one before, this is the place to come back to.
+  if (rewinds_ && stream_.decided() < stream_.pushed() && stream_.decided() >= before) {
+    next.mark = true;
+    mark_tokens_ = tokens_.size();
+    mark_bytes_ = before;
+    since_mark_.clear();
+  }
+  since_mark_ += bytes;
+  last_ = token;
+  tokens_.push_back(token);
+  next.feed = {token};
+  if (stopped) end(StopReason::stop_text, next);
+  return next;
+}
+
+Continuation::Next Continuation::cancel() {
+  Next next;
+  next.feed = {last_};
+  end(StopReason::cancelled, next);
+  return next;
+}
+
+// Nothing is flushed: what is held back belongs to the stop string, or nobody wants it.
+void Continuation::end(StopReason reason, Next& next) {
+  next.end = reason;
+  ended_ = true;
+  if (!rewinds_ || stream_.decided() == stream_.pushed()) return;
+  // The part that was given out is read again, in tokens of its own.
+  const size_t given = stream_.decided() - std::min(stream_.decided(), mark_bytes_);
+  next.rewind = true;
+  next.feed = tokenizer_.encode(std::string_view(since_mark_).substr(0, given));
+  tokens_.resize(mark_tokens_);
+  tokens_.insert(tokens_.end(), next.feed.begin(), next.feed.end());
+}
+
+std::string Continuation::finish() {
+  return stream_.finish();
+}
+
+}  // namespace anser

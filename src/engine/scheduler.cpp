@@ -1,0 +1,413 @@
+#include "anser/scheduler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "anser/error.h"
+#include "engine/continuation.h"
+#include "engine/logprobs.h"
+
+namespace anser {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// A text in the queue or in the batch.
+struct Text {
+  Text(Order&& order, const Tokenizer& tokenizer, std::shared_ptr<Reader> to)
+      : reader(std::move(to)),
+        continuation(tokenizer, order.generation, !order.generation.stop.empty()),
+        state(std::move(order.state)),
+        pending(std::move(order.prompt)),
+        top_logprobs(order.top_logprobs),
+        keep_state(order.keep_state) {}
+
+  Scheduler::Id id = 0;
+  const std::shared_ptr<Reader> reader;
+  Continuation continuation;
+  State state, marked;
+  std::vector<Token> pending;  // to be read by the model, from `fed` on
+  size_t fed = 0;
+  bool writing = false;           // the prompt has been read
+  std::optional<StopReason> end;  // it ends once `pending` has been read
+  const int top_logprobs;
+  const bool keep_state;
+  std::vector<TokenDetails> details;  // not given to the reader yet
+
+  Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
+
+  size_t left() const { return pending.size() - fed; }
+
+  // False: the reader wants no more.
+  bool give(std::string_view piece) {
+    if (piece.empty() && details.empty()) return true;
+    return reader->on_text(piece, std::exchange(details, {}));
+  }
+};
+
+// How long tokens of prompts take, beside what a step takes anyhow; a moving average.
+class Pace {
+ public:
+  void learn(int prompt_rows, bool writing, double seconds) {
+    if (prompt_rows == 0) {
+      step_s_ = mixed(step_s_, seconds);
+    } else if (prompt_rows >= kLeast) {
+      const double rest = seconds - (writing ? step_s_ : 0);
+      row_s_ = mixed(row_s_, std::max(rest, seconds / 10) / prompt_rows);
+    }
+  }
+
+  int rows_in(double seconds) const {
+    if (row_s_ == 0) return kLeast;
+    return int(std::clamp(seconds / row_s_, double(kLeast), double(kMost)));
+  }
+
+ private:
+  static constexpr int kLeast = 16, kMost = 4096;
+  static double mixed(double old, double now) { return old == 0 ? now : 0.7 * old + 0.3 * now; }
+  double step_s_ = 0, row_s_ = 0;
+};
+
+}  // namespace
+
+class Scheduler::Work {
+ public:
+  Work(Engine& engine, const SchedulerOptions& options)
+      : engine_(engine), options_(options), thread_([this] { serve(); }) {}
+
+  ~Work() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+  }
+
+  Id submit(Order&& order, std::shared_ptr<Reader>&& reader);
+  void cancel(Id id);
+  bool drain(double seconds);
+  SchedulerStats stats() const {
+    const std::lock_guard lock(mutex_);
+    SchedulerStats now = stats_;
+    now.queued = int(queue_.size());
+    return now;
+  }
+
+ private:
+  using Texts = std::vector<std::unique_ptr<Text>>;
+
+  void check(const Order& order) const;
+  void serve();
+  bool admit();
+  void step();
+  void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
+  void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
+  void draw();
+  void take(Text& text, Token token);
+  void finish(Text& text, StopReason reason, std::string error = {});
+  void remove_finished();
+
+  Engine& engine_;
+  const SchedulerOptions options_;
+
+  mutable std::mutex mutex_;  // of all that follows, up to the next comment
+  std::condition_variable changed_;
+  std::deque<std::unique_ptr<Text>> queue_;
+  std::vector<Id> cancelled_;
+  bool stopping_ = false, draining_ = false;
+  Id last_id_ = 0;
+  SchedulerStats stats_;
+
+  // The thread's own.
+  Texts running_;
+  std::vector<Id> finished_;  // of running_, to be removed
+  Pace pace_;
+
+  std::jthread thread_;  // the last, so that it ends before the rest does
+};
+
+void Scheduler::Work::check(const Order& order) const {
+  const Model& model = engine_.model();
+  const int vocab = model.hyperparameters().vocab;
+  for (const Token token : order.prompt) {
+    if (token < 0 || token >= vocab) {
+      throw Error(fmt::format("token {} is outside the vocabulary, 0 to {}", token, vocab - 1));
+    }
+  }
+  if (order.state.fingerprint() != model.fingerprint() ||
+      order.state.shape() != model.initial_state().shape()) {
+    throw Error(fmt::format("the state belongs to another model than {}", model.path()));
+  }
+  if (order.prompt.empty() && !order.state.has_logits()) {
+    throw Error("there is nothing to go on from: the prompt is empty, and the state has read none");
+  }
+}
+
+Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
+  check(order);
+  auto text =
+      std::make_unique<Text>(std::move(order), engine_.model().tokenizer(), std::move(reader));
+  const std::lock_guard lock(mutex_);
+  if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue) {
+    ++stats_.refused;
+    return 0;
+  }
+  text->id = ++last_id_;
+  queue_.push_back(std::move(text));
+  changed_.notify_all();
+  return last_id_;
+}
+
+void Scheduler::Work::cancel(Id id) {
+  const std::lock_guard lock(mutex_);
+  cancelled_.push_back(id);
+  changed_.notify_all();
+}
+
+bool Scheduler::Work::drain(double seconds) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  return changed_.wait_for(lock, std::chrono::duration<double>(seconds),
+                           [&] { return queue_.empty() && stats_.running == 0; });
+}
+
+void Scheduler::Work::serve() {
+  while (admit()) step();
+}
+
+// Takes in what has come, waiting for it when there is nothing to do. False: the end.
+bool Scheduler::Work::admit() {
+  std::vector<Id> cancelled;
+  Texts dropped;  // from the queue
+  bool stopping;
+  {
+    std::unique_lock lock(mutex_);
+    stats_.running = int(running_.size());
+    changed_.notify_all();
+    changed_.wait(lock, [&] {
+      return stopping_ || !running_.empty() || !queue_.empty() || !cancelled_.empty();
+    });
+    stopping = stopping_;
+    cancelled = std::exchange(cancelled_, {});
+    for (auto& text : queue_) {
+      if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
+        dropped.push_back(std::move(text));
+      }
+    }
+    std::erase(queue_, nullptr);
+    while (!stopping && !queue_.empty() && int(running_.size()) < options_.max_batch) {
+      running_.push_back(std::move(queue_.front()));
+      running_.back()->begun = Clock::now();
+      queue_.pop_front();
+    }
+    stats_.running = int(running_.size());
+  }
+  for (const auto& text : dropped) finish(*text, StopReason::cancelled);
+  for (const auto& text : running_) {
+    if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
+      finish(*text, StopReason::cancelled);
+    }
+  }
+  remove_finished();
+  return !stopping;
+}
+
+void Scheduler::Work::step() {
+  std::vector<Sequence> batch;
+  std::vector<Text*> texts;
+  choose(batch, texts);
+  if (!batch.empty()) read(batch, texts);
+  remove_finished();
+  draw();
+  remove_finished();
+}
+
+// Every text that is being written has its next token read; prompts share what time there is.
+void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& texts) {
+  int prompts = 0;
+  bool writing = false;
+  for (const auto& text : running_) {
+    if (text->writing) writing = true;
+    if (!text->writing && text->left() > 0) ++prompts;
+  }
+  // Where nobody waits for a next token, longer pieces read weights less often.
+  size_t rows =
+      prompts == 0
+          ? 0
+          : size_t(std::max(prompts, pace_.rows_in(options_.piece_seconds * (writing ? 1 : 4))));
+  int shares = prompts;
+  for (const auto& text : running_) {
+    size_t count = text->left();
+    if (count == 0) continue;
+    if (!text->writing) {
+      // An equal share of what is left, so that short prompts are done soon; what they leave over
+      // goes to the others.
+      count = std::min(count, std::max<size_t>(1, rows / size_t(shares--)));
+      rows -= std::min(rows, count);
+    }
+    const std::span<const Token> piece(text->pending.data() + text->fed, count);
+    batch.push_back(
+        {&text->state, piece, count == text->left() ? LogitsFor::last : LogitsFor::none, nullptr});
+    texts.push_back(text.get());
+  }
+}
+
+void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts) {
+  const Clock::time_point begin = Clock::now();
+  std::string error;
+  try {
+    engine_.forward(batch);
+    engine_.wait();
+  } catch (const std::exception& failure) {
+    error = failure.what();
+  }
+  const double seconds = seconds_since(begin);
+
+  int prompt_rows = 0;
+  bool writing = false;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    writing |= texts[i]->writing;
+    if (!texts[i]->writing) prompt_rows += int(batch[i].tokens.size());
+    texts[i]->fed += batch[i].tokens.size();
+  }
+  pace_.learn(prompt_rows, writing, seconds);
+  {
+    const std::lock_guard lock(mutex_);
+    ++stats_.steps;
+    stats_.prompt_tokens += uint64_t(prompt_rows);
+    if (writing && prompt_rows > 0) {
+      stats_.longest_step_s = std::max(stats_.longest_step_s, seconds);
+    }
+  }
+  if (error.empty()) return;
+  // A text whose numbers have left the range of floats fails alone; the others have been read.
+  bool found = false;
+  for (Text* text : texts) {
+    const bool finite = !text->state.has_logits() ||
+                        std::ranges::all_of(std::as_const(text->state).logits(),
+                                            [](float logit) { return std::isfinite(logit); });
+    if (finite) continue;
+    found = true;
+    finish(*text, StopReason::cancelled, error);
+  }
+  for (Text* text : texts) {
+    if (!found) finish(*text, StopReason::cancelled, error);
+  }
+}
+
+// A token for every text that has been read to its end.
+void Scheduler::Work::draw() {
+  std::vector<Draw> draws;
+  std::vector<Text*> texts;
+  for (const auto& text : running_) {
+    if (text->left() > 0) continue;
+    if (!text->writing) {
+      text->writing = true;
+      text->written = Clock::now();
+    }
+    if (text->end || !text->continuation.wants_token()) {
+      finish(*text, text->end.value_or(StopReason::length));
+      continue;
+    }
+    draws.push_back({&text->state, &text->continuation.sampler()});
+    texts.push_back(text.get());
+  }
+  try {
+    engine_.sample(draws);
+  } catch (const std::exception& failure) {
+    // Some samplers have drawn already, and none can be told from the others.
+    for (Text* text : texts) finish(*text, StopReason::cancelled, failure.what());
+    return;
+  }
+  for (size_t i = 0; i < texts.size(); ++i) take(*texts[i], draws[i].token);
+  const std::lock_guard lock(mutex_);
+  stats_.generated_tokens += draws.size();
+}
+
+void Scheduler::Work::take(Text& text, Token token) {
+  if (text.top_logprobs >= 0) {
+    text.details.push_back(
+        token_details(std::as_const(text.state).logits(), token, text.top_logprobs));
+  }
+  Continuation::Next next = text.continuation.take(token);
+  if (next.mark) text.marked = text.state;
+  if (!text.give(next.text) && !next.end) next = text.continuation.cancel();
+  if (next.rewind) text.state = text.marked;
+  text.pending = std::move(next.feed);
+  text.fed = 0;
+  text.end = next.end;
+  if (!text.end && !text.continuation.wants_token()) {
+    text.give(text.continuation.finish());
+    text.end = StopReason::length;
+  }
+  if (text.end && (text.pending.empty() || !text.keep_state)) finish(text, *text.end);
+}
+
+void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
+  Finished finished;
+  finished.reason = reason;
+  finished.error = std::move(error);
+  finished.tokens = text.continuation.tokens();
+  if (text.keep_state && text.left() == 0 && finished.error.empty()) {
+    finished.state = std::move(text.state);
+  }
+  const auto between = [](Clock::time_point begin, Clock::time_point end) {
+    return std::chrono::duration<double>(end - begin).count();
+  };
+  const bool began = text.begun != text.submitted;
+  finished.queued_s = began ? between(text.submitted, text.begun) : seconds_since(text.submitted);
+  if (began) {
+    finished.prompt_s =
+        text.writing ? between(text.begun, text.written) : seconds_since(text.begun);
+  }
+  if (text.writing) finished.generated_s = seconds_since(text.written);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!finished.error.empty()) {
+      ++stats_.failed;
+    } else {
+      ++(reason == StopReason::cancelled ? stats_.cancelled : stats_.finished);
+    }
+  }
+  finished_.push_back(text.id);
+  text.reader->on_end(std::move(finished));
+}
+
+void Scheduler::Work::remove_finished() {
+  std::erase_if(running_, [&](const std::unique_ptr<Text>& text) {
+    return std::ranges::find(finished_, text->id) != finished_.end();
+  });
+  finished_.clear();
+}
+
+Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
+    : work_(std::make_unique<Work>(engine, options)) {}
+Scheduler::~Scheduler() = default;
+
+Scheduler::Id Scheduler::submit(Order order, std::shared_ptr<Reader> reader) {
+  return work_->submit(std::move(order), std::move(reader));
+}
+void Scheduler::cancel(Id id) {
+  work_->cancel(id);
+}
+bool Scheduler::drain(double seconds) {
+  return work_->drain(seconds);
+}
+SchedulerStats Scheduler::stats() const {
+  return work_->stats();
+}
+
+}  // namespace anser

@@ -1,0 +1,303 @@
+// Many texts at once: each as if it were alone, whatever the others do.
+#include "anser/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "anser/error.h"
+#include "support/engines.h"
+#include "support/temp_dir.h"
+#include "support/writers.h"
+
+namespace anser {
+namespace {
+
+using namespace support;
+
+// Keeps what comes; `wanted` pieces of it, then it cancels.
+class Listener final : public Reader {
+ public:
+  explicit Listener(int wanted = std::numeric_limits<int>::max()) : wanted_(wanted) {}
+
+  bool on_text(std::string_view piece, std::vector<TokenDetails> details) override {
+    const std::lock_guard lock(mutex_);
+    text_ += piece;
+    details_.insert(details_.end(), details.begin(), details.end());
+    ++pieces_;
+    changed_.notify_all();
+    return pieces_ < wanted_;
+  }
+  void on_end(Finished finished) override {
+    const std::lock_guard lock(mutex_);
+    EXPECT_FALSE(ended_);
+    ended_ = true;
+    finished_ = std::move(finished);
+    changed_.notify_all();
+  }
+
+  const Finished& wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_; });
+    return finished_;
+  }
+  void wait_for_pieces(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_ || pieces_ >= count; });
+  }
+  bool ended() const {
+    const std::lock_guard lock(mutex_);
+    return ended_;
+  }
+  int pieces() const {
+    const std::lock_guard lock(mutex_);
+    return pieces_;
+  }
+  const std::string& text() const { return text_; }
+  const std::vector<TokenDetails>& details() const { return details_; }
+
+ private:
+  const int wanted_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string text_;
+  std::vector<TokenDetails> details_;
+  Finished finished_;
+  int pieces_ = 0;
+  bool ended_ = false;
+};
+
+class SchedulerTest : public testing::Test {
+ protected:
+  SchedulerTest() {
+    write_gguf(dir_ / "m.gguf", random_model({.vocab = 256, .width = 128, .layers = 2, .ffn = 256}),
+               {.type = Ggml::q8_0});
+    model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
+    engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 2});
+    alone_ = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
+  }
+
+  std::vector<Token> prompt(int length, uint64_t seed) const {
+    return as_tokens(random_tokens(length, 256, seed));
+  }
+
+  Order order(int prompt_length, int max_tokens, uint64_t seed) const {
+    Order order{model_->initial_state(), prompt(prompt_length, seed)};
+    order.generation.max_tokens = max_tokens;
+    order.generation.sampling.seed = seed;
+    order.generation.stop_tokens.clear();
+    order.keep_state = true;
+    return order;
+  }
+
+  // What generate() makes of it.
+  std::pair<Generated, State> expected(const Order& order) {
+    State state = order.state;
+    if (!order.prompt.empty()) alone_->forward(state, order.prompt);
+    Generated text = generate(*alone_, state, order.generation);
+    return {std::move(text), std::move(state)};
+  }
+
+  TempDir dir_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Engine> engine_, alone_;
+};
+
+TEST_F(SchedulerTest, EveryTextIsAsIfItWereAloneInRandomSchedules) {
+  std::mt19937 random(1);
+  const auto below = [&](int n) { return int(random() % unsigned(n)); };
+  for (int round = 0; round < 6; ++round) {
+    SchedulerOptions options;
+    options.max_batch = 1 + below(7);
+    options.piece_seconds = below(2) == 0 ? 1e-9 : 0.05;  // pieces of 16 tokens, or longer ones
+    Scheduler scheduler(*engine_, options);
+    std::vector<Order> orders;
+    std::vector<std::shared_ptr<Listener>> listeners;
+    for (int i = 0; i < 24; ++i) {
+      Order next = order(1 + below(120), below(40), random());
+      GenerateOptions& generation = next.generation;
+      generation.sampling.temperature = 0.5f * float(below(4));
+      generation.sampling.top_p = below(2) == 0 ? 1.0f : 0.8f;
+      generation.sampling.presence = 0.3f * float(below(3));
+      // Single bytes are frequent, and two of them happen to be held back and let go.
+      if (below(2) == 0) generation.stop = {std::string(1, char('a' + below(26))) + "e", "t"};
+      if (below(3) == 0) generation.stop_tokens = {Token(below(256)), Token(below(256))};
+      if (below(3) == 0) {  // from a state with a past
+        alone_->forward(next.state, prompt(1 + below(20), random()));
+        if (below(2) == 0) next.prompt.clear();
+      }
+      orders.push_back(next);
+      listeners.push_back(std::make_shared<Listener>());
+      const Scheduler::Id id = scheduler.submit(std::move(next), listeners.back());
+      ASSERT_NE(id, 0u);
+      if (below(5) == 0) scheduler.cancel(id);
+      if (below(3) == 0) std::this_thread::sleep_for(std::chrono::microseconds(below(3000)));
+    }
+    for (size_t i = 0; i < orders.size(); ++i) {
+      SCOPED_TRACE(testing::Message() << "round " << round << ", text " << i);
+      const Finished& finished = listeners[i]->wait();
+      EXPECT_EQ(finished.error, "");
+      const auto [text, state] = expected(orders[i]);
+      if (finished.reason == StopReason::cancelled) {
+        // As far as it came it is the same text.
+        EXPECT_EQ(text.text.substr(0, listeners[i]->text().size()), listeners[i]->text());
+        continue;
+      }
+      EXPECT_EQ(listeners[i]->text(), text.text);
+      EXPECT_EQ(finished.tokens, text.tokens);
+      EXPECT_EQ(finished.reason, text.reason);
+      EXPECT_TRUE(finished.state == state);
+      EXPECT_EQ(finished.state.logits(), state.logits());
+    }
+  }
+}
+
+TEST_F(SchedulerTest, AReaderWhoCancelsLeavesTheStateOfWhatWasGivenOut) {
+  Order wanted = order(10, 200, 5);
+  Scheduler scheduler(*engine_);
+  const auto listener = std::make_shared<Listener>(3);
+  scheduler.submit(wanted, listener);
+  const Finished& finished = listener->wait();
+  EXPECT_EQ(finished.reason, StopReason::cancelled);
+  int pieces = 0;
+  State state = wanted.state;
+  alone_->forward(state, wanted.prompt);
+  const Generated text =
+      generate(*alone_, state, wanted.generation, [&](std::string_view) { return ++pieces < 3; });
+  EXPECT_EQ(listener->text(), text.text);
+  EXPECT_EQ(finished.tokens, text.tokens);
+  EXPECT_TRUE(finished.state == state);
+}
+
+TEST_F(SchedulerTest, ALongPromptHoldsUpNobodyForLongerThanAPiece) {
+  SchedulerOptions options;
+  options.piece_seconds = 1e-9;  // 16 tokens a step
+  Scheduler scheduler(*engine_, options);
+  const auto writer = std::make_shared<Listener>();
+  const Scheduler::Id id = scheduler.submit(order(1, 1'000'000, 1), writer);
+  writer->wait_for_pieces(1);
+  const int before = writer->pieces();
+  const auto late = std::make_shared<Listener>();
+  scheduler.submit(order(1600, 1, 2), late);
+  late->wait();
+  // A token for every piece of the prompt; bytes of no character of their own make fewer pieces.
+  EXPECT_GE(writer->pieces() - before, 25);
+  scheduler.cancel(id);
+  EXPECT_EQ(writer->wait().reason, StopReason::cancelled);
+  const SchedulerStats stats = scheduler.stats();
+  EXPECT_GT(stats.longest_step_s, 0);
+  EXPECT_GE(stats.steps, 100u);
+}
+
+TEST_F(SchedulerTest, TheQueueIsBoundedAndOrderly) {
+  SchedulerOptions options;
+  options.max_batch = 1;
+  options.max_queue = 2;
+  Scheduler scheduler(*engine_, options);
+  const auto first = std::make_shared<Listener>();
+  const Scheduler::Id id = scheduler.submit(order(1, 1'000'000, 1), first);
+  first->wait_for_pieces(1);
+  std::vector<std::shared_ptr<Listener>> waiting;
+  for (int i = 0; i < 2; ++i) {
+    waiting.push_back(std::make_shared<Listener>());
+    EXPECT_NE(scheduler.submit(order(3, 5, 2), waiting.back()), 0u);
+  }
+  EXPECT_EQ(scheduler.submit(order(3, 5, 3), std::make_shared<Listener>()), 0u);
+  EXPECT_EQ(scheduler.stats().refused, 1u);
+  EXPECT_EQ(scheduler.stats().queued, 2);
+  EXPECT_FALSE(scheduler.drain(0.01));
+  EXPECT_FALSE(waiting[0]->ended());
+  scheduler.cancel(id);
+  waiting[1]->wait();
+  EXPECT_TRUE(waiting[0]->ended());  // who came first was served first
+  EXPECT_TRUE(scheduler.drain(60));
+  EXPECT_EQ(scheduler.submit(order(3, 5, 4), std::make_shared<Listener>()), 0u);  // no more
+}
+
+TEST_F(SchedulerTest, WhatIsLeftIsCancelledAtTheEnd) {
+  const auto running = std::make_shared<Listener>(), queued = std::make_shared<Listener>();
+  {
+    SchedulerOptions options;
+    options.max_batch = 1;
+    Scheduler scheduler(*engine_, options);
+    scheduler.submit(order(1, 1'000'000, 1), running);
+    scheduler.submit(order(1, 1'000'000, 1), queued);
+    running->wait_for_pieces(1);
+  }
+  EXPECT_EQ(running->wait().reason, StopReason::cancelled);
+  EXPECT_EQ(queued->wait().reason, StopReason::cancelled);
+}
+
+TEST_F(SchedulerTest, NumbersOutOfRangeFailAlone) {
+  Scheduler scheduler(*engine_);
+  Order good = order(20, 30, 7), bad = order(20, 30, 8);
+  bad.state.wkv(0)[0] = std::numeric_limits<float>::infinity();
+  const auto good_one = std::make_shared<Listener>(), bad_one = std::make_shared<Listener>();
+  scheduler.submit(good, good_one);
+  scheduler.submit(bad, bad_one);
+  EXPECT_NE(bad_one->wait().error.find("finite"), std::string::npos) << bad_one->wait().error;
+  const auto [text, state] = expected(good);
+  EXPECT_EQ(good_one->wait().error, "");
+  EXPECT_EQ(good_one->text(), text.text);
+  EXPECT_TRUE(good_one->wait().state == state);
+}
+
+TEST_F(SchedulerTest, DetailsOfTokens) {
+  Scheduler scheduler(*engine_);
+  Order wanted = order(5, 20, 9);
+  wanted.top_logprobs = 4;
+  const auto listener = std::make_shared<Listener>();
+  scheduler.submit(wanted, listener);
+  const Finished& finished = listener->wait();
+  ASSERT_EQ(listener->details().size(), 20u);
+  State state = wanted.state;
+  alone_->forward(state, wanted.prompt);
+  for (size_t i = 0; i < finished.tokens.size(); ++i) {
+    const TokenDetails& details = listener->details()[i];
+    const std::vector<float> logits = std::as_const(state).logits();
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(double(logit));
+    const auto logprob = [&](Token token) { return logits[size_t(token)] - std::log(sum); };
+    EXPECT_EQ(details.drawn.token, finished.tokens[i]);
+    EXPECT_NEAR(details.drawn.logprob, logprob(finished.tokens[i]), 1e-5);
+    ASSERT_EQ(details.top.size(), 4u);
+    EXPECT_EQ(logits[size_t(details.top[0].token)], *std::ranges::max_element(logits));
+    for (size_t k = 0; k < 4; ++k) {
+      EXPECT_NEAR(details.top[k].logprob, logprob(details.top[k].token), 1e-5);
+      if (k == 0) continue;
+      EXPECT_GE(details.top[k - 1].logprob, details.top[k].logprob);
+    }
+    alone_->forward(state, std::span(&finished.tokens[i], 1));
+  }
+}
+
+TEST_F(SchedulerTest, BadOrdersAreRefusedAtOnce) {
+  Scheduler scheduler(*engine_);
+  const auto refused = [&](Order order) {
+    EXPECT_THROW(scheduler.submit(std::move(order), std::make_shared<Listener>()), Error);
+  };
+  Order bad = order(3, 5, 1);
+  bad.prompt[1] = 256;
+  refused(bad);
+  bad = order(3, 5, 1);
+  bad.prompt.clear();
+  refused(bad);
+  bad = order(3, 5, 1);
+  bad.state = State();
+  refused(bad);
+  bad = order(3, -1, 1);
+  refused(bad);
+  bad = order(3, 5, 1);
+  bad.generation.sampling.temperature = -1;
+  refused(bad);
+  EXPECT_EQ(scheduler.stats().running + scheduler.stats().queued, 0);
+}
+
+}  // namespace
+}  // namespace anser
