@@ -1,0 +1,136 @@
+#include "server/openai/chat_request.h"
+
+#include <fmt/format.h>
+
+namespace anser::openai {
+namespace {
+
+constexpr size_t kMostMessages = 4096, kMostTools = 128;
+constexpr int kMostTopLogprobs = 20;
+
+std::string read_content(const Fields& message) {
+  const Json* content = message.any("content");
+  if (content == nullptr) return "";
+  if (content->is_string()) return content->get<std::string>();
+  if (!content->is_array()) {
+    message.fail("content", fmt::format("expected a string or a list of parts, found {}",
+                                        content->type_name()));
+  }
+  std::string text;
+  for (size_t i = 0; i < content->size(); ++i) {
+    const Fields part((*content)[i], fmt::format("{}[{}]", message.path("content"), i));
+    if (part.required_text("type") != "text") {
+      part.fail("type", "only parts of type text can be read: the model knows no others");
+    }
+    text += part.required_text("text");
+  }
+  return text;
+}
+
+std::vector<ToolCall> read_calls(const Fields& message) {
+  std::vector<ToolCall> calls;
+  const Json* list = message.array("tool_calls");
+  if (list == nullptr) return calls;
+  for (size_t i = 0; i < list->size(); ++i) {
+    const Fields call((*list)[i], fmt::format("{}[{}]", message.path("tool_calls"), i));
+    const auto function = call.object("function");
+    if (!function) call.fail("function", "it is missing; expected an object");
+    calls.push_back({call.text("id").value_or(""), function->required_text("name"),
+                     function->text("arguments").value_or("{}")});
+  }
+  return calls;
+}
+
+Message read_message(const Fields& fields) {
+  const auto role =
+      fields.choice("role", {"system", "developer", "user", "assistant", "tool", "function"});
+  if (!role) fields.fail("role", "it is missing; expected system, user, assistant or tool");
+  Message message;
+  message.text = read_content(fields);
+  if (*role == "system" || *role == "developer") message.role = Message::Role::system;
+  if (*role == "tool" || *role == "function") message.role = Message::Role::tool;
+  if (*role == "assistant") {
+    message.role = Message::Role::assistant;
+    message.calls = read_calls(fields);
+  } else if (fields.any("content") == nullptr) {
+    fields.fail("content", "it is missing; expected a string");
+  }
+  return message;
+}
+
+std::vector<Tool> read_tools(const Fields& body) {
+  std::vector<Tool> tools;
+  const Json* list = body.array("tools");
+  if (list == nullptr) return tools;
+  if (list->size() > kMostTools) {
+    body.fail("tools", fmt::format("expected at most {}, found {}", kMostTools, list->size()));
+  }
+  for (size_t i = 0; i < list->size(); ++i) {
+    const Fields tool((*list)[i], fmt::format("tools[{}]", i));
+    if (tool.text("type").value_or("function") != "function") {
+      tool.fail("type", "only tools of type function are there");
+    }
+    const auto function = tool.object("function");
+    if (!function) tool.fail("function", "it is missing; expected an object");
+    Tool read{function->required_text("name"), function->text("description").value_or(""), {}};
+    if (function->object("parameters")) read.parameters = *function->any("parameters");
+    tools.push_back(std::move(read));
+  }
+  return tools;
+}
+
+ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools) {
+  const Json* value = body.any("tool_choice");
+  if (tools.empty()) return {ToolChoice::Kind::none, {}};
+  if (value == nullptr) return {};
+  if (value->is_object()) {
+    const auto choice = body.object("tool_choice");
+    const auto function = choice->object("function");
+    if (!function) choice->fail("function", "it is missing; expected an object with a name");
+    const std::string name = function->required_text("name");
+    for (const Tool& tool : tools) {
+      if (tool.name == name) return {ToolChoice::Kind::named, name};
+    }
+    function->fail("name", fmt::format("no tool is called '{}'", name));
+  }
+  const auto choice = body.choice("tool_choice", {"none", "auto", "required"});
+  if (*choice == "none") return {ToolChoice::Kind::none, {}};
+  if (*choice == "required") return {ToolChoice::Kind::required, {}};
+  return {};
+}
+
+Effort read_effort(const Fields& body) {
+  const auto effort =
+      body.choice("reasoning_effort", {"none", "minimal", "low", "medium", "high", "xhigh"});
+  if (!effort) return Effort::unsaid;
+  if (*effort == "low") return Effort::low;
+  if (*effort == "medium") return Effort::medium;
+  if (*effort == "high" || *effort == "xhigh") return Effort::high;
+  return Effort::none;
+}
+
+}  // namespace
+
+ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
+  ChatRequest request{read_write_request(body, limits), {}, {}, {}, Effort::unsaid};
+  const Json* messages = body.array("messages");
+  if (messages == nullptr || messages->empty()) {
+    body.fail("messages", "it is missing or empty; expected a list of messages");
+  }
+  if (messages->size() > kMostMessages) {
+    body.fail("messages",
+              fmt::format("expected at most {}, found {}", kMostMessages, messages->size()));
+  }
+  for (size_t i = 0; i < messages->size(); ++i) {
+    request.messages.push_back(
+        read_message(Fields((*messages)[i], fmt::format("messages[{}]", i))));
+  }
+  request.tools = read_tools(body);
+  request.tool_choice = read_tool_choice(body, request.tools);
+  request.effort = read_effort(body);
+  const auto top = body.integer("top_logprobs", 0, kMostTopLogprobs);
+  if (body.boolean("logprobs").value_or(false)) request.top_logprobs = int(top.value_or(0));
+  return request;
+}
+
+}  // namespace anser::openai

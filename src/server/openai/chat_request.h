@@ -1,0 +1,51 @@
+// The body of /v1/chat/completions.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/openai/write_request.h"
+
+namespace anser::openai {
+
+struct ToolCall {
+  std::string id, name;
+  std::string arguments;  // JSON, as the model wrote it
+};
+
+struct Message {
+  enum class Role { system, user, assistant, tool };
+  Role role = Role::user;
+  std::string text;
+  std::vector<ToolCall> calls;  // of an assistant
+};
+
+struct Tool {
+  std::string name, description;
+  Json parameters;  // a JSON schema of an object; null: it takes none
+};
+
+// Which of the tools shall be called: none may, any may, one must, or this one must.
+struct ToolChoice {
+  enum class Kind { none, automatic, required, named };
+  Kind kind = Kind::automatic;
+  std::string name;
+};
+
+// How long the model may think before it answers: reasoning_effort none or minimal, low, medium,
+// high. `unsaid`: the server's own choice.
+enum class Effort { unsaid, none, low, medium, high };
+
+struct ChatRequest : WriteRequest {
+  std::vector<Message> messages;  // one at least
+  std::vector<Tool> tools;
+  ToolChoice tool_choice;
+  Effort effort = Effort::unsaid;
+};
+
+// Throws ApiError. A message's content is a string or a list of parts of type text; the role
+// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them.
+ChatRequest read_chat_request(const Fields& body, const Limits& limits);
+
+}  // namespace anser::openai

@@ -1,0 +1,164 @@
+#include "server/openai/fields.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace anser::openai {
+
+namespace {
+
+// Before the parser sees it: nested brackets cost it memory, and its callers recursion.
+void check_depth(std::string_view body) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMostDepth) {
+        throw ApiError(400, "invalid_request_error",
+                       fmt::format("the body is nested more than {} deep", kMostDepth));
+      }
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+}
+
+}  // namespace
+
+Json parse_body(std::string_view body) {
+  check_depth(body);
+  Json json;
+  try {
+    json = Json::parse(body);
+  } catch (const Json::exception& error) {
+    throw ApiError(400, "invalid_request_error",
+                   fmt::format("the body is not JSON: {}", error.what()));
+  }
+  if (!json.is_object()) {
+    throw ApiError(400, "invalid_request_error",
+                   fmt::format("the body is {}, expected an object", json.type_name()));
+  }
+  return json;
+}
+
+Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {
+  if (!object.is_object()) {
+    throw ApiError::bad_field(path_,
+                              fmt::format("expected an object, found {}", object.type_name()));
+  }
+}
+
+std::string Fields::path(const char* name) const {
+  return path_.empty() ? name : path_ + "." + name;
+}
+
+void Fields::fail(const char* name, const std::string& message) const {
+  throw ApiError::bad_field(path(name), message);
+}
+
+void Fields::wrong_type(const char* name, const Json& found, const char* expected) const {
+  fail(name, fmt::format("expected {}, found {}", expected, found.type_name()));
+}
+
+const Json* Fields::any(const char* name) const {
+  const auto at = object_.find(name);
+  return at == object_.end() || at->is_null() ? nullptr : &*at;
+}
+
+std::optional<double> Fields::number(const char* name, double least, double most) const {
+  const Json* value = any(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) wrong_type(name, *value, "a number");
+  const double number = value->get<double>();
+  if (!(number >= least && number <= most)) {
+    fail(name, fmt::format("expected {} to {}, found {}", least, most, number));
+  }
+  return number;
+}
+
+std::optional<int64_t> Fields::integer(const char* name, int64_t least, int64_t most) const {
+  const Json* value = any(name);
+  if (value == nullptr) return std::nullopt;
+  // 16.0 is a whole number, too: some clients know no other kind.
+  if (!value->is_number() ||
+      (value->is_number_float() && value->get<double>() != std::floor(value->get<double>()))) {
+    wrong_type(name, *value, "a whole number");
+  }
+  const double number = value->get<double>();
+  if (!(number >= double(least) && number <= double(most))) {
+    fail(name, fmt::format("expected {} to {}, found {}", least, most, value->dump()));
+  }
+  return value->is_number_float() ? int64_t(number) : value->get<int64_t>();
+}
+
+std::optional<bool> Fields::boolean(const char* name) const {
+  const Json* value = any(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) wrong_type(name, *value, "true or false");
+  return value->get<bool>();
+}
+
+std::optional<std::string> Fields::text(const char* name) const {
+  const Json* value = any(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) wrong_type(name, *value, "a string");
+  return value->get<std::string>();
+}
+
+std::optional<std::string> Fields::choice(const char* name,
+                                          const std::vector<std::string_view>& choices) const {
+  std::optional<std::string> value = text(name);
+  if (value && std::ranges::find(choices, *value) == choices.end()) {
+    fail(name, fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), *value));
+  }
+  return value;
+}
+
+std::vector<std::string> Fields::texts(const char* name, size_t most) const {
+  const Json* value = any(name);
+  if (value == nullptr) return {};
+  if (value->is_string()) return {value->get<std::string>()};
+  if (!value->is_array()) wrong_type(name, *value, "a string or a list of strings");
+  if (value->size() > most) {
+    fail(name, fmt::format("expected at most {}, found {}", most, value->size()));
+  }
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < value->size(); ++i) {
+    if (!(*value)[i].is_string()) {
+      throw ApiError::bad_field(
+          fmt::format("{}[{}]", path(name), i),
+          fmt::format("expected a string, found {}", (*value)[i].type_name()));
+    }
+    texts.push_back((*value)[i].get<std::string>());
+  }
+  return texts;
+}
+
+std::optional<Fields> Fields::object(const char* name) const {
+  const Json* value = any(name);
+  if (value == nullptr) return std::nullopt;
+  return Fields(*value, path(name));
+}
+
+const Json* Fields::array(const char* name) const {
+  const Json* value = any(name);
+  if (value != nullptr && !value->is_array()) wrong_type(name, *value, "a list");
+  return value;
+}
+
+std::string Fields::required_text(const char* name) const {
+  std::optional<std::string> value = text(name);
+  if (!value) fail(name, "it is missing; expected a string");
+  return *value;
+}
+
+}  // namespace anser::openai

@@ -1,0 +1,52 @@
+// Reading a JSON object that a stranger sent: fields that are absent or null are not there, fields
+// nobody asks for are ignored, and a field of the wrong type or out of range is a 400 that names
+// it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/openai/api_error.h"
+
+namespace anser::openai {
+
+// Parses the body of a request: an object, nested at most `kMostDepth` deep. Throws ApiError.
+inline constexpr int kMostDepth = 64;
+Json parse_body(std::string_view body);
+
+class Fields {
+ public:
+  // `object` must outlive this. `path` goes before the names of fields in errors; empty for the
+  // body itself. Throws ApiError when it is no object.
+  explicit Fields(const Json& object, std::string path = {});
+
+  std::optional<double> number(const char* name, double least, double most) const;
+  std::optional<int64_t> integer(const char* name, int64_t least, int64_t most) const;
+  std::optional<bool> boolean(const char* name) const;
+  std::optional<std::string> text(const char* name) const;
+  // One of `choices`.
+  std::optional<std::string> choice(const char* name,
+                                    const std::vector<std::string_view>& choices) const;
+  // A string or a list of strings, at most `most` of them; empty when it is absent.
+  std::vector<std::string> texts(const char* name, size_t most) const;
+  std::optional<Fields> object(const char* name) const;
+  const Json* array(const char* name) const;
+  const Json* any(const char* name) const;  // nullptr when absent
+
+  std::string required_text(const char* name) const;
+
+  // "messages[2].content"
+  std::string path(const char* name) const;
+  [[noreturn]] void fail(const char* name, const std::string& message) const;
+
+ private:
+  [[noreturn]] void wrong_type(const char* name, const Json& found, const char* expected) const;
+
+  const Json& object_;
+  std::string path_;
+};
+
+}  // namespace anser::openai

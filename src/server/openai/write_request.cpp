@@ -1,0 +1,116 @@
+#include "server/openai/write_request.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <limits>
+#include <random>
+
+#include "anser/error.h"
+
+namespace anser::openai {
+namespace {
+
+constexpr size_t kMostStops = 16, kLongestStop = 1024, kMostBiases = 1024;
+constexpr double kMostPenalty = 10;  // OpenAI's is 2; small models may want more
+constexpr double kMostTemperature = 5;
+
+uint64_t random_seed() {
+  std::random_device device;
+  return (uint64_t(device()) << 32 | device()) >> 11;  // a JSON number holds it
+}
+
+SamplingOptions read_sampling(const Fields& body, const Limits& limits, bool& seeded) {
+  SamplingOptions sampling = limits.sampling;
+  const auto real = [&](const char* name, double least, double most, float& to) {
+    if (const auto value = body.number(name, least, most)) to = float(*value);
+  };
+  real("temperature", 0, kMostTemperature, sampling.temperature);
+  real("top_p", 0, 1, sampling.top_p);
+  real("min_p", 0, 0.999, sampling.min_p);
+  real("presence_penalty", -kMostPenalty, kMostPenalty, sampling.presence);
+  real("frequency_penalty", -kMostPenalty, kMostPenalty, sampling.frequency);
+  real("penalty_decay", 0, 1, sampling.penalty_decay);
+  constexpr int kMost = std::numeric_limits<int>::max();
+  // Clients write -1, too, for off.
+  if (const auto top_k = body.integer("top_k", -1, kMost)) {
+    sampling.top_k = int(std::max<int64_t>(*top_k, 0));
+  }
+  const auto seed = body.integer("seed", std::numeric_limits<int64_t>::min() / 2,
+                                 std::numeric_limits<int64_t>::max() / 2);
+  seeded = seed.has_value();
+  sampling.seed = seed ? uint64_t(*seed) : random_seed();
+  return sampling;
+}
+
+std::vector<std::pair<Token, float>> read_biases(const Fields& body, const Limits& limits) {
+  std::vector<std::pair<Token, float>> biases;
+  const auto object = body.object("logit_bias");
+  if (!object) return biases;
+  const Json& entries = *body.any("logit_bias");
+  if (entries.size() > kMostBiases) {
+    body.fail("logit_bias",
+              fmt::format("expected at most {} tokens, found {}", kMostBiases, entries.size()));
+  }
+  for (const auto& [key, unused] : entries.items()) {
+    Token token = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
+    if (error != std::errc() || end != key.data() + key.size() || token < 0 ||
+        token >= limits.vocab) {
+      body.fail("logit_bias", fmt::format("'{}' is no token; expected a number from 0 to {}", key,
+                                          limits.vocab - 1));
+    }
+    if (const auto bias = object->number(key.c_str(), -100, 100)) {
+      biases.emplace_back(token, float(*bias));
+    }
+  }
+  return biases;
+}
+
+void read_format(const Fields& body, WriteRequest& request) {
+  const auto format = body.object("response_format");
+  if (!format) return;
+  const auto type = format->choice("type", {"text", "json_object", "json_schema"});
+  if (!type) format->fail("type", "it is missing; expected text, json_object or json_schema");
+  request.json_object = *type == "json_object";
+  if (*type != "json_schema") return;
+  const auto holder = format->object("json_schema");
+  if (!holder) format->fail("json_schema", "it is missing; expected an object with a schema");
+  if (!holder->object("schema")) holder->fail("schema", "it is missing; expected a JSON schema");
+  request.json_schema = *holder->any("schema");
+}
+
+}  // namespace
+
+WriteRequest read_write_request(const Fields& body, const Limits& limits) {
+  WriteRequest request;
+  request.model = body.text("model").value_or("");
+  GenerateOptions& generation = request.generation;
+  generation.sampling = read_sampling(body, limits, request.seeded);
+  const auto tokens = body.integer("max_tokens", 0, limits.max_tokens);
+  const auto completion = body.integer("max_completion_tokens", 0, limits.max_tokens);
+  generation.max_tokens = int(completion ? *completion : tokens.value_or(limits.default_tokens));
+  generation.stop = body.texts("stop", kMostStops);
+  for (const std::string& stop : generation.stop) {
+    if (stop.empty() || stop.size() > kLongestStop) {
+      body.fail("stop", fmt::format("expected texts of 1 to {} bytes", kLongestStop));
+    }
+  }
+  request.n = int(body.integer("n", 1, limits.max_n).value_or(1));
+  request.stream = body.boolean("stream").value_or(false);
+  if (const auto options = body.object("stream_options")) {
+    request.include_usage = options->boolean("include_usage").value_or(false);
+  }
+  request.logit_bias = read_biases(body, limits);
+  read_format(body, request);
+  request.state = body.text("state").value_or("");
+  request.save_state = body.boolean("save_state").value_or(false);
+  try {
+    generation.sampling.check();
+  } catch (const Error& error) {
+    throw ApiError(400, "invalid_request_error", error.what());
+  }
+  return request;
+}
+
+}  // namespace anser::openai

@@ -1,0 +1,46 @@
+// What /v1/completions and /v1/chat/completions have in common: how a text is to be written.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "anser/generate.h"
+#include "server/openai/fields.h"
+
+namespace anser::openai {
+
+// What holds where a request says nothing, and what no request may exceed.
+struct Limits {
+  SamplingOptions sampling;   // the model's own, over the program's
+  int default_tokens = 1024;  // of an answer
+  int max_tokens = 8192;      // of an answer
+  int max_prompt_tokens = 1 << 20;
+  int max_n = 16;
+  int vocab = 0;
+};
+
+// Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens), temperature,
+// top_p, top_k (0: off), min_p, presence_penalty, frequency_penalty, penalty_decay (of both, per
+// token; 1: they never fade), stop, seed, n, stream, stream_options.include_usage, logit_bias,
+// response_format, state (an id: go on from there), save_state.
+struct WriteRequest {
+  std::string model;  // as the client named it; it is not checked, there is only one
+  GenerateOptions generation;
+  bool seeded = false;  // the client chose the seed
+  int n = 1;
+  bool stream = false, include_usage = false;
+  int top_logprobs = -1;  // < 0: none are wanted
+  std::vector<std::pair<Token, float>> logit_bias;
+  bool json_object = false;         // response_format: any object
+  std::optional<Json> json_schema;  // response_format: this one
+  std::string state;                // empty: from the beginning
+  bool save_state = false;
+};
+
+// All of it but top_logprobs, which the two calls spell differently. Throws ApiError.
+WriteRequest read_write_request(const Fields& body, const Limits& limits);
+
+}  // namespace anser::openai
