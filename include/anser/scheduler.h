@@ -23,6 +23,9 @@ struct SchedulerOptions {
   // The longest that the prompts of others may hold up a text that is being written, in seconds: a
   // step reads so much of all prompts as takes this long here (never less than 16 tokens).
   double piece_seconds = 0.05;
+  // What states after beginnings of texts may take, so that no beginning is read twice; 0: none are
+  // kept. One takes what Model::initial_state() and a row of logits take.
+  size_t cache_bytes = size_t(256) << 20;
 };
 
 // What a token was drawn from, before penalties, at temperature 1.
@@ -44,6 +47,15 @@ struct Order {
   int top_logprobs = -1;
   // The state is wanted at the end. It costs one more token to be read where the length ended it.
   bool keep_state = false;
+
+  // What `state` is, by a name of the caller's: orders with the same name begin with equal states,
+  // and the cache knows beginnings by it. Empty is the model's initial state; another state without
+  // a name has no part in the cache.
+  std::string origin = {};
+  // Numbers of tokens of the prompt after which others are likely to go on otherwise (where
+  // messages end): states are kept there, besides those at powers of two, at the prompt's end and
+  // where prompts have been seen to part.
+  std::vector<size_t> checkpoints = {};
 };
 
 struct Finished {
@@ -51,6 +63,7 @@ struct Finished {
   std::string error;          // not empty: it failed, and nothing else here counts
   std::vector<Token> tokens;  // all that the state has read after the prompt
   State state;                // with Order::keep_state; empty when the text was cancelled
+  size_t cached_tokens = 0;   // of the prompt, that did not have to be read
   double queued_s = 0, prompt_s = 0, generated_s = 0;
 };
 
@@ -69,7 +82,9 @@ class Reader {
 
 struct SchedulerStats {
   int running = 0, queued = 0;
-  uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
+  uint64_t prompt_tokens = 0;  // read; cached_tokens did not have to be
+  uint64_t cached_tokens = 0, generated_tokens = 0, steps = 0;
+  size_t cached_states = 0, cache_bytes = 0;
   uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;
   // The longest time between two tokens of a text while others' prompts were read.
   double longest_step_s = 0;

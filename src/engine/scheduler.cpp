@@ -9,12 +9,15 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <span>
 #include <thread>
 #include <utility>
 
 #include "anser/error.h"
 #include "engine/continuation.h"
 #include "engine/logprobs.h"
+#include "engine/prefix_cache.h"
 
 namespace anser {
 namespace {
@@ -25,15 +28,31 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+// States are kept after 256, 512, 1024 ... tokens of a prompt.
+constexpr size_t kFirstStride = 256;
+// To wait for another text's state is worth it from so many common tokens on.
+constexpr size_t kWorthWaiting = 16;
+
+size_t common(std::span<const Token> a, std::span<const Token> b) {
+  return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
+}
+
 // A text in the queue or in the batch.
 struct Text {
-  Text(Order&& order, const Tokenizer& tokenizer, std::shared_ptr<Reader> to)
+  Text(Order&& order, const Tokenizer& tokenizer, std::shared_ptr<Reader> to, bool may_be_cached)
       : reader(std::move(to)),
         continuation(tokenizer, order.generation, !order.generation.stop.empty()),
         state(std::move(order.state)),
         pending(std::move(order.prompt)),
         top_logprobs(order.top_logprobs),
-        keep_state(order.keep_state) {}
+        keep_state(order.keep_state),
+        cached(may_be_cached),
+        origin(std::move(order.origin)),
+        checkpoints(order.checkpoints.begin(), order.checkpoints.end()) {
+    prompt = pending;
+    for (size_t at = kFirstStride; at < prompt.size(); at *= 2) checkpoints.insert(at);
+    checkpoints.insert(prompt.size());
+  }
 
   Scheduler::Id id = 0;
   const std::shared_ptr<Reader> reader;
@@ -45,11 +64,22 @@ struct Text {
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
   const bool keep_state;
+  const bool cached;
+  const std::string origin;
+  std::vector<Token> prompt;
+  std::set<size_t> checkpoints;  // numbers of tokens of the prompt
+  size_t cached_tokens = 0;
+  // Another text is reading the same beginning: this one waits until so much of it has been read.
+  Scheduler::Id leader = 0;
+  size_t shared = 0;
   std::vector<TokenDetails> details;  // not given to the reader yet
 
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
   size_t left() const { return pending.size() - fed; }
+  // Reading, or waiting for one that reads the same.
+  bool in_prompt() const { return !writing && left() > 0; }
+  std::span<const Token> read_so_far() const { return std::span(prompt).first(fed); }
 
   // False: the reader wants no more.
   bool give(std::string_view piece) {
@@ -86,7 +116,10 @@ class Pace {
 class Scheduler::Work {
  public:
   Work(Engine& engine, const SchedulerOptions& options)
-      : engine_(engine), options_(options), thread_([this] { serve(); }) {}
+      : engine_(engine),
+        options_(options),
+        cache_(options.cache_bytes, state_bytes(engine.model())),
+        thread_([this] { serve(); }) {}
 
   ~Work() {
     {
@@ -109,16 +142,28 @@ class Scheduler::Work {
  private:
   using Texts = std::vector<std::unique_ptr<Text>>;
 
+  static size_t state_bytes(const Model& model) {
+    const size_t numbers = model.initial_state().shape().floats();
+    return (numbers + size_t(model.hyperparameters().vocab)) * sizeof(float);
+  }
+
   void check(const Order& order) const;
+  void begin(Text& text);
+  void keep(const Text& text);
+  void go_on_after(const Text& leader);
   void serve();
   bool admit();
   void step();
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
+  void fail(const std::vector<Text*>& texts, const std::string& error);
   void draw();
   void take(Text& text, Token token);
   void finish(Text& text, StopReason reason, std::string error = {});
   void remove_finished();
+  bool is_finished(const Text& text) const {
+    return std::ranges::find(finished_, text.id) != finished_.end();
+  }
 
   Engine& engine_;
   const SchedulerOptions options_;
@@ -135,6 +180,7 @@ class Scheduler::Work {
   Texts running_;
   std::vector<Id> finished_;  // of running_, to be removed
   Pace pace_;
+  PrefixCache cache_;
 
   std::jthread thread_;  // the last, so that it ends before the rest does
 };
@@ -158,8 +204,12 @@ void Scheduler::Work::check(const Order& order) const {
 
 Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
   check(order);
+  const Model& model = engine_.model();
+  const bool cached = options_.cache_bytes > 0 &&
+                      (!order.origin.empty() ||
+                       (order.state.tokens() == 0 && order.state == model.initial_state()));
   auto text =
-      std::make_unique<Text>(std::move(order), engine_.model().tokenizer(), std::move(reader));
+      std::make_unique<Text>(std::move(order), model.tokenizer(), std::move(reader), cached);
   const std::lock_guard lock(mutex_);
   if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue) {
     ++stats_.refused;
@@ -192,6 +242,7 @@ void Scheduler::Work::serve() {
 bool Scheduler::Work::admit() {
   std::vector<Id> cancelled;
   Texts dropped;  // from the queue
+  const size_t old = running_.size();
   bool stopping;
   {
     std::unique_lock lock(mutex_);
@@ -215,6 +266,7 @@ bool Scheduler::Work::admit() {
     }
     stats_.running = int(running_.size());
   }
+  for (size_t i = old; i < running_.size(); ++i) begin(*running_[i]);
   for (const auto& text : dropped) finish(*text, StopReason::cancelled);
   for (const auto& text : running_) {
     if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
@@ -223,6 +275,51 @@ bool Scheduler::Work::admit() {
   }
   remove_finished();
   return !stopping;
+}
+
+// Takes up the longest beginning that is known, or waits for one that is being read.
+void Scheduler::Work::begin(Text& text) {
+  text.leader = 0;
+  text.shared = 0;
+  if (!text.cached || text.prompt.empty()) return;
+  PrefixCache::Hit hit = cache_.find(text.origin, text.prompt);
+  if (hit.tokens == text.prompt.size() && !hit.state->has_logits()) {
+    hit = cache_.find(text.origin, std::span(text.prompt).first(text.prompt.size() - 1));
+  }
+  if (hit.branch > 0) text.checkpoints.insert(hit.branch);
+  if (hit.tokens > text.fed) {
+    text.cached_tokens += hit.tokens - text.fed;
+    text.fed = hit.tokens;
+    text.state = *hit.state;
+  }
+  for (const auto& other : running_) {
+    if (other.get() == &text) break;  // who came later waits, so that no two wait for each other
+    if (!other->in_prompt() || !other->cached || other->origin != text.origin) continue;
+    const size_t shared = common(text.prompt, other->prompt);
+    if (shared < text.fed + kWorthWaiting || shared <= other->fed || shared <= text.shared)
+      continue;
+    text.leader = other->id;
+    text.shared = shared;
+  }
+  if (text.leader == 0) return;
+  for (const auto& other : running_) {
+    if (other->id == text.leader) other->checkpoints.insert(text.shared);
+  }
+}
+
+// After a piece of a prompt: its state may be one to keep.
+void Scheduler::Work::keep(const Text& text) {
+  if (text.cached && text.checkpoints.contains(text.fed)) {
+    cache_.put(text.origin, text.read_so_far(), text.state);
+  }
+}
+
+// Those who wait for it, if it has read what they share, or never will.
+void Scheduler::Work::go_on_after(const Text& leader) {
+  const bool gone = is_finished(leader);
+  for (const auto& text : running_) {
+    if (text->leader == leader.id && (gone || leader.fed >= text->shared)) begin(*text);
+  }
 }
 
 void Scheduler::Work::step() {
@@ -241,7 +338,7 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
   bool writing = false;
   for (const auto& text : running_) {
     if (text->writing) writing = true;
-    if (!text->writing && text->left() > 0) ++prompts;
+    if (text->in_prompt() && text->leader == 0) ++prompts;
   }
   // Where nobody waits for a next token, longer pieces read weights less often.
   size_t rows =
@@ -251,11 +348,13 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
   int shares = prompts;
   for (const auto& text : running_) {
     size_t count = text->left();
-    if (count == 0) continue;
+    if (count == 0 || text->leader != 0) continue;
     if (!text->writing) {
       // An equal share of what is left, so that short prompts are done soon; what they leave over
       // goes to the others.
       count = std::min(count, std::max<size_t>(1, rows / size_t(shares--)));
+      // Not past a state that is to be kept.
+      count = std::min(count, *text->checkpoints.upper_bound(text->fed) - text->fed);
       rows -= std::min(rows, count);
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);
@@ -292,19 +391,25 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
       stats_.longest_step_s = std::max(stats_.longest_step_s, seconds);
     }
   }
-  if (error.empty()) return;
-  // A text whose numbers have left the range of floats fails alone; the others have been read.
-  bool found = false;
+  if (!error.empty()) fail(texts, error);
   for (Text* text : texts) {
-    const bool finite = !text->state.has_logits() ||
-                        std::ranges::all_of(std::as_const(text->state).logits(),
-                                            [](float logit) { return std::isfinite(logit); });
-    if (finite) continue;
-    found = true;
-    finish(*text, StopReason::cancelled, error);
+    if (text->writing || is_finished(*text)) continue;
+    keep(*text);
+    go_on_after(*text);
   }
+}
+
+// A text whose numbers have left the range of floats fails alone, for the others have been read
+// nonetheless. Where none is to blame, all fail.
+void Scheduler::Work::fail(const std::vector<Text*>& texts, const std::string& error) {
+  const auto finite = [](const Text* text) {
+    return !text->state.has_logits() ||
+           std::ranges::all_of(std::as_const(text->state).logits(),
+                               [](float logit) { return std::isfinite(logit); });
+  };
+  const bool one_is_to_blame = !std::ranges::all_of(texts, finite);
   for (Text* text : texts) {
-    if (!found) finish(*text, StopReason::cancelled, error);
+    if (!one_is_to_blame || !finite(text)) finish(*text, StopReason::cancelled, error);
   }
 }
 
@@ -357,7 +462,15 @@ void Scheduler::Work::take(Text& text, Token token) {
 }
 
 void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
+  if (text.cached && text.writing && text.left() == 0 && error.empty()) {
+    // The next message of a conversation goes on from here.
+    std::vector<Token> whole = text.prompt;
+    const std::vector<Token>& written = text.continuation.tokens();
+    whole.insert(whole.end(), written.begin(), written.end());
+    cache_.put(text.origin, whole, text.state);
+  }
   Finished finished;
+  finished.cached_tokens = text.cached_tokens;
   finished.reason = reason;
   finished.error = std::move(error);
   finished.tokens = text.continuation.tokens();
@@ -376,6 +489,9 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   if (text.writing) finished.generated_s = seconds_since(text.written);
   {
     const std::lock_guard lock(mutex_);
+    stats_.cached_tokens += text.cached_tokens;
+    stats_.cached_states = cache_.states();
+    stats_.cache_bytes = cache_.bytes();
     if (!finished.error.empty()) {
       ++stats_.failed;
     } else {
@@ -387,9 +503,11 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
 }
 
 void Scheduler::Work::remove_finished() {
-  std::erase_if(running_, [&](const std::unique_ptr<Text>& text) {
-    return std::ranges::find(finished_, text->id) != finished_.end();
-  });
+  if (finished_.empty()) return;
+  for (const auto& text : running_) {
+    if (is_finished(*text)) go_on_after(*text);
+  }
+  std::erase_if(running_, [&](const std::unique_ptr<Text>& text) { return is_finished(*text); });
   finished_.clear();
 }
 

@@ -116,11 +116,20 @@ TEST_F(SchedulerTest, EveryTextIsAsIfItWereAloneInRandomSchedules) {
     SchedulerOptions options;
     options.max_batch = 1 + below(7);
     options.piece_seconds = below(2) == 0 ? 1e-9 : 0.05;  // pieces of 16 tokens, or longer ones
+    // No cache, one of a few states, or a roomy one.
+    options.cache_bytes = std::vector<size_t>{0, 300'000, 1 << 30}[size_t(below(3))];
+    const std::vector<Token> beginning = prompt(100, random());
     Scheduler scheduler(*engine_, options);
     std::vector<Order> orders;
     std::vector<std::shared_ptr<Listener>> listeners;
     for (int i = 0; i < 24; ++i) {
       Order next = order(1 + below(120), below(40), random());
+      if (below(2) == 0) {  // the beginning of others
+        const auto end = beginning.begin() + 1 + below(100);
+        next.prompt.insert(next.prompt.begin(), beginning.begin(), end);
+        if (below(3) == 0) next.prompt.assign(beginning.begin(), end);
+        next.checkpoints = {size_t(1 + below(50))};
+      }
       GenerateOptions& generation = next.generation;
       generation.sampling.temperature = 0.5f * float(below(4));
       generation.sampling.top_p = below(2) == 0 ? 1.0f : 0.8f;
@@ -156,6 +165,66 @@ TEST_F(SchedulerTest, EveryTextIsAsIfItWereAloneInRandomSchedules) {
       EXPECT_EQ(finished.state.logits(), state.logits());
     }
   }
+}
+
+TEST_F(SchedulerTest, NoBeginningIsReadTwice) {
+  SchedulerOptions options;
+  options.max_batch = 16;
+  Scheduler scheduler(*engine_, options);
+  const auto write = [&](const std::vector<Order>& orders) {
+    std::vector<std::shared_ptr<Listener>> listeners;
+    const uint64_t before = scheduler.stats().prompt_tokens;
+    for (const Order& each : orders) {
+      listeners.push_back(std::make_shared<Listener>());
+      scheduler.submit(each, listeners.back());
+    }
+    for (size_t i = 0; i < orders.size(); ++i) {
+      listeners[i]->wait();
+      const auto [text, state] = expected(orders[i]);
+      EXPECT_EQ(listeners[i]->text(), text.text);
+      EXPECT_TRUE(listeners[i]->wait().state == state);
+    }
+    return int(scheduler.stats().prompt_tokens - before);
+  };
+  const Order first = order(1000, 10, 1);
+  // Eight at once, with one prompt: the first reads it, the others wait for it.
+  std::vector<Order> same(8, first);
+  for (size_t i = 0; i < same.size(); ++i) same[i].generation.sampling.seed = i;
+  EXPECT_EQ(write(same), 1000);
+  EXPECT_EQ(write({first}), 0);
+  // Goes on behind the prompt.
+  Order longer = first;
+  const std::vector<Token> more = prompt(50, 9);
+  longer.prompt.insert(longer.prompt.end(), more.begin(), more.end());
+  EXPECT_EQ(write({longer}), 50);
+  // Parts from it at 700, where nobody had foreseen it: read from 512; the next time from 700.
+  Order parted = first;
+  std::copy(more.begin(), more.end(), parted.prompt.begin() + 700);
+  EXPECT_EQ(write({parted}), 488);
+  parted.prompt[710] ^= 1;
+  EXPECT_EQ(write({parted}), 300);
+  // Where a checkpoint was asked for.
+  Order marked = order(300, 5, 2);
+  marked.checkpoints = {90};
+  EXPECT_EQ(write({marked}), 300);
+  marked.prompt[95] ^= 1;
+  EXPECT_EQ(write({marked}), 210);
+  // What was written is a beginning, too.
+  State state = first.state;
+  alone_->forward(state, first.prompt);
+  Order next = first;
+  const Generated text = generate(*alone_, state, first.generation);
+  next.prompt.insert(next.prompt.end(), text.tokens.begin(), text.tokens.end());
+  next.prompt.insert(next.prompt.end(), more.begin(), more.end());
+  EXPECT_EQ(write({next}), 50);
+  // Other states have other beginnings, unless they have one name.
+  Order other = first;
+  alone_->forward(other.state, more);
+  EXPECT_EQ(write({other}), 1000);
+  EXPECT_EQ(write({other}), 1000);
+  other.origin = "more";
+  EXPECT_EQ(write({other}), 1000);
+  EXPECT_EQ(write({other}), 0);
 }
 
 TEST_F(SchedulerTest, AReaderWhoCancelsLeavesTheStateOfWhatWasGivenOut) {
