@@ -71,8 +71,6 @@ def play(rng, length, count, use_share):
             words.extend((name, str(item.value)))
             item.sets, item.used = item.sets + 1, 0
         item.at = len(words) - 1
-        if rng.random() < 1 / 3:
-            item.asleep_until = item.at + int(math.exp(rng.uniform(math.log(16), math.log(4096))))
 
     for name in names:
         change(name, use=False)
@@ -88,6 +86,8 @@ def play(rng, length, count, use_share):
         awake = [n for n in order if items[n].asleep_until <= len(words)]
         name = rng.choice(awake if len(awake) * 4 >= count else order[:math.ceil(count / 4)])
         change(name, use=bool(items[name].value) and rng.random() < use_share)
+        if rng.random() < 1 / 3:
+            items[name].asleep_until = len(words) + int(math.exp(rng.uniform(math.log(16), math.log(4096))))
     return words[:length], [q for q in questions if q.at < length]
 
 
@@ -111,7 +111,7 @@ def train(args, form, seed):
     rng = random.Random(f"train {seed}")
     begin, mean = time.process_time(), None
     for step in range(args.steps):
-        games = [play(rng, args.length, rng.randint(*args.items), args.use_share) for _ in range(args.rows)]
+        games = [play(rng, args.length, rng.randint(4, args.items), args.use_share) for _ in range(args.rows)]
         loss = model.loss(*tensors(games))
         loss.backward()
         falling = max(0.0, (step / args.steps - 0.4) / 0.6)
@@ -201,7 +201,7 @@ def run(args):
             else:
                 model, note = train(args, form, seed)
                 torch.save({"model": model.state_dict(), "shape": model.shape, "note": note}, path)
-            note["half_lives"] = half_lives(model, args.items[1], args.use_share)
+            note["half_lives"] = half_lives(model, args.items, args.use_share)
             models[form, seed] = model
             results["training"][f"{form}-{seed}"] = note
     for length, count in args.tests:
@@ -217,7 +217,7 @@ def run(args):
             print(f"{form} length {length} items {count}: {line}", flush=True)
     path = os.path.join(args.out, "results.json")
     with open(path, "w") as f:
-        json.dump(results, f, indent=1)
+        json.dump(results, f, separators=(",", ":"))
     print(path)
 
 
@@ -230,7 +230,7 @@ def plot(results, image):
     with open(results) as f:
         results = json.load(f)
     longest = max(test["length"] for test in results["tests"])
-    count = results["settings"]["items"][1]
+    count = results["settings"]["items"]
     plt.rcParams.update({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False})
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, facecolor="white")
     colours = {"delta": "#0b6e4f", "add-only": "#c0392b"}
@@ -256,11 +256,11 @@ def plot(results, image):
     right.set_xlabel("overwrites of the item before the question")
     left.set_ylabel("answers right")
     left.axvspan(DISTANCES.index(results["settings"]["length"]) - 0.5, len(DISTANCES) - 0.5, color="#eeeeee", zorder=0)
-    left.text(len(DISTANCES) - 0.6, 0.97, "further than any game in training", ha="right", fontsize=8, color="#555555")
+    left.text(len(DISTANCES) - 0.6, 1.04, "longer than the games of training", ha="right", fontsize=8, color="#555555")
     for axes in (left, right):
         axes.axhline(1 / VALUES, color="#888888", lw=0.8, ls="--")
-    right.text(1, 1 / VALUES + 0.015, "chance", fontsize=8, color="#666666")
-    left.set_ylim(0, 1.02)
+    right.text(len(OVERWRITES) - 1.4, 1 / VALUES + 0.015, "chance", fontsize=8, color="#666666")
+    left.set_ylim(0, 1.1)
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.06))
     figure.suptitle(f"Games of {longest} words with {count} items, trained on {results['settings']['length']} words", fontsize=10)
     figure.tight_layout()
@@ -334,20 +334,20 @@ def parse():
     args.add_argument("--show", type=int, metavar="N", help="print N games")
     args.add_argument("--check", action="store_true")
     args.add_argument("--layers", type=int, default=2)
-    args.add_argument("--width", type=int, default=128)
+    args.add_argument("--width", type=int, default=64)
     args.add_argument("--ranks", type=int, nargs=4, default=[16, 16, 16, 16], help="of decay, rate, value mix, gate")
     args.add_argument("--rows", type=int, default=16)
     args.add_argument("--length", type=int, default=256, help="words of a game in training")
-    args.add_argument("--items", type=int, nargs=2, default=[4, 16], help="least and most of a game in training")
+    args.add_argument("--items", type=int, default=16, help="most of a game in training, 4 the least")
     args.add_argument("--use-share", type=float, default=0.25, help="of the changes")
-    args.add_argument("--steps", type=int, default=1000)
+    args.add_argument("--steps", type=int, default=500)
     args.add_argument("--rate", type=float, default=0.02, help="Muon's")
     args.add_argument("--adam-share", type=float, default=0.15, help="Adam's rate as a share of it")
     args.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     args.add_argument("--tests", type=pair, nargs="+", metavar="LENGTHxITEMS",
-                      default=[(256, 16), (1024, 16), (4096, 4), (4096, 8), (4096, 16), (4096, 32)])
-    args.add_argument("--test-words", type=int, default=262144, help="of the games of one test and seed together")
+                      default=[(256, 16), (1024, 16), (4096, 4), (4096, 16), (4096, 32)])
+    args.add_argument("--test-words", type=int, default=65536, help="of the games of one test and seed together")
     args.add_argument("--threads", type=int, default=1)
     args.add_argument("--plain", action="store_true", help="chunked recurrence in PyTorch, no compiled operator")
     return args.parse_args()
