@@ -11,6 +11,7 @@ answer is what the model has to predict at `?`; it is not part of the text, or e
 again. docs/delta-rule.md explains the rest and holds the results.
 """
 import argparse
+import bisect
 import json
 import math
 import os
@@ -31,6 +32,7 @@ ID = {word: i for i, word in enumerate(WORDS)}
 ZERO = ID["0"]
 
 FORMS = {"delta": True, "add-only": False}  # erase
+TRAINING = "layers", "width", "ranks", "rows", "length", "items", "use_share", "steps", "rate", "adam_share"
 KINDS = "first", "overwritten", "used"
 # Lower bounds: words between the number last written and the "?", and sets of the item so far less one.
 DISTANCES = 1, 8, 32, 128, 256, 512, 1024, 2048
@@ -187,20 +189,23 @@ def run(args):
 
         rwkv7.TimeMix.wkv = staticmethod(wkv_cpu.wkv)
     os.makedirs(args.out, exist_ok=True)
-    settings = {name: value for name, value in vars(args).items() if name in SETTINGS}
-    results = {"settings": settings, "training": {}, "tests": []}
+    settings = {name: getattr(args, name) for name in TRAINING}
+    results = {"settings": {**settings, "seeds": args.seeds, "test_words": args.test_words}, "training": {}, "tests": []}
     models = {}
     for seed in args.seeds:
         for form in args.forms:
             path = os.path.join(args.out, f"{form}-{seed}.pt")
             if os.path.exists(path):
                 saved = torch.load(path)
+                if saved["settings"] != settings:
+                    raise SystemExit(f"{path} was trained with {saved['settings']}, now asked for are {settings}; "
+                                     "take another --out")
                 model = rwkv7.Model(**saved["shape"], erase=FORMS[form])
                 model.load_state_dict(saved["model"])
                 note = saved["note"]
             else:
                 model, note = train(args, form, seed)
-                torch.save({"model": model.state_dict(), "shape": model.shape, "note": note}, path)
+                torch.save({"model": model.state_dict(), "shape": model.shape, "settings": settings, "note": note}, path)
             note["half_lives"] = half_lives(model, args.items, args.use_share)
             models[form, seed] = model
             results["training"][f"{form}-{seed}"] = note
@@ -230,39 +235,41 @@ def plot(results, image):
     with open(results) as f:
         results = json.load(f)
     longest = max(test["length"] for test in results["tests"])
-    count = results["settings"]["items"]
-    plt.rcParams.update({"font.size": 9, "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False})
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, facecolor="white")
+    count, trained = results["settings"]["items"], results["settings"]["length"]
+    plt.rcParams.update({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "delta-rule",
+                         "axes.spines.top": False, "axes.spines.right": False})
+    figure, panels = plt.subplots(1, 3, figsize=(11.5, 3.7), sharey=True, facecolor="white")
+    contents = (("overwritten (dotted: set once)", ("overwritten", "first"), "distance", DISTANCES),
+                ("subtracted from", ("used",), "distance", DISTANCES),
+                ("overwritten", ("overwritten",), "overwrites", OVERWRITES[1:]))
     colours = {"delta": "#0b6e4f", "add-only": "#c0392b"}
-    for test in results["tests"]:
-        if (test["length"], test["items"]) != (longest, count):
-            continue
-        cells, form = test["cells"], test["form"]
-        for axes, by, bounds in ((left, "distance", DISTANCES), (right, "overwrites", OVERWRITES)):
-            for kind, line in (("overwritten", "-"), ("first", ":")):
-                found = [(i, cells[f"{kind}/{by}/{b}"]) for i, b in enumerate(bounds) if f"{kind}/{by}/{b}" in cells]
-                found = [(i, cell) for i, cell in found if cell["asked"] >= 50]
-                x = [i for i, _ in found]
-                if kind == "overwritten" or by == "distance":
-                    axes.plot(x, [cell["recall"] for _, cell in found], line, marker="o", markersize=3,
-                              color=colours[form], label=f"{form}, {'set once' if kind == 'first' else kind}")
-                if kind == "overwritten":
-                    axes.fill_between(x, [min(cell["seeds"]) for _, cell in found],
-                                      [max(cell["seeds"]) for _, cell in found], color=colours[form], alpha=0.2, lw=0)
-    names = lambda bounds: [f"{a}" if b == a + 1 else f"{a}\u2013{b - 1}" for a, b in zip(bounds, bounds[1:])]
-    left.set_xticks(range(len(DISTANCES)), names(DISTANCES + (longest,)), rotation=35)
-    right.set_xticks(range(1, len(OVERWRITES)), (names(OVERWRITES) + [f"{OVERWRITES[-1]}+"])[1:], rotation=35)
-    left.set_xlabel("words between the last change and the question")
-    right.set_xlabel("overwrites of the item before the question")
-    left.set_ylabel("answers right")
-    left.axvspan(DISTANCES.index(results["settings"]["length"]) - 0.5, len(DISTANCES) - 0.5, color="#eeeeee", zorder=0)
-    left.text(len(DISTANCES) - 0.6, 1.04, "longer than the games of training", ha="right", fontsize=8, color="#555555")
-    for axes in (left, right):
+    tests = [t for t in results["tests"] if (t["length"], t["items"]) == (longest, count)]
+    for axes, (title, kinds, by, bounds) in zip(panels, contents):
+        axes.set_title(title, fontsize=9)
+        for test in tests:
+            for kind in kinds:
+                cells = [(i, test["cells"].get(f"{kind}/{by}/{bound}")) for i, bound in enumerate(bounds)]
+                cells = [(i, cell) for i, cell in cells if cell and cell["asked"] >= 50]
+                x, colour = [i for i, _ in cells], colours[test["form"]]
+                axes.plot(x, [cell["recall"] for _, cell in cells], ":" if kind == "first" else "-", marker="o",
+                          markersize=3, color=colour, label=test["form"] if kind != "first" else None)
+                axes.fill_between(x, [min(cell["seeds"]) for _, cell in cells], [max(cell["seeds"]) for _, cell in cells],
+                                  color=colour, alpha=0.15, lw=0)
         axes.axhline(1 / VALUES, color="#888888", lw=0.8, ls="--")
-    right.text(len(OVERWRITES) - 1.4, 1 / VALUES + 0.015, "chance", fontsize=8, color="#666666")
-    left.set_ylim(0, 1.1)
-    left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.06))
-    figure.suptitle(f"Games of {longest} words with {count} items, trained on {results['settings']['length']} words", fontsize=10)
+        last = f"{bounds[-1]}\u2013{longest - 1}" if by == "distance" else f"{bounds[-1]}+"
+        names = [f"{x}" if y == x + 1 else f"{x}\u2013{y - 1}" for x, y in zip(bounds, bounds[1:])] + [last]
+        axes.set_xticks(range(len(bounds)), names, rotation=35)
+        if by == "distance":
+            axes.set_xlabel("words between last change and question")
+            axes.axvspan(bisect.bisect_left(DISTANCES, trained) - 0.5, len(DISTANCES) - 0.5, color="#eeeeee", zorder=0)
+            axes.text(len(DISTANCES) - 0.6, 1.04, "longer than in training", ha="right", fontsize=8, color="#555555")
+        else:
+            axes.set_xlabel("overwrites of the item before the question")
+    panels[0].set_ylim(0, 1.1)
+    panels[0].set_ylabel("answers right")
+    panels[2].text(len(OVERWRITES) - 2, 1 / VALUES + 0.015, "chance", ha="right", fontsize=8, color="#666666")
+    panels[0].legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.08))
+    figure.suptitle(f"Games of {longest} words with {count} items, trained on {trained} words", fontsize=10)
     figure.tight_layout()
     figure.savefig(image, metadata={"Date": None} if image.endswith(".svg") else None)
 
@@ -322,10 +329,6 @@ def pair(text):
     return int(length), int(count)
 
 
-SETTINGS = ("layers", "width", "ranks", "rows", "length", "items", "use_share", "steps", "rate", "adam_share", "seeds",
-            "tests", "test_words")
-
-
 def parse():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--out", help="folder; models already in it are not trained again")
@@ -340,11 +343,11 @@ def parse():
     args.add_argument("--length", type=int, default=256, help="words of a game in training")
     args.add_argument("--items", type=int, default=16, help="most of a game in training, 4 the least")
     args.add_argument("--use-share", type=float, default=0.25, help="of the changes")
-    args.add_argument("--steps", type=int, default=500)
+    args.add_argument("--steps", type=int, default=1500)
     args.add_argument("--rate", type=float, default=0.02, help="Muon's")
     args.add_argument("--adam-share", type=float, default=0.15, help="Adam's rate as a share of it")
     args.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
-    args.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    args.add_argument("--seeds", type=int, nargs="+", default=[1])
     args.add_argument("--tests", type=pair, nargs="+", metavar="LENGTHxITEMS",
                       default=[(256, 16), (1024, 16), (4096, 4), (4096, 16), (4096, 32)])
     args.add_argument("--test-words", type=int, default=65536, help="of the games of one test and seed together")
