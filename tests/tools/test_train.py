@@ -85,6 +85,9 @@ class Train(unittest.TestCase):
     def test_forms_of_the_recurrence_agree(self):
         run("rwkv7.py")
 
+    def test_the_inventory_game_keeps_its_rules(self):
+        run("delta_rule.py", "--check")
+
     def test_loss_falls_with_either_optimizer(self):
         for optimizer in ("adam", "muon"):
             with self.subTest(optimizer=optimizer):

@@ -6,6 +6,7 @@ Per head of N = 64 channels the state S is N x N, row = value, column = key, and
     S <- S diag(w) + (S a^T) b + v^T k        y = S r^T
 
 with decay w in (0.545, 1), removal key a = -kappa, b = kappa * rate, replacement key k and value v.
+Model(..., erase=False) sets a = b = 0, which leaves a state that is only decayed and added to; see delta_rule.py.
 """
 import math
 
@@ -105,9 +106,9 @@ def linear(inputs, outputs, gain):
 class TimeMix(nn.Module):
     wkv = staticmethod(wkv_chunked)
 
-    def __init__(self, D, layer, layers, ranks):
+    def __init__(self, D, layer, layers, ranks, erase=True):
         super().__init__()
-        self.first = layer == 0
+        self.first, self.erase = layer == 0, erase
         p = (torch.arange(D, dtype=torch.float32) / D).view(1, 1, D)
         q, z = 1 - layer / layers, layer / max(1, layers - 1)
         ramp, zigzag = (x.view(1, 1, D) for x in head_ramp(D))
@@ -151,6 +152,8 @@ class TimeMix(nn.Module):
         else:
             v = v + (v_first - v) * torch.sigmoid((self.v0 + xv @ self.v1 @ self.v2).float())
         kappa = F.normalize((k * self.k_k).view(B, T, H, HEAD), dim=-1)
+        if not self.erase:
+            kappa = torch.zeros_like(kappa)
         k = k * (1 + (rate - 1) * self.k_a)
         r, logw, k, v_heads, rate = (t.reshape(B, T, H, HEAD) for t in (r, logw, k, v, rate))
         y = self.wkv(r, logw, k, v_heads, -kappa, kappa * rate)
@@ -175,12 +178,12 @@ class ChannelMix(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, D, layer, layers, ranks):
+    def __init__(self, D, layer, layers, ranks, erase=True):
         super().__init__()
         if layer == 0:
             self.ln0 = nn.LayerNorm(D)
         self.ln1, self.ln2 = nn.LayerNorm(D), nn.LayerNorm(D)
-        self.att = TimeMix(D, layer, layers, ranks)
+        self.att = TimeMix(D, layer, layers, ranks, erase)
         self.ffn = ChannelMix(D, layer, layers)
 
     def forward(self, x, v_first):
@@ -192,11 +195,11 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    def __init__(self, vocab, layers, D, ranks):
+    def __init__(self, vocab, layers, D, ranks, erase=True):
         super().__init__()
         self.shape = {"vocab": vocab, "layers": layers, "D": D, "ranks": ranks}
         self.emb = nn.Embedding(vocab, D)
-        self.blocks = nn.ModuleList(Block(D, i, layers, ranks) for i in range(layers))
+        self.blocks = nn.ModuleList(Block(D, i, layers, ranks, erase) for i in range(layers))
         self.ln_out = nn.LayerNorm(D)
         self.head = nn.Linear(D, vocab, bias=False)
         with torch.no_grad():
