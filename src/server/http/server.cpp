@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -46,6 +47,7 @@ void serve(const Core& core, asio::io_context& io) {
 struct Server::Impl {
   Impl(Options options, Handler handler)
       : core(std::make_shared<Core>(std::move(options), std::move(handler))),
+        work(core->io.get_executor()),
         acceptor(asio::make_strand(core->io)),
         pause(acceptor.get_executor()) {}
 
@@ -56,6 +58,9 @@ struct Server::Impl {
   bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
 
   const std::shared_ptr<Core> core;
+  // Until stop() has told the last connection: what is queued after the threads have gone would
+  // keep its connection for ever.
+  asio::executor_work_guard<asio::io_context::executor_type> work;
   tcp::acceptor acceptor;    // on a strand of its own
   asio::steady_timer pause;  // after accepting failed
   uint16_t port = 0;
@@ -170,7 +175,8 @@ void Server::stop(milliseconds patience) {
   if (!impl_->wait_until_empty(deadline)) {
     for (const auto& connection : impl_->connections()) connection->cut();
   }
-  for (std::thread& thread : impl_->threads) thread.join();  // nothing waits any more
+  impl_->work.reset();
+  for (std::thread& thread : impl_->threads) thread.join();
   impl_->threads.clear();
 }
 
