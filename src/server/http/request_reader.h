@@ -1,0 +1,59 @@
+// Bytes of a connection to one Request. Knows no sockets; the grammar is Boost.Beast's.
+//
+// Stricter than the grammar where two readers of the same bytes could disagree about where a body
+// ends, which is how requests are smuggled past a proxy: Content-Length at most once and a plain
+// number, Transfer-Encoding nothing but "chunked" and never beside a Content-Length or in HTTP/1.0.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "server/http/request.h"
+
+namespace anser::http {
+
+class RequestReader {
+ public:
+  RequestReader(uint32_t header_bytes, uint64_t body_bytes);
+  ~RequestReader();
+
+  enum class Step {
+    more,     // more bytes are needed
+    header,   // the header is complete and good; a body follows
+    done,     // request() may be called
+    refused,  // status() and message() say why; nothing after these bytes can be understood
+  };
+  // Reads from `bytes` and sets `used` to how many of them need not be shown again. A step at a
+  // time: after `header` call again with the rest, also when that is empty.
+  Step read(std::string_view bytes, size_t& used);
+
+  int status() const { return status_; }
+  const std::string& message() const { return message_; }
+
+  // From `header` on.
+  bool http11() const;
+  bool keep_alive() const;      // as the client wishes
+  bool wants_continue() const;  // it waits for "100 Continue" before it sends the body
+  bool head() const;            // method HEAD: the reply has no body
+  uint64_t body_received() const;
+
+  Request take();  // once, after `done`; `peer` and `captures` are not set
+
+ private:
+  struct Parser;
+  Step refuse(int status, std::string message);
+  Step check_header();
+  bool set_target(std::string_view target);
+
+  std::unique_ptr<Parser> parser_;
+  const uint32_t header_bytes_;
+  const uint64_t body_bytes_;
+  Request request_;
+  bool header_done_ = false;
+  int status_ = 0;
+  std::string message_;
+};
+
+}  // namespace anser::http

@@ -1,0 +1,183 @@
+#include "server/http/server.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <future>
+#include <thread>
+#include <vector>
+
+#include "anser/error.h"
+#include "base/check.h"
+#include "server/http/connection.h"
+#include "server/http/core.h"
+
+namespace anser::http {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using ErrorCode = boost::system::error_code;
+
+// So many connections beyond the limit are told so at a time; more are closed without a word.
+constexpr size_t kRefusedAtOnce = 64;
+
+// After accepting failed, which is for want of file descriptors or memory.
+constexpr milliseconds kAcceptAgain{100};
+
+void serve(const Core& core, asio::io_context& io) {
+  for (;;) {
+    try {
+      io.run();
+      return;
+    } catch (const std::exception& error) {  // of one connection, which is closed by that
+      core.fault(error.what());
+    } catch (...) {
+      core.fault("something that is no exception was thrown");
+    }
+  }
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(Options options, Handler handler)
+      : core(std::make_shared<Core>(std::move(options), std::move(handler))),
+        work(core->io.get_executor()),
+        acceptor(asio::make_strand(core->io)),
+        pause(acceptor.get_executor()) {}
+
+  void bind();
+  void accept();
+  void take(tcp::socket socket);
+  std::vector<std::shared_ptr<Connection>> connections();
+  bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
+
+  const std::shared_ptr<Core> core;
+  // Until stop() has told the last connection: what is queued after the threads have gone would
+  // keep its connection for ever.
+  asio::executor_work_guard<asio::io_context::executor_type> work;
+  tcp::acceptor acceptor;    // on a strand of its own
+  asio::steady_timer pause;  // after accepting failed
+  uint16_t port = 0;
+  std::vector<std::thread> threads;
+  bool started = false;
+};
+
+void Server::Impl::bind() {
+  const Options& options = *core->options;
+  ErrorCode error;
+  tcp::resolver resolver(core->io);
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port),
+                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  if (error) {
+    throw Error(
+        fmt::format("cannot listen on host \"{}\": {}; give a name or an address of this machine",
+                    options.host, error.message()));
+  }
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) port = acceptor.local_endpoint(error).port();
+  if (error) {
+    throw Error(fmt::format("cannot listen on {} port {}: {}", options.host, options.port,
+                            error.message()));
+  }
+}
+
+void Server::Impl::accept() {
+  acceptor.async_accept(asio::make_strand(core->io),
+                        [this](const ErrorCode& error, tcp::socket socket) {
+                          if (!acceptor.is_open()) return;
+                          if (!error) {
+                            take(std::move(socket));
+                            return accept();
+                          }
+                          pause.expires_after(kAcceptAgain);
+                          pause.async_wait([this](const ErrorCode& cancelled) {
+                            if (!cancelled && acceptor.is_open()) accept();
+                          });
+                        });
+}
+
+void Server::Impl::take(tcp::socket socket) {
+  size_t open = 0;
+  {
+    const std::lock_guard lock(core->mutex);
+    open = core->connections.size();
+  }
+  const size_t limit = size_t(core->options->connections);
+  if (open >= limit + kRefusedAtOnce) return;
+  const auto connection = std::make_shared<Connection>(core, std::move(socket));
+  open < limit ? connection->start() : connection->refuse();
+}
+
+std::vector<std::shared_ptr<Connection>> Server::Impl::connections() {
+  std::vector<std::shared_ptr<Connection>> result;
+  const std::lock_guard lock(core->mutex);
+  for (Connection* connection : core->connections) {
+    if (auto shared = connection->weak_from_this().lock()) result.push_back(std::move(shared));
+  }
+  return result;
+}
+
+bool Server::Impl::wait_until_empty(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(core->mutex);
+  return core->left.wait_until(lock, deadline, [&] { return core->connections.empty(); });
+}
+
+Server::Server(Options options, Handler handler)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(handler))) {}
+
+Server::~Server() {
+  stop(milliseconds(0));
+}
+
+void Server::start() {
+  ANSER_CHECK(!impl_->started);
+  impl_->bind();
+  impl_->started = true;
+  impl_->accept();
+  for (int i = 0; i < impl_->core->options->threads; ++i) {
+    impl_->threads.emplace_back([core = impl_->core] { serve(*core, core->io); });
+  }
+}
+
+uint16_t Server::port() const {
+  return impl_->port;
+}
+
+uint32_t Server::connections() const {
+  const std::lock_guard lock(impl_->core->mutex);
+  return uint32_t(impl_->core->connections.size());
+}
+
+void Server::stop(milliseconds patience) {
+  if (impl_->threads.empty()) return;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  *impl_->core->stopping = true;
+  std::promise<void> closed;  // from here on there are no new connections
+  asio::post(impl_->acceptor.get_executor(), [&] {
+    ErrorCode ignored;
+    impl_->acceptor.close(ignored);
+    impl_->pause.cancel();
+    closed.set_value();
+  });
+  closed.get_future().wait();
+  for (const auto& connection : impl_->connections()) connection->drain();
+  if (!impl_->wait_until_empty(deadline)) {
+    for (const auto& connection : impl_->connections()) connection->cut();
+  }
+  impl_->work.reset();
+  for (std::thread& thread : impl_->threads) thread.join();
+  impl_->threads.clear();
+}
+
+}  // namespace anser::http
