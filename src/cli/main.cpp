@@ -42,6 +42,7 @@ int run_program(int argc, char** argv) {
   add_tokenize(app);
   add_quantize(app);
   add_convert(app);
+  add_serve(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,146 @@
+// anser serve: an HTTP server with OpenAI's addresses, on one engine.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+
+#include "anser/error.h"
+#include "anser/scheduler.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/options.h"
+#include "server/http/server.h"
+#include "server/service.h"
+
+namespace anser {
+namespace {
+
+struct ServeOptions {
+  ModelOptions model;
+  SamplingFlags sampling;
+  http::Options http;
+  SchedulerOptions scheduler;
+  std::vector<std::string> api_keys;
+  std::string model_name, format = "chat";
+  openai::Limits limits;
+  int cache_mb = 256;
+  double patience_s = 30;
+};
+
+// Ctrl-C and SIGTERM, waited for by the main thread. To be made before any other thread is, for
+// they inherit what is blocked.
+class EndSignals {
+ public:
+  EndSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~EndSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  void wait() const {
+    int signal = 0;
+    sigwait(&set_, &signal);
+  }
+
+ private:
+  sigset_t set_, before_;
+};
+
+// What clients call the model: the file's own name.
+std::string name_of(const ServeOptions& options, const Model& model) {
+  if (!options.model_name.empty()) return options.model_name;
+  if (options.model.model.empty()) return "anser";
+  const std::filesystem::path path(options.model.model);
+  const std::string stem = (path.has_filename() ? path : path.parent_path()).stem().string();
+  return stem.empty() ? model.name() : stem;
+}
+
+void serve_command(ServeOptions options) {
+  options.sampling.check();
+  const EndSignals signals;
+  const LoadedModel loaded = load_model(options.model);
+  const Model& model = loaded.model;
+  options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
+  Scheduler scheduler(*loaded.engine, options.scheduler);
+
+  ServiceOptions service_options;
+  service_options.api_keys = options.api_keys;
+  service_options.model_name = name_of(options, model);
+  service_options.chat_template = template_from_name(options.format);
+  service_options.limits = options.limits;
+  service_options.limits.vocab = model.hyperparameters().vocab;
+  service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
+  Service service(*loaded.engine, scheduler, std::move(service_options));
+
+  options.http.error_body = &Service::error_body;
+  options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
+  http::Server server(options.http, service.routes());
+  server.start();
+  const bool v6 = options.http.host.find(':') != std::string::npos;
+  say("anser: serving {} at http://{}{}{}:{}/v1; Ctrl-C ends it", model.name(), v6 ? "[" : "",
+      options.http.host, v6 ? "]" : "", server.port());
+
+  signals.wait();
+  say("anser: ending; texts that are being written have {} s", options.patience_s);
+  server.stop(std::chrono::milliseconds(int64_t(options.patience_s * 1000)));
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command = app.add_subcommand("serve", "answer OpenAI's API over HTTP");
+  options->model.add_to(*command);
+  command->add_option("--host", options->http.host, "address to listen on; 0.0.0.0 is all of them")
+      ->capture_default_str();
+  command->add_option("--port", options->http.port, "0: a free one")->capture_default_str();
+  command
+      ->add_option("--api-key", options->api_keys,
+                   "whoever has none of these is refused; repeatable. Without it all may enter")
+      ->envname("ANSER_API_KEY")
+      ->allow_extra_args(false);
+  command->add_option("--name", options->model_name, "what clients call the model");
+  command
+      ->add_option("--template", options->format,
+                   "how an answer begins where a request says nothing of reasoning")
+      ->check(CLI::IsMember({"chat", "think", "fake-think"}))
+      ->capture_default_str();
+  command->add_option("--max-batch", options->scheduler.max_batch, "texts that are written at once")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command
+      ->add_option("--max-queue", options->scheduler.max_queue,
+                   "texts that may wait; more are told to come again")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+  command
+      ->add_option("--piece", options->scheduler.piece_seconds,
+                   "seconds that others' prompts may hold up a text, a step")
+      ->check(CLI::Range(0.001, 60.0))
+      ->capture_default_str();
+  command->add_option("--cache-mb", options->cache_mb, "for states after beginnings of texts")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--max-tokens", options->limits.max_tokens, "of an answer, at the most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--max-prompt-tokens", options->limits.max_prompt_tokens)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--max-connections", options->http.connections)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--patience", options->patience_s,
+                   "seconds that texts in work have when the server is ended")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  options->sampling.add_to(*command, "T 1, top-p 0.85");
+  command->callback([options] { serve_command(*options); });
+}
+
+}  // namespace anser

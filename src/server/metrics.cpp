@@ -1,0 +1,34 @@
+#include "server/metrics.h"
+
+#include <fmt/format.h>
+
+namespace anser {
+
+std::string prometheus_text(const SchedulerStats& stats) {
+  std::string out;
+  const auto add = [&](const char* name, const char* type, const char* help, double value) {
+    out += fmt::format("# HELP anser_{0} {1}\n# TYPE anser_{0} {2}\nanser_{0} {3}\n", name, help,
+                       type, value);
+  };
+  add("running", "gauge", "Texts in work.", stats.running);
+  add("queued", "gauge", "Texts that wait.", stats.queued);
+  add("prompt_tokens_total", "counter", "Tokens of prompts that were read.",
+      double(stats.prompt_tokens));
+  add("cached_tokens_total", "counter", "Tokens of prompts that did not have to be read.",
+      double(stats.cached_tokens));
+  add("generated_tokens_total", "counter", "Tokens written.", double(stats.generated_tokens));
+  add("steps_total", "counter", "Steps of the engine.", double(stats.steps));
+  add("finished_total", "counter", "Texts that came to their end.", double(stats.finished));
+  add("cancelled_total", "counter", "Texts that nobody wanted any more.", double(stats.cancelled));
+  add("failed_total", "counter", "Texts that failed.", double(stats.failed));
+  add("refused_total", "counter", "Texts for which the queue had no place.", double(stats.refused));
+  add("cache_bytes", "gauge", "Bytes of states after beginnings of texts.",
+      double(stats.cache_bytes));
+  add("cache_states", "gauge", "States after beginnings of texts.", double(stats.cached_states));
+  add("longest_step_seconds", "gauge",
+      "The longest that others' prompts have held up a text that was being written.",
+      stats.longest_step_s);
+  return out;
+}
+
+}  // namespace anser
