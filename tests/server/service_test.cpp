@@ -1,0 +1,212 @@
+// The server as clients see it: OpenAI's addresses over a random model.
+#include "server/service.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "server/http_client.h"
+#include "server/http/server.h"
+#include "support/temp_dir.h"
+#include "support/writers.h"
+
+namespace anser {
+namespace {
+
+using namespace support;
+using http::Answer;
+using http::Client;
+using openai::Json;
+
+// 300 rows, with a vocabulary: id b + 1 is the byte b, id 0 the end of a text.
+class ServiceTest : public testing::Test {
+ protected:
+  void start(ServiceOptions options = {}, SchedulerOptions scheduling = {}) {
+    GgufOptions form;
+    form.byte_vocabulary = true;
+    write_gguf(dir_ / "m.gguf", random_model({.vocab = 300, .width = 64, .layers = 2, .ffn = 64}),
+               form);
+    model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
+    engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 2});
+    scheduler_ = std::make_unique<Scheduler>(*engine_, scheduling);
+    options.model_name = "goose";
+    options.limits.vocab = 300;
+    service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
+    http::Options listening;
+    listening.port = 0;
+    listening.error_body = &Service::error_body;
+    server_ = std::make_unique<http::Server>(listening, service_->routes());
+    server_->start();
+  }
+
+  Answer ask(const std::string& request) {
+    Client client(server_->port());
+    client.send(request);
+    return client.read_answer();
+  }
+  Json post(const std::string& path, const std::string& body, int status = 200) {
+    const Answer answer = ask(http::post(path, body));
+    EXPECT_EQ(answer.status, status) << answer.body;
+    return Json::parse(answer.body, nullptr, false);
+  }
+  // The objects of a stream; the last line must be [DONE].
+  std::vector<Json> stream(const std::string& path, const std::string& body) {
+    const Answer answer = ask(http::post(path, body));
+    EXPECT_EQ(answer.headers["Content-Type"], "text/event-stream");
+    std::vector<Json> events;
+    std::string_view rest = answer.body;
+    std::string last;
+    while (!rest.empty()) {
+      const size_t end = rest.find("\n\n");
+      if (end == std::string_view::npos || !rest.starts_with("data: ")) {
+        ADD_FAILURE() << "no event: " << rest;
+        break;
+      }
+      last = rest.substr(6, end - 6);
+      if (last != "[DONE]") events.push_back(Json::parse(last, nullptr, false));
+      rest.remove_prefix(end + 2);
+    }
+    EXPECT_EQ(last, "[DONE]");
+    return events;
+  }
+
+  TempDir dir_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<http::Server> server_;
+};
+
+TEST_F(ServiceTest, ACompletionIsWhatGenerateWrites) {
+  start();
+  const Json answer = post("/v1/completions", R"({"prompt": "ab", "max_tokens": 30, "seed": 3})");
+  State state = model_->initial_state();
+  engine_->wait();
+  const auto alone = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
+  std::vector<Token> prompt = model_->tokenizer().encode("ab");
+  prompt.insert(prompt.begin(), kEndOfText);
+  alone->forward(state, prompt);
+  GenerateOptions options;
+  options.max_tokens = 30;
+  options.sampling.seed = 3;
+  const Generated expected = generate(*alone, state, options);
+  EXPECT_EQ(answer["choices"][0]["text"], expected.text);
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], 3);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], expected.tokens.size());
+  // Once more: nothing of the prompt is read again, and not a byte differs.
+  const Json again = post("/v1/completions", R"({"prompt": "ab", "max_tokens": 30, "seed": 3})");
+  EXPECT_EQ(again["choices"], answer["choices"]);
+  EXPECT_EQ(again["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
+}
+
+TEST_F(ServiceTest, AStreamIsTheSameInPieces) {
+  start();
+  const std::string wanted = R"("prompt": ["ab", "c"], "n": 2, "max_tokens": 25, "seed": 3)";
+  const Json whole = post("/v1/completions", "{" + wanted + "}");
+  std::vector<std::string> texts(4), reasons(4);
+  const auto events = stream("/v1/completions", "{" + wanted +
+                                                    R"(, "stream": true,
+                                                        "stream_options": {"include_usage": true}})");
+  for (const Json& event : events) {
+    EXPECT_EQ(event["object"], "text_completion");
+    for (const Json& choice : event["choices"]) {
+      const size_t index = choice["index"];
+      texts.at(index) += choice["text"].get<std::string>();
+      if (!choice["finish_reason"].is_null()) reasons.at(index) = choice["finish_reason"];
+    }
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(whole["choices"][i]["text"], texts[i]);
+    EXPECT_EQ(whole["choices"][i]["finish_reason"], reasons[i]);
+  }
+  EXPECT_EQ(events.back()["choices"], Json::array());
+  EXPECT_EQ(events.back()["usage"]["completion_tokens"], whole["usage"]["completion_tokens"]);
+}
+
+TEST_F(ServiceTest, ChatAnswersAndStreams) {
+  start();
+  const std::string wanted =
+      R"("messages": [{"role": "user", "content": "hi"}], "max_tokens": 20, "seed": 5)";
+  const Json whole = post("/v1/chat/completions", "{" + wanted + R"(, "logprobs": true,
+                                                                     "top_logprobs": 2})");
+  EXPECT_EQ(whole["object"], "chat.completion");
+  const Json& message = whole["choices"][0]["message"];
+  EXPECT_EQ(message["role"], "assistant");
+  const Json& details = whole["choices"][0]["logprobs"]["content"];
+  EXPECT_EQ(details.size(), whole["usage"]["completion_tokens"]);
+  EXPECT_EQ(details[0]["top_logprobs"].size(), 2u);
+  std::string text;
+  for (const Json& event : stream("/v1/chat/completions", "{" + wanted + R"(, "stream": true})")) {
+    const Json& delta = event["choices"][0]["delta"];
+    if (delta.contains("content")) text += delta["content"].get<std::string>();
+  }
+  EXPECT_EQ(message["content"], text);
+}
+
+TEST_F(ServiceTest, WhoHasNoKeyIsRefused) {
+  ServiceOptions options;
+  options.api_keys = {"secret", "other"};
+  start(options);
+  EXPECT_EQ(ask(http::get("/v1/models")).status, 401);
+  EXPECT_EQ(ask(http::get("/v1/models", "Authorization: Bearer secre\r\n")).status, 401);
+  EXPECT_EQ(ask(http::get("/v1/models", "Authorization: Bearer \r\n")).status, 401);
+  EXPECT_EQ(ask(http::get("/v1/models", "Authorization: Basic secret\r\n")).status, 401);
+  EXPECT_EQ(ask(http::get("/v1/models", "Authorization: Bearer other\r\n")).status, 200);
+  EXPECT_EQ(ask(http::get("/health")).status, 200);
+}
+
+TEST_F(ServiceTest, MistakesAreExplainedInOpenAisShape) {
+  start();
+  EXPECT_EQ(
+      post("/v1/completions", R"({"prompt": "a", "temperature": "x"})", 400)["error"]["param"],
+      "temperature");
+  EXPECT_EQ(post("/v1/chat/completions", "{}", 400)["error"]["param"], "messages");
+  EXPECT_EQ(post("/nowhere", "{}", 404)["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(ask(http::get("/v1/completions")).status, 405);
+  EXPECT_EQ(ask(http::get("/v1/models/other")).status, 404);
+  EXPECT_EQ(Json::parse(ask(http::get("/v1/models/goose")).body)["id"], "goose");
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": [3000]})", 400)["error"]["param"], "prompt");
+}
+
+TEST_F(ServiceTest, WhoGoesAwayFreesHisPlace) {
+  SchedulerOptions scheduling;
+  scheduling.max_batch = 1;
+  scheduling.max_queue = 1;
+  ServiceOptions options;
+  options.limits.max_tokens = 1'000'000'000;
+  start(options, scheduling);
+  const std::string endless =
+      http::post("/v1/completions",
+                 R"({"prompt": "a", "max_tokens": 1000000000, "stream": true, "logit_bias": {}})");
+  Client first(server_->port()), second(server_->port());
+  first.send(endless);
+  EXPECT_EQ(first.read_head().status, 200);
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().running == 1; }));
+  second.send(endless);
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().queued == 1; }));
+  const Answer refused = ask(endless);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.headers["Retry-After"], "1");
+  first.reset();
+  EXPECT_TRUE(http::soon([&] { return scheduler_->stats().queued == 0; }));
+  second.close();
+  EXPECT_TRUE(http::soon([&] { return scheduler_->stats().running == 0; }));
+}
+
+TEST_F(ServiceTest, TokensThereAndBack) {
+  start();
+  const Json tokens = post("/tokenize", R"({"content": "hi"})")["tokens"];
+  EXPECT_EQ(tokens, Json({'h' + 1, 'i' + 1}));
+  EXPECT_EQ(post("/detokenize", Json({{"tokens", tokens}}).dump())["content"], "hi");
+  EXPECT_EQ(post("/detokenize", R"({"tokens": [300]})", 400)["error"]["param"], "tokens");
+}
+
+TEST_F(ServiceTest, CountersAreThere) {
+  start();
+  post("/v1/completions", R"({"prompt": "ab", "max_tokens": 4})");
+  const Answer answer = ask(http::get("/metrics"));
+  EXPECT_NE(answer.body.find("\nanser_prompt_tokens_total 3\n"), std::string::npos) << answer.body;
+}
+
+}  // namespace
+}  // namespace anser
