@@ -8,6 +8,10 @@ set -euo pipefail
 
 packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
   nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libgtest-dev libbenchmark-dev)
+# Boost's headers, 1.74 or newer. Debian lets only one version in, so any that is there stays.
+if [ ! -e /usr/include/boost/beast/http.hpp ]; then
+  apt-cache show libboost1.81-dev >/dev/null 2>&1 && packages+=(libboost1.81-dev) || packages+=(libboost-dev)
+fi
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
 [ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
 if [ "${1:-}" = arm64 ]; then

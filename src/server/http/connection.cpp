@@ -182,7 +182,6 @@ void Connection::make_exchange(Exchange::Form form) {
   reader_.reset();
   phase_ = Phase::answering;
   clear_deadline();
-  complete_ = false;
   exchange_ =
       std::make_shared<Exchange>(form, core_->options, core_->stopping, [weak = weak_from_this()] {
         if (const auto self = weak.lock()) self->queue(&Connection::flush);
@@ -206,29 +205,22 @@ void Connection::answer() {
   }
 }
 
-void Connection::answer_error(int status, const std::string& message, const Headers& more) {
+void Connection::answer_error(int status, std::string message, const Headers& more) {
   const bool head = reader_ && reader_->head();
-  const bool http11 = true;  // the answer is no stream, and the connection closes
-  make_exchange({.http11 = http11, .keep_alive = false, .head = head});
+  make_exchange({.keep_alive = false, .head = head});
   in_.clear();
   want_read();
   exchange_->error(status, message, more);
 }
 
 void Connection::flush() {
-  if (write_pending_ || phase_ != Phase::answering) return;
-  switch (exchange_->take(out_)) {
-    case Exchange::Progress::cut:
-      return close(true);
-    case Exchange::Progress::complete:
-      complete_ = true;
-      break;
-    case Exchange::Progress::open:
-      break;
-  }
+  if (phase_ != Phase::answering) return;
+  if (exchange_->cut_off()) return close(true);  // also in the midst of a write
+  if (write_pending_) return;
+  const bool complete = exchange_->take(out_);
   written_ = 0;
   if (!out_.empty()) return write_some();
-  if (complete_) finish_exchange();
+  if (complete) finish_exchange();
 }
 
 void Connection::write_some() {

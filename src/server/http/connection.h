@@ -52,7 +52,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void parse();
   bool account_body();
   void answer();
-  void answer_error(int status, const std::string& message, const Headers& more = {});
+  void answer_error(int status, std::string message, const Headers& more = {});
   void make_exchange(Exchange::Form form);
   void flush();
   void write_some();
@@ -81,7 +81,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string out_;  // being written
   size_t written_ = 0;
   bool write_pending_ = false;
-  bool complete_ = false;  // out_ is the answer's last
 
   // The timer is only moved when it would ring too late: a stream's deadline changes at every
   // token.

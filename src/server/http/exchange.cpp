@@ -93,6 +93,7 @@ void Exchange::cut() {
   if (closed_) return;
   closed_ = cut_ = true;
   out_ = {};
+  woken_ = false;  // the connection may be writing, and take nothing until it is done
   wake();
 }
 
@@ -177,14 +178,18 @@ void Exchange::abandon() {
   error(500, "internal error: nothing answered this request", {});
 }
 
-Exchange::Progress Exchange::take(std::string& bytes) {
+bool Exchange::cut_off() const {
+  const Lock lock(mutex_);
+  return cut_;
+}
+
+bool Exchange::take(std::string& bytes) {
   const Lock lock(mutex_);
   woken_ = false;
-  if (cut_) return Progress::cut;
   bytes.clear();
   bytes.swap(out_);
   taken_ = bytes.size();
-  return state_ == State::complete ? Progress::complete : Progress::open;
+  return state_ == State::complete;
 }
 
 void Exchange::sent(uint64_t bytes) {

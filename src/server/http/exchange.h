@@ -42,16 +42,12 @@ class Exchange {
   void abandon();
 
   // The connection's side.
-  enum class Progress {
-    open,      // the answer goes on
-    complete,  // all of it has been taken
-    cut,       // the connection has to be cut
-  };
-  Progress take(std::string& bytes);  // replaces `bytes` by all that wait
-  void sent(uint64_t bytes);          // of those taken
+  bool cut_off() const;           // the connection has to be cut
+  bool take(std::string& bytes);  // replaces `bytes` by all that wait; true if they are the last
+  void sent(uint64_t bytes);      // of those taken
   // Bytes that may be sent now without changing the answer, see reply.h; none if there is no need.
   std::string probe();
-  bool keep_alive() const;  // after `complete`
+  bool keep_alive() const;  // after the last bytes
   void detach();            // the connection is gone, or done with this: no wake any more
 
  private:
