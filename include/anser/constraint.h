@@ -36,6 +36,8 @@ class Constraint {
 
   ~Constraint();
   int vocab() const;
+  // Whether it may come to a place where no other token can follow: single bytes that it may have.
+  bool needs(Token token) const;
 
  private:
   friend class ConstraintMatcher;

@@ -103,7 +103,8 @@ class Sampler {
 
   // From now on only what the constraint allows is drawn, after penalties and before all cuts, and
   // of `ends` any exactly where the text may end. Where it may, and there are no ends, ended() says
-  // so at once.
+  // so at once. A banned token is drawn only where the constraint allows no other. Throws Error for
+  // an end that the constraint may need within a text.
   void constrain(std::shared_ptr<const Constraint> constraint, std::span<const Token> ends);
   // A constrained text is complete, and nothing but its end may follow.
   bool ended() const {
@@ -144,6 +145,7 @@ class Sampler {
   double weight(float logit) const;
   void list_changes(size_t vocab);
   void apply_constraint();
+  void change_logits(std::span<const float> logits, bool with_bans);
   Token prepare(std::span<const float> logits);
   double floor_of(double total, size_t vocab) const;
   bool decide(const Candidates& found, double& total);

@@ -100,6 +100,12 @@ void Sampler::constrain(std::shared_ptr<const Constraint> constraint, std::span<
   matcher_.emplace(std::move(constraint));
   ends_.clear();
   for (const Token end : ends) {
+    if (matcher_->constraint().needs(end)) {
+      throw Error(
+          fmt::format("token {} cannot end a text that has a constraint: it is a character that "
+                      "the constraint may need",
+                      end));
+    }
     const bool exists = end >= 0 && end < matcher_->constraint().vocab();
     if (exists && !std::binary_search(banned_.begin(), banned_.end(), end)) ends_.push_back(end);
   }
@@ -168,11 +174,11 @@ void Sampler::apply_constraint() {
   }
 }
 
-// Fills logits_ and max_; returns the largest's id, the lowest on a tie.
-Token Sampler::prepare(std::span<const float> logits) {
-  list_changes(logits.size());
+// Fills logits_ and max_.
+void Sampler::change_logits(std::span<const float> logits, bool with_bans) {
   logits_.assign(logits.begin(), logits.end());
   for (const LogitChange& change : changes_) {
+    if (change.minus == kInfinity && !with_bans) continue;
     // A NaN is not banned away: it means that the model is broken. Nor is infinity.
     float& logit = logits_[size_t(change.id)];
     if (logit < kInfinity) logit -= change.minus;
@@ -203,10 +209,17 @@ Token Sampler::prepare(std::span<const float> logits) {
                             found - logits_.begin(), *found));
   }
   max_ = *std::max_element(largest, largest + kLanes);
+}
+
+// Fills logits_ and max_; returns the largest's id, the lowest on a tie.
+Token Sampler::prepare(std::span<const float> logits) {
+  list_changes(logits.size());
+  change_logits(logits, true);
+  // A grammar may leave nothing but what is banned. It must go on.
+  if (matcher_ && max_ == -kInfinity) change_logits(logits, false);
   if (max_ == -kInfinity) {
-    throw Error(fmt::format("cannot sample: all {} tokens are banned or impossible{}",
-                            logits_.size(),
-                            matcher_ ? ", or not what the schema allows here" : ""));
+    throw Error(
+        fmt::format("cannot sample: all {} tokens are banned or impossible", logits_.size()));
   }
   return Token(std::find(logits_.begin(), logits_.end(), max_) - logits_.begin());
 }

@@ -55,6 +55,11 @@ int Constraint::vocab() const {
   return work_->vocab;
 }
 
+bool Constraint::needs(Token token) const {
+  const std::string_view bytes = work_->tokens.bytes_of(token);
+  return bytes.size() == 1 && work_->grammar.used[uint8_t(bytes[0])];
+}
+
 std::shared_ptr<const Constraint> Constraint::json_object(const Tokenizer& tokenizer, int vocab) {
   return std::shared_ptr<const Constraint>(
       new Constraint(std::make_unique<Work>(tokenizer, vocab, json_object_grammar())));
