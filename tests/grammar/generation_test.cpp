@@ -209,13 +209,13 @@ TEST_F(GrammarGeneration, BansYieldWhereNothingElseIsAllowed) {
   GenerateOptions wanted = options(constraint, 1);
   wanted.sampling.banned = {'a'};
   State state = begun(1);
-  EXPECT_EQ(generate(*engine_, state, wanted).text, R"("aa")");
+  EXPECT_EQ(Json::parse(generate(*engine_, state, wanted).text), "aa");
   // Where something else is, they hold.
   wanted.constraint = Constraint::json_schema(model_->tokenizer(), 256, R"({"enum":["a","b"]})");
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     wanted.sampling.seed = seed;
     state = begun(seed);
-    EXPECT_EQ(generate(*engine_, state, wanted).text, R"("b")");
+    EXPECT_EQ(Json::parse(generate(*engine_, state, wanted).text), "b");
   }
 }
 
@@ -279,7 +279,7 @@ TEST(GrammarTokens, TheEmbeddedModelWritesWhatTheSchemaWants) {
       const Json value = Json::parse(text + shortest_end(matcher), nullptr, false);
       ASSERT_FALSE(value.is_discarded()) << text;
       EXPECT_TRUE(Validator(parsed).valid(value)) << text;
-      if (written.reason != StopReason::length) EXPECT_TRUE(matcher.complete()) << text;
+      EXPECT_TRUE(written.reason == StopReason::length || matcher.complete()) << text;
     }
   }
 }
