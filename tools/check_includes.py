@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Includes point one way: base <- formats, text <- model <- cpu, cuda <- engine <- server <- cli.
+"""Includes point one way: base <- formats, text <- model <- cpu, cuda; text <- grammar; all these <- engine <- server <- cli.
 
 Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
 the standard library but three headers that define no function. Prints what breaks this and exits 1.
@@ -13,10 +13,11 @@ MAY_INCLUDE = {
     "base": {"base"},
     "formats": {"base", "formats"},
     "text": {"base", "text"},
+    "grammar": {"base", "text", "grammar"},
     "model": {"base", "formats", "text", "model"},
     "cpu": {"base", "formats", "text", "model", "cpu"},
     "cuda": {"base", "formats", "text", "model", "cuda"},
-    "engine": {"base", "formats", "text", "model", "cpu", "cuda", "engine"},
+    "engine": {"base", "formats", "text", "model", "grammar", "cpu", "cuda", "engine"},
 }
 MAY_INCLUDE["server"] = MAY_INCLUDE["engine"] | {"server"}
 MAY_INCLUDE["cli"] = MAY_INCLUDE["server"] | {"cli"}

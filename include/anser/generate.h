@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,9 +20,13 @@ struct GenerateOptions {
   std::vector<std::string> stop = {};
   // Tokens that end generation and are not given out.
   std::vector<Token> stop_tokens = {kEndOfText};
+  // The text must be, or begin, one of these: JSON, for example. A stop token comes only where the
+  // text is complete; where nothing else can follow, or there is no stop token, it ends at once.
+  std::shared_ptr<const Constraint> constraint = nullptr;
 };
 
-enum class StopReason { length, stop_token, stop_text, cancelled };
+// complete: the constraint leaves nothing to be added.
+enum class StopReason { length, stop_token, stop_text, cancelled, complete };
 const char* stop_reason_name(StopReason reason);
 
 struct Generated {

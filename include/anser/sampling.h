@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "anser/constraint.h"
 #include "anser/tokenizer.h"
 
 namespace anser {
@@ -99,13 +101,24 @@ class Sampler {
  public:
   explicit Sampler(SamplingOptions options);
 
+  // From now on only what the constraint allows is drawn, after penalties and before all cuts, and
+  // of `ends` any exactly where the text may end. Where it may, and there are no ends, ended() says
+  // so at once. A banned token is drawn only where the constraint allows no other. Throws Error for
+  // an end that the constraint may need within a text.
+  void constrain(std::shared_ptr<const Constraint> constraint, std::span<const Token> ends);
+  // A constrained text is complete, and nothing but its end may follow.
+  bool ended() const {
+    return matcher_ && matcher_->complete() && (ends_.empty() || !matcher_->open());
+  }
+
   // `logits` [V] is not changed. Deterministic: the same logits, history and seed give the same
   // token. Throws Error when no token can be sampled (all banned, or NaN).
   Token sample(std::span<const float> logits);
 
   // The same in two steps: what is to be found out about the row of `vocab` logits, and the draw.
-  // No token, and nothing has happened, when what is kept may reach beyond these candidates; then
-  // all logits are needed. Where there is a token it is the one that sample() finds in all logits.
+  // No token, and nothing has happened, when what is kept may reach beyond these candidates, and
+  // with a constraint always; then all logits are needed. Where there is a token it is the one that
+  // sample() finds in all logits.
   CandidateQuery query(size_t vocab);
   std::optional<Token> sample(const Candidates& candidates);
 
@@ -114,7 +127,8 @@ class Sampler {
   std::span<const Candidate> distribution(std::span<const float> logits);
 
   // Counts a generated token for the penalties. `text` is what it stands for: spaces, tabs and runs
-  // of the digits as BlinkDL exempts them get an entry of count 0.
+  // of the digits as BlinkDL exempts them get an entry of count 0. Throws Error for a text that the
+  // constraint does not allow.
   void accept(Token token, std::string_view text);
 
   const SamplingOptions& options() const { return options_; }
@@ -130,6 +144,8 @@ class Sampler {
   double cut_temperature() const;
   double weight(float logit) const;
   void list_changes(size_t vocab);
+  void apply_constraint();
+  void change_logits(std::span<const float> logits, bool with_bans);
   Token prepare(std::span<const float> logits);
   double floor_of(double total, size_t vocab) const;
   bool decide(const Candidates& found, double& total);
@@ -142,6 +158,8 @@ class Sampler {
   std::vector<Token> banned_;            // of options_, ids ascending, each once
   std::vector<Occurrence> occurrences_;  // ids ascending
   uint64_t random_[4];
+  std::optional<ConstraintMatcher> matcher_;
+  std::vector<Token> ends_;
   // Scratch, kept to avoid allocating at every token.
   std::vector<LogitChange> changes_;
   std::vector<float> logits_;  // [V], changed

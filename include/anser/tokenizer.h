@@ -19,6 +19,7 @@
 namespace anser {
 
 using Token = int32_t;
+class TokenTree;                 // src/text
 constexpr Token kEndOfText = 0;  // RWKV's end-of-document token, in every World-style vocabulary
 
 class Tokenizer {
@@ -55,6 +56,9 @@ class Tokenizer {
   bool is_byte_level() const;
   // Where it came from: "built in", a file name, "bytes"; for `anser info`.
   const std::string& source() const;
+  // All tokens in the order of their bytes, for grammars; made when first asked for. It lives as
+  // long as a copy of the tokenizer.
+  const TokenTree& tree() const;
 
  private:
   struct Table;

@@ -7,8 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "anser/constraint.h"
 #include "anser/error.h"
 #include "anser/generate.h"
+#include "base/mapped_file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
@@ -31,9 +33,26 @@ struct RunOptions {
   std::vector<std::string> stops;
   std::optional<int> max_tokens;
   std::string load_state, save_state;
+  std::string json_schema;  // a file's name, or the schema itself
+  bool json_object = false;
   bool no_bos = false;
   bool json = false;
 };
+
+// Read before the model is, so that its mistakes show at once.
+std::string schema_text(const std::string& given) {
+  if (given.find_first_not_of(" \t\r\n") == given.find('{')) return given;
+  const auto file = MappedFile::open(given);
+  return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
+}
+
+std::shared_ptr<const Constraint> make_constraint(const RunOptions& options,
+                                                  const std::string& schema, const Model& model) {
+  const int vocab = model.hyperparameters().vocab;
+  if (options.json_object) return Constraint::json_object(model.tokenizer(), vocab);
+  if (options.json_schema.empty()) return nullptr;
+  return Constraint::json_schema(model.tokenizer(), vocab, schema);
+}
 
 // The prompt's text, from where the user put it; none when a loaded state is to be continued as it
 // is.
@@ -102,11 +121,14 @@ void run_command(const RunOptions& options) {
     generation.stop.push_back(std::move(stop));
   }
   const std::optional<std::string> text = prompt_text(options);
+  const std::string schema =
+      options.json_schema.empty() ? std::string() : schema_text(options.json_schema);
 
   const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
   const Tokenizer& tokenizer = loaded.model.tokenizer();
-  const bool story = loaded.model.tells_stories();
+  generation.constraint = make_constraint(options, schema, loaded.model);
+  const bool story = loaded.model.tells_stories() && !generation.constraint;
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTokens : kTokens);
   generation.sampling = options.sampling.resolve(loaded.model.sampling(), {});
   // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
@@ -170,6 +192,12 @@ void add_run(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--stop", options->stops, "end before this text; may be given several times")
       ->allow_extra_args(false);
+  auto* schema = command->add_option(
+      "--json-schema", options->json_schema,
+      "write JSON that satisfies this JSON Schema: a file, or the schema itself, which begins with "
+      "a {. Whole if -n is large enough");
+  command->add_flag("--json-object", options->json_object, "write a JSON object, any")
+      ->excludes(schema);
   command->add_option("--load-state", options->load_state,
                       "continue a saved state (or begin with a tuned initial state)");
   command->add_option("--save-state", options->save_state, "save the state after the text");

@@ -26,7 +26,9 @@ Continuation::Continuation(Tokenizer tokenizer, const GenerateOptions& options, 
       stop_tokens_(options.stop_tokens),
       rewinds_(rewinds),
       sampler_(options.sampling),
-      stream_(options.stop) {}
+      stream_(options.stop) {
+  if (options.constraint) sampler_.constrain(options.constraint, stop_tokens_);
+}
 
 Continuation::Next Continuation::take(Token token) {
   Next next;
@@ -54,7 +56,13 @@ Continuation::Next Continuation::take(Token token) {
   last_ = token;
   tokens_.push_back(token);
   next.feed = {token};
-  if (stopped) end(StopReason::stop_text, next);
+  if (stopped) {
+    end(StopReason::stop_text, next);
+  } else if (sampler_.ended()) {
+    next.text += stream_.finish();
+    next.end = StopReason::complete;
+    ended_ = true;
+  }
   return next;
 }
 

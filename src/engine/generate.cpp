@@ -17,6 +17,8 @@ const char* stop_reason_name(StopReason reason) {
       return "stop_text";
     case StopReason::cancelled:
       return "cancelled";
+    case StopReason::complete:
+      return "complete";
   }
   return "?";
 }

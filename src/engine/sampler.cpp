@@ -96,6 +96,21 @@ Sampler::Sampler(SamplingOptions options) : options_(std::move(options)), banned
   for (uint64_t& word : random_) word = splitmix64(seed);
 }
 
+void Sampler::constrain(std::shared_ptr<const Constraint> constraint, std::span<const Token> ends) {
+  matcher_.emplace(std::move(constraint));
+  ends_.clear();
+  for (const Token end : ends) {
+    if (matcher_->constraint().needs(end)) {
+      throw Error(
+          fmt::format("token {} cannot end a text that has a constraint: it is a character that "
+                      "the constraint may need",
+                      end));
+    }
+    const bool exists = end >= 0 && end < matcher_->constraint().vocab();
+    if (exists && !std::binary_search(banned_.begin(), banned_.end(), end)) ends_.push_back(end);
+  }
+}
+
 // xoshiro256**: our own, because the standard's distributions differ between libraries.
 double Sampler::uniform() {
   const uint64_t result = std::rotl(random_[1] * 5, 7) * 9;
@@ -132,15 +147,43 @@ void Sampler::list_changes(size_t vocab) {
   for (; banned != banned_.end(); ++banned) changes_.push_back({*banned, kInfinity});
 }
 
-// Fills logits_ and max_; returns the largest's id, the lowest on a tie.
-Token Sampler::prepare(std::span<const float> logits) {
-  list_changes(logits.size());
+// In logits_, with their changes. As with a ban, a NaN or infinity stays: the model is broken.
+void Sampler::apply_constraint() {
+  const std::span<const uint64_t> allowed = matcher_->allowed();
+  if (size_t(matcher_->constraint().vocab()) != logits_.size()) {
+    throw Error(fmt::format("the constraint was made for {} tokens, but there are {} logits",
+                            matcher_->constraint().vocab(), logits_.size()));
+  }
+  std::vector<float> ends;  // an end that has text, too, is only an end
+  for (const Token end : ends_) ends.push_back(logits_[size_t(end)]);
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    if (allowed[word] == ~uint64_t{0}) continue;
+    const size_t last = std::min(logits_.size(), (word + 1) * 64);
+    for (size_t id = word * 64; id < last; ++id) {
+      const bool may_come = (allowed[word] >> id % 64 & 1) != 0;
+      if (!may_come && logits_[id] < kInfinity) logits_[id] = -kInfinity;
+    }
+  }
+  for (size_t i = 0; i < ends_.size(); ++i) {
+    float& logit = logits_[size_t(ends_[i])];
+    if (matcher_->complete()) {
+      logit = ends[i];
+    } else if (logit < kInfinity) {
+      logit = -kInfinity;
+    }
+  }
+}
+
+// Fills logits_ and max_.
+void Sampler::change_logits(std::span<const float> logits, bool with_bans) {
   logits_.assign(logits.begin(), logits.end());
   for (const LogitChange& change : changes_) {
+    if (change.minus == kInfinity && !with_bans) continue;
     // A NaN is not banned away: it means that the model is broken. Nor is infinity.
     float& logit = logits_[size_t(change.id)];
     if (logit < kInfinity) logit -= change.minus;
   }
+  if (matcher_) apply_constraint();
 
   // Independent lanes, so that the compiler can use vectors.
   constexpr size_t kLanes = 16;
@@ -166,6 +209,14 @@ Token Sampler::prepare(std::span<const float> logits) {
                             found - logits_.begin(), *found));
   }
   max_ = *std::max_element(largest, largest + kLanes);
+}
+
+// Fills logits_ and max_; returns the largest's id, the lowest on a tie.
+Token Sampler::prepare(std::span<const float> logits) {
+  list_changes(logits.size());
+  change_logits(logits, true);
+  // A grammar may leave nothing but what is banned. It must go on.
+  if (matcher_ && max_ == -kInfinity) change_logits(logits, false);
   if (max_ == -kInfinity) {
     throw Error(
         fmt::format("cannot sample: all {} tokens are banned or impossible", logits_.size()));
@@ -287,13 +338,15 @@ CandidateQuery Sampler::query(size_t vocab) {
   // top-k some, for a threshold may not fall behind exactly k.
   constexpr int kMost = 512, kBeyondTopK = 32;
   const int k = options_.top_k;
-  const int most = greedy() ? 0 : k > 0 && k < kMost ? std::min(k + kBeyondTopK, kMost) : kMost;
+  const int most = greedy() || matcher_ ? 0
+                   : k > 0 && k < kMost ? std::min(k + kBeyondTopK, kMost)
+                                        : kMost;
   return {changes_, most, cut_temperature()};
 }
 
 std::optional<Token> Sampler::sample(const Candidates& found) {
   // All logits are needed to say what is wrong.
-  if (!found.well_formed || found.max == -kInfinity) return std::nullopt;
+  if (!found.well_formed || found.max == -kInfinity || matcher_) return std::nullopt;
   if (greedy()) return found.best;
   max_ = found.max;
   candidates_.clear();
@@ -352,6 +405,9 @@ bool Sampler::decide(const Candidates& found, double& total) {
 
 void Sampler::accept(Token token, std::string_view text) {
   if (token < 0) throw Error(fmt::format("token {} does not exist", token));
+  if (matcher_ && !matcher_->accept(text)) {
+    throw Error(fmt::format("token {} is not what the constraint allows here", token));
+  }
   for (Occurrence& occurrence : occurrences_) {
     occurrence.count *= options_.penalty_decay;
     // Far below what a logit can show; further down the numbers would become denormal, and slow.

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <tuple>
 
 #include "anser/error.h"
 #include "base/blob.h"
 #include "base/mapped_file.h"
 #include "text/byte_trie.h"
+#include "text/token_tree.h"
 #include "text/vocabulary.h"
 
 namespace anser {
@@ -90,6 +93,8 @@ struct Tokenizer::Table {
   std::string pool;               // the bytes of all tokens, one after the other
   std::vector<uint64_t> offsets;  // [size() + 1]: token i is pool[offsets[i], offsets[i + 1])
   ByteTrie trie;
+  mutable std::once_flag tree_once;
+  mutable std::unique_ptr<const TokenTree> tree;
 };
 
 Tokenizer Tokenizer::from_vocabulary(std::string_view text, const std::string& source) {
@@ -167,6 +172,20 @@ bool Tokenizer::is_byte_level() const {
 
 const std::string& Tokenizer::source() const {
   return table_->source;
+}
+
+const TokenTree& Tokenizer::tree() const {
+  std::call_once(table_->tree_once, [this] {
+    std::vector<ByteTrie::Entry> entries;
+    for (Token id = 0; id < size(); ++id) {
+      if (!bytes_of(id).empty()) entries.push_back({bytes_of(id), id});
+    }
+    std::ranges::sort(entries, [](const auto& a, const auto& b) {
+      return std::tie(a.bytes, a.value) < std::tie(b.bytes, b.value);
+    });
+    table_->tree = std::make_unique<const TokenTree>(entries);
+  });
+  return *table_->tree;
 }
 
 }  // namespace anser

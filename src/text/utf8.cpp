@@ -16,6 +16,20 @@ bool is_valid_utf8(std::string_view text) {
   return true;
 }
 
+std::vector<uint32_t> code_points(std::string_view text) {
+  static constexpr uint8_t kBits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+  std::vector<uint32_t> characters;
+  for (size_t i = 0; i < text.size();) {
+    const int length = utf8_lead(uint8_t(text[i])).length;
+    uint32_t character = uint8_t(text[i]) & kBits[length];
+    for (int k = 1; k < length; ++k)
+      character = character << 6 | (uint8_t(text[i + size_t(k)]) & 0x3f);
+    characters.push_back(character);
+    i += size_t(length);
+  }
+  return characters;
+}
+
 bool append_utf8(uint32_t code_point, std::string& out) {
   if (code_point > 0x10ffff || (code_point >= 0xd800 && code_point < 0xe000)) return false;
   if (code_point < 0x80) {

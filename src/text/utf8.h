@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace anser {
 
@@ -29,6 +30,9 @@ constexpr Utf8Lead utf8_lead(uint8_t byte) {
 }
 
 bool is_valid_utf8(std::string_view text);
+
+// The characters of valid UTF-8.
+std::vector<uint32_t> code_points(std::string_view text);
 
 // False, and nothing appended, for a surrogate or a number beyond U+10FFFF: they have no UTF-8
 // form.

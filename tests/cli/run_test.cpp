@@ -162,6 +162,41 @@ TEST(Run, AStateOfAnotherModelIsRefused) {
   EXPECT_EQ(run_anser(run_arguments({"--load-state", folder / "broken", "-n", "1"})).exit_code, 1);
 }
 
+TEST(Run, WritesWhatASchemaWants) {
+  const char* schema = R"({"type":"object","properties":{"n":{"type":"integer"},
+      "ok":{"type":"boolean"}},"required":["n","ok"]})";
+  const TempDir folder;
+  write_file(folder / "schema.json", schema);
+  const Arguments arguments = {"run", "-m", vocabulary_model(), "-p", "x", "--json"};
+  const auto run = [&](Arguments more) {
+    more.insert(more.begin(), arguments.begin(), arguments.end());
+    const Result result = run_anser(more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return Json::parse(result.out);
+  };
+  for (const char* seed : {"1", "2", "3"}) {
+    const Json given = run({"--json-schema", schema, "--seed", seed});
+    EXPECT_EQ(given["reason"], "complete");
+    const Json value = Json::parse(given["text"].get<std::string>());
+    EXPECT_TRUE(value["n"].is_number_integer() && value["ok"].is_boolean()) << value;
+    EXPECT_EQ(run({"--json-schema", folder / "schema.json", "--seed", seed})["text"],
+              given["text"]);
+    const std::string any = run({"--json-object", "--seed", seed, "-n", "40"})["text"];
+    EXPECT_EQ(any.substr(any.find_first_not_of(" \n")).front(), '{') << any;
+  }
+}
+
+TEST(Run, ASchemaThatCannotBeObeyedIsAnError) {
+  const auto err = [&](const std::string& schema) {
+    const Result result =
+        run_anser({"run", "-m", vocabulary_model(), "-p", "x", "--json-schema", schema});
+    EXPECT_EQ(result.exit_code, 1);
+    return result.err;
+  };
+  EXPECT_NE(err(R"({"items":{"not":{}}})").find("#/items: 'not'"), std::string::npos);
+  EXPECT_NE(err("no-such-file.json").find("no-such-file.json"), std::string::npos);
+}
+
 TEST(Run, TheEmbeddedModelWrites) {
   const Result result = run_anser({"run", "-p", "Once upon a time", "-n", "8"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -53,6 +53,29 @@ TEST_F(CudaSampling, DrawsWhatTheHostDraws) {
   }
 }
 
+// The others of a batch are drawn from candidates, a constrained one from all logits.
+TEST_F(CudaSampling, ConstrainedDrawsAreThoseOfTheHost) {
+  const auto constraint = Constraint::json_schema(Tokenizer::bytes(), kVocab,
+                                                  R"({"type":"string","pattern":"^[a-f]+$"})");
+  for (const char* preset : {"greedy", "creative"}) {
+    State state = model_->initial_state(), other = state;
+    Sampler sampler(sampling_preset(preset)), free(sampling_preset("chat"));
+    sampler.constrain(constraint, {});
+    Sampler host = sampler;
+    Draw draws[] = {{&other, &free, 5}, {&state, &sampler, 3}};
+    for (int step = 0; step < 8 && !host.ended(); ++step) {
+      const Sequence batch[] = {{&other, std::span(&draws[0].token, 1)},
+                                {&state, std::span(&draws[1].token, 1)}};
+      engine_->forward(batch);
+      engine_->sample(draws);
+      EXPECT_EQ(draws[1].token, host.sample(std::as_const(state).logits())) << preset << step;
+      const std::string text(1, char(draws[1].token));
+      sampler.accept(draws[1].token, text);
+      host.accept(draws[1].token, text);
+    }
+  }
+}
+
 TEST_F(CudaSampling, SeveralDrawsFromOneState) {
   State state = model_->initial_state();
   const Token tokens[] = {3, 4};

@@ -1,0 +1,253 @@
+#include "grammar/grammar.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <string>
+#include <utility>
+
+#include "anser/error.h"
+
+namespace anser {
+namespace {
+
+using Kind = GrammarEdge::Kind;
+
+// Some 20 MB. What people write has a few thousand states.
+constexpr size_t kMaxStates = 200'000, kMaxEdges = 600'000;
+
+}  // namespace
+
+RuleId GrammarBuilder::add_rule() {
+  const RuleId rule = RuleId(grammar_.rules.size());
+  grammar_.rules.push_back({});
+  grammar_.rules[rule].start = add_state(rule);
+  return rule;
+}
+
+StateId GrammarBuilder::add_state(RuleId rule) {
+  if (grammar_.states.size() == kMaxStates) {
+    throw Error(
+        fmt::format("the schema is too large: its grammar has more than {} states. Use fewer or "
+                    "shorter enums, patterns and properties",
+                    kMaxStates));
+  }
+  grammar_.states.push_back({rule});
+  return StateId(grammar_.states.size() - 1);
+}
+
+void GrammarBuilder::set_counter(RuleId rule, uint32_t least, uint32_t most) {
+  grammar_.rules[rule].least = least;
+  grammar_.rules[rule].most = most;
+}
+
+void GrammarBuilder::add(StateId from, GrammarEdge edge) {
+  if (edges_++ == kMaxEdges) {
+    throw Error(fmt::format(
+        "the schema is too large: its grammar has more than {} edges. Use simpler patterns",
+        kMaxEdges));
+  }
+  grammar_.states[from].edges.push_back(edge);
+}
+
+void GrammarBuilder::add_bytes(StateId from, uint8_t low, uint8_t high, StateId to) {
+  add(from, {Kind::bytes, low, high, 0, to});
+}
+void GrammarBuilder::add_jump(StateId from, StateId to) {
+  add(from, {.kind = Kind::jump, .to = to});
+}
+void GrammarBuilder::add_call(StateId from, RuleId rule, StateId to) {
+  add(from, {.kind = Kind::call, .rule = rule, .to = to});
+}
+void GrammarBuilder::add_again(StateId from, StateId to) {
+  add(from, {.kind = Kind::again, .to = to});
+}
+void GrammarBuilder::add_enough(StateId from, StateId to) {
+  add(from, {.kind = Kind::enough, .to = to});
+}
+
+void GrammarBuilder::add_text(StateId from, std::string_view bytes, StateId to) {
+  if (bytes.empty()) return add_jump(from, to);
+  const RuleId rule = grammar_.states[from].rule;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const StateId next = i + 1 == bytes.size() ? to : add_state(rule);
+    add_bytes(from, uint8_t(bytes[i]), uint8_t(bytes[i]), next);
+    from = next;
+  }
+}
+
+void GrammarBuilder::add_characters(StateId from, uint32_t low, uint32_t high, StateId to) {
+  // Ranges of one length, around the surrogates.
+  static constexpr std::pair<uint32_t, uint32_t> kLengths[] = {
+      {0, 0x7f}, {0x80, 0x7ff}, {0x800, 0xd7ff}, {0xe000, 0xffff}, {0x10000, 0x10ffff}};
+  static constexpr int kBytes[] = {1, 2, 3, 3, 4};
+  for (size_t i = 0; i < std::size(kLengths); ++i) {
+    const uint32_t first = std::max(low, kLengths[i].first);
+    const uint32_t last = std::min(high, kLengths[i].second);
+    if (first <= last) add_sequence(from, first, last, kBytes[i], to);
+  }
+}
+
+// Cuts a range until every byte is free of the others: then it is one path.
+void GrammarBuilder::add_sequence(StateId from, uint32_t low, uint32_t high, int length,
+                                  StateId to) {
+  for (int i = 1; i < length; ++i) {
+    const uint32_t tail = (1u << (6 * i)) - 1;
+    if ((low & ~tail) == (high & ~tail)) continue;
+    if ((low & tail) != 0) {
+      add_sequence(from, low, low | tail, length, to);
+      add_sequence(from, (low | tail) + 1, high, length, to);
+      return;
+    }
+    if ((high & tail) != tail) {
+      add_sequence(from, low, (high & ~tail) - 1, length, to);
+      add_sequence(from, high & ~tail, high, length, to);
+      return;
+    }
+  }
+  static constexpr uint8_t kLead[] = {0, 0x00, 0xc0, 0xe0, 0xf0};
+  for (int i = length - 1; i >= 0; --i) {
+    const bool first = i == length - 1;
+    const auto byte = [&](uint32_t c) {
+      return uint8_t(first ? kLead[length] | (c >> (6 * i)) : 0x80 | (c >> (6 * i) & 0x3f));
+    };
+    const StateId next = i == 0 ? to : add_state(grammar_.states[from].rule);
+    add_bytes(from, byte(low), byte(high), next);
+    from = next;
+  }
+}
+
+// From the ends backwards. A height only falls, and is at most kMaxCalls once it is known.
+void GrammarBuilder::find_heights() {
+  auto& states = grammar_.states;
+  struct Use {
+    StateId state;
+    uint32_t edge;
+  };
+  std::vector<std::vector<Use>> uses(states.size());  // the edges that depend on a state's height
+  std::deque<StateId> changed;
+  for (StateId s = 0; s < states.size(); ++s) {
+    for (uint32_t e = 0; e < states[s].edges.size(); ++e) {
+      const GrammarEdge& edge = states[s].edges[e];
+      uses[edge.to].push_back({s, e});
+      if (edge.kind == Kind::call) uses[grammar_.rules[edge.rule].start].push_back({s, e});
+    }
+    if (states[s].final) {
+      states[s].height = 0;
+      changed.push_back(s);
+    }
+  }
+  while (!changed.empty()) {
+    const StateId at = changed.front();
+    changed.pop_front();
+    for (const Use use : uses[at]) {
+      GrammarState& state = states[use.state];
+      const GrammarEdge& edge = state.edges[use.edge];
+      uint32_t needed = states[edge.to].height;
+      if (edge.kind == Kind::call && needed != kUnlimited) {
+        const uint32_t callee = grammar_.start_of(edge.rule).height;
+        needed = callee == kUnlimited ? kUnlimited : std::max(needed, callee + 1);
+      }
+      if (needed > kMaxCalls || needed >= state.height) continue;
+      state.height = needed;
+      changed.push_back(use.state);
+    }
+  }
+}
+
+// A rule that can call itself before a byte is read could be entered for ever.
+void GrammarBuilder::check_recursion() const {
+  const auto& rules = grammar_.rules;
+  // Which rules can be empty, by repetition until nothing changes: they are few and shallow.
+  std::vector<bool> empty(rules.size());
+  std::vector<std::vector<RuleId>> first(rules.size());  // that are called before anything is read
+  std::vector<uint32_t> seen(grammar_.states.size());
+  uint32_t walk = 0;
+  std::vector<StateId> open_states;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (RuleId rule = 0; rule < rules.size(); ++rule) {
+      if (empty[rule]) continue;
+      first[rule].clear();
+      open_states = {rules[rule].start};
+      seen[rules[rule].start] = ++walk;
+      while (!open_states.empty()) {
+        const GrammarState& state = grammar_.states[open_states.back()];
+        open_states.pop_back();
+        if (state.final) empty[rule] = changed = true;
+        for (const GrammarEdge& edge : state.edges) {
+          if (edge.kind == Kind::bytes) continue;
+          if (edge.kind == Kind::call) {
+            first[rule].push_back(edge.rule);
+            if (!empty[edge.rule]) continue;
+          }
+          if (std::exchange(seen[edge.to], walk) != walk) open_states.push_back(edge.to);
+        }
+      }
+    }
+  }
+  // Depth first: a rule that is met while it is open is in a circle.
+  enum : uint8_t { unknown, open, done };
+  std::vector<uint8_t> mark(rules.size(), unknown);
+  std::vector<std::pair<RuleId, size_t>> path;
+  for (RuleId begin = 0; begin < rules.size(); ++begin) {
+    if (mark[begin] != unknown) continue;
+    path = {{begin, 0}};
+    mark[begin] = open;
+    while (!path.empty()) {
+      auto& [rule, next] = path.back();
+      if (next == first[rule].size()) {
+        mark[rule] = done;
+        path.pop_back();
+        continue;
+      }
+      const RuleId callee = first[rule][next++];
+      if (mark[callee] == open) {
+        throw Error(
+            "the schema refers to itself in a circle of $ref, anyOf or allOf with no object or "
+            "list between; such a schema says nothing. Put the reference inside properties or "
+            "items");
+      }
+      if (mark[callee] == unknown) {
+        mark[callee] = open;
+        path.push_back({callee, 0});
+      }
+    }
+  }
+}
+
+void GrammarBuilder::find_classes() {
+  // Where two neighbours are told apart.
+  std::array<bool, 257> border = {};
+  for (const GrammarState& state : grammar_.states) {
+    if (state.height == kUnlimited) continue;
+    for (const GrammarEdge& edge : state.edges) {
+      if (edge.kind != Kind::bytes) continue;
+      border[edge.low] = border[edge.high + 1] = true;
+      std::fill(&grammar_.used[edge.low], &grammar_.used[edge.high] + 1, true);
+    }
+  }
+  int current = 0;
+  for (int byte = 0; byte < 256; ++byte) {
+    if (byte > 0 && border[size_t(byte)]) ++current;
+    grammar_.class_of[size_t(byte)] = uint8_t(current);
+  }
+  grammar_.classes = current + 1;
+}
+
+Grammar GrammarBuilder::build(RuleId root) && {
+  grammar_.root = root;
+  check_recursion();
+  find_heights();
+  if (grammar_.start_of(root).height == kUnlimited) {
+    throw Error(
+        fmt::format("no text satisfies the schema: something that is required can never be "
+                    "written, or never ends, or needs more than {} levels",
+                    kMaxCalls - 1));
+  }
+  find_classes();
+  return std::move(grammar_);
+}
+
+}  // namespace anser

@@ -1,0 +1,73 @@
+// What every JSON text is made of, as rules.
+//
+// White space: nothing, one space, or a line's end and up to 24 spaces, in front of the whole text,
+// after '{', '[' and ',' and before '}' and ']'; after ':' nothing or one space; none elsewhere. So
+// a text can be laid out, and no model can write blanks for ever.
+// Numbers have at most 18 digits before the point, 18 behind it, and two in the exponent: they end,
+// an integer fits into 64 bits, and none overflows a double.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "grammar/grammar.h"
+
+namespace anser {
+
+// Ranges of characters, low to high, both included.
+struct CharacterRange {
+  uint32_t low, high;
+};
+using Characters = std::vector<CharacterRange>;
+inline constexpr uint32_t kLastCharacter = 0x10ffff;
+
+class JsonRules {
+ public:
+  explicit JsonRules(GrammarBuilder& builder) : builder_(builder) {}
+
+  // Each is made when it is first asked for.
+  RuleId space();    // where a line may end
+  RuleId any();      // any value
+  RuleId object();   // any object
+  RuleId array();    // any list
+  RuleId string();   // any string, with all escapes
+  RuleId number();   // with a fraction and an exponent
+  RuleId integer();  // without
+
+  // One character within a string, in the one way that nlohmann's dump(), too, would write it:
+  // escaped where it must be, else as it is.
+  void add_plain(StateId from, const Characters& characters, StateId to);
+  // One character in any way: also \/ and \u with four digits, of surrogates a whole pair.
+  void add_character(StateId from, StateId to);
+  // One of these texts.
+  void add_choice(StateId from, std::span<const std::string> texts, StateId to);
+  // The rest of a name behind its opening quote, which is none of `taken`, and the closing quote.
+  // It is written plainly, so that no escape can make it one of them.
+  void add_other_name(StateId from, std::span<const std::string> taken, StateId to);
+  // "," and ": " with the white space behind them.
+  void add_comma(StateId from, StateId to);
+  void add_colon(StateId from, StateId to);
+
+ private:
+  RuleId once(std::optional<RuleId>& rule, void (JsonRules::*fill)(RuleId));
+  void fill_space(RuleId rule);
+  void fill_any(RuleId rule);
+  void fill_object(RuleId rule);
+  void fill_array(RuleId rule);
+  void fill_string(RuleId rule);
+  void fill_number(RuleId rule);
+  void fill_integer(RuleId rule);
+  StateId add_whole_part(StateId from, RuleId rule);
+  StateId add_digits(StateId from, int most, RuleId rule, StateId end);
+
+  GrammarBuilder& builder_;
+  std::optional<RuleId> space_, any_, object_, array_, string_, number_, integer_;
+};
+
+// A string's text between its quotes, as add_plain writes it.
+std::string json_inside(std::string_view text);
+
+}  // namespace anser

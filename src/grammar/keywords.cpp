@@ -1,0 +1,241 @@
+#include "grammar/keywords.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "anser/error.h"
+
+namespace anser {
+namespace {
+
+constexpr std::array<std::string_view, 25> kObeyed = {"$ref",
+                                                      "allOf",
+                                                      "anyOf",
+                                                      "oneOf",
+                                                      "type",
+                                                      "enum",
+                                                      "const",
+                                                      "nullable",
+                                                      "properties",
+                                                      "required",
+                                                      "additionalProperties",
+                                                      "items",
+                                                      "prefixItems",
+                                                      "minItems",
+                                                      "maxItems",
+                                                      "minLength",
+                                                      "maxLength",
+                                                      "pattern",
+                                                      "format",
+                                                      "minimum",
+                                                      "maximum",
+                                                      "exclusiveMinimum",
+                                                      "exclusiveMaximum",
+                                                      "minProperties",
+                                                      "uniqueItems"};
+
+constexpr std::array<std::string_view, 21> kAnnotations = {"title",
+                                                           "description",
+                                                           "default",
+                                                           "examples",
+                                                           "example",
+                                                           "$schema",
+                                                           "$id",
+                                                           "id",
+                                                           "$comment",
+                                                           "$defs",
+                                                           "definitions",
+                                                           "deprecated",
+                                                           "readOnly",
+                                                           "writeOnly",
+                                                           "contentEncoding",
+                                                           "contentMediaType",
+                                                           "contentSchema",
+                                                           "externalDocs",
+                                                           "xml",
+                                                           "discriminator",
+                                                           "$vocabulary"};
+
+// What to do instead, where there is something.
+struct Refused {
+  std::string_view keyword, advice;
+};
+constexpr std::array<Refused, 17> kRefused = {{
+    {"not", "say what is allowed instead"},
+    {"if", "use anyOf with a const in each alternative"},
+    {"then", "use anyOf with a const in each alternative"},
+    {"else", "use anyOf with a const in each alternative"},
+    {"patternProperties", "use additionalProperties with a schema"},
+    {"propertyNames", "use properties, or additionalProperties with a schema"},
+    {"maxProperties", "list the properties"},
+    {"dependentRequired", "use anyOf"},
+    {"dependentSchemas", "use anyOf"},
+    {"dependencies", "use anyOf"},
+    {"unevaluatedProperties", "use additionalProperties"},
+    {"unevaluatedItems", "use items"},
+    {"additionalItems", "use prefixItems and items"},
+    {"contains", "use prefixItems"},
+    {"multipleOf", "use type integer, or an enum"},
+    {"$anchor", "refer with '#/$defs/...'"},
+    {"$dynamicRef", "use $ref"},
+}};
+
+bool contains(const auto& list, std::string_view keyword) {
+  return std::ranges::find(list, keyword) != list.end();
+}
+
+[[noreturn]] void refuse_merge(const std::string& pointer, const std::string& keyword) {
+  throw Error(
+      fmt::format("{}: two values of '{}' from allOf, anyOf or $ref meet here and cannot be made "
+                  "one. Write the schema out in one place",
+                  pointer, keyword));
+}
+
+Schema as_list(const Schema& value) {
+  return value.is_array() ? value : Schema::array({value});
+}
+
+Schema merge_types(const Schema& a, const Schema& b) {
+  Schema both = Schema::array();
+  const auto has = [](const Schema& list, const char* type) {
+    return std::ranges::find(list, Schema(type)) != list.end();
+  };
+  const Schema first = as_list(a), second = as_list(b);
+  for (const char* type : {"object", "array", "string", "number", "integer", "boolean", "null"}) {
+    const auto allows = [&](const Schema& list) {
+      return has(list, type) || (std::string_view(type) == "integer" && has(list, "number"));
+    };
+    if (allows(first) && allows(second) &&
+        !(std::string_view(type) == "integer" && has(both, "number"))) {
+      both.push_back(type);
+    }
+  }
+  return both;
+}
+
+Schema merge_properties(const Schema& a, const Schema& b) {
+  Schema all = a;
+  for (const auto& [name, schema] : b.items()) {
+    const auto found = all.find(name);
+    if (found == all.end()) {
+      all[name] = schema;
+    } else if (*found != schema) {
+      *found = {{"allOf", Schema::array({*found, schema})}};
+    }
+  }
+  return all;
+}
+
+Schema common(const Schema& a, const Schema& b) {
+  Schema both = Schema::array();
+  for (const Schema& value : a) {
+    if (std::ranges::find(b, value) != b.end()) both.push_back(value);
+  }
+  return both;
+}
+
+// additionalProperties speaks of the properties beside it, so that the two cannot be parted.
+void check_additional(const Schema& limited, const Schema& other, const std::string& pointer) {
+  const auto additional = limited.find("additionalProperties");
+  if (additional == limited.end() || *additional == true || !other.contains("properties")) return;
+  const Schema own = limited.value("properties", Schema::object());
+  for (const auto& [name, schema] : other["properties"].items()) {
+    if (!own.contains(name)) refuse_merge(pointer, "additionalProperties");
+  }
+}
+
+// Nor can items and prefixItems.
+void check_items(const Schema& a, const Schema& b, const std::string& pointer) {
+  if (a.contains("prefixItems") && (b.contains("items") || b.contains("prefixItems"))) {
+    refuse_merge(pointer, "prefixItems");
+  }
+}
+
+void merge_keyword(Schema& into, const std::string& keyword, const Schema& value,
+                   const std::string& pointer) {
+  const auto found = into.find(keyword);
+  if (found == into.end()) {
+    into[keyword] = value;
+    return;
+  }
+  Schema& old = *found;
+  if (old == value) return;
+  const bool numbers = old.is_number() && value.is_number();
+  if (keyword == "type") {
+    old = merge_types(old, value);
+  } else if (keyword == "properties" && old.is_object() && value.is_object()) {
+    old = merge_properties(old, value);
+  } else if (keyword == "required" && old.is_array() && value.is_array()) {
+    for (const Schema& name : value) {
+      if (std::ranges::find(old, name) == old.end()) old.push_back(name);
+    }
+  } else if (keyword == "enum" && old.is_array() && value.is_array()) {
+    old = common(old, value);
+  } else if (keyword == "items") {
+    old = {{"allOf", Schema::array({old, value})}};
+  } else if (keyword == "allOf" && old.is_array() && value.is_array()) {
+    old.insert(old.end(), value.begin(), value.end());
+  } else if (keyword == "nullable") {
+    old = false;
+  } else if (numbers && (keyword.starts_with("min") || keyword == "exclusiveMinimum")) {
+    if (old < value) old = value;
+  } else if (numbers && (keyword.starts_with("max") || keyword == "exclusiveMaximum")) {
+    if (value < old) old = value;
+  } else {
+    refuse_merge(pointer, keyword);
+  }
+}
+
+}  // namespace
+
+bool is_assertion(const std::string& keyword) {
+  return contains(kObeyed, keyword);
+}
+
+void check_keywords(const Schema& schema, const std::string& pointer) {
+  for (const auto& [keyword, value] : schema.items()) {
+    if (contains(kObeyed, keyword) || contains(kAnnotations, keyword)) continue;
+    if (keyword.starts_with("x-")) continue;
+    const auto refused = std::ranges::find(kRefused, keyword, &Refused::keyword);
+    if (refused != kRefused.end()) {
+      throw Error(fmt::format("{}: '{}' is not supported; {}", pointer, keyword, refused->advice));
+    }
+    throw Error(
+        fmt::format("{}: '{}' is no keyword that is known here. Remove it, or begin its name with "
+                    "'x-' if it is a note",
+                    pointer, keyword));
+  }
+}
+
+Schema assertions(const Schema& schema, const std::string& except) {
+  Schema kept = Schema::object();
+  for (const auto& [keyword, value] : schema.items()) {
+    if (is_assertion(keyword) && keyword != except) kept[keyword] = value;
+  }
+  return kept;
+}
+
+Schema merge_schemas(const Schema& a, const Schema& b, const std::string& pointer) {
+  if (a.is_boolean()) return a == true ? b : a;
+  if (b.is_boolean()) return b == true ? a : b;
+  check_additional(a, b, pointer);
+  check_additional(b, a, pointer);
+  check_items(a, b, pointer);
+  check_items(b, a, pointer);
+  Schema merged = assertions(a);
+  const Schema more = assertions(b);
+  for (const auto& [keyword, value] : more.items()) {
+    // Both must be followed, one after the other.
+    if (keyword == "$ref" && merged.contains("$ref") && merged["$ref"] != value) {
+      merge_keyword(merged, "allOf", Schema::array({{{"$ref", value}}}), pointer);
+    } else {
+      merge_keyword(merged, keyword, value, pointer);
+    }
+  }
+  return merged;
+}
+
+}  // namespace anser

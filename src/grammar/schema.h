@@ -1,0 +1,19 @@
+// JSON Schema to grammar.
+//
+// docs/formats.md says which keywords there are and what is chosen where a schema leaves a choice.
+#pragma once
+
+#include <string_view>
+
+#include "grammar/grammar.h"
+
+namespace anser {
+
+// Any JSON object.
+Grammar json_object_grammar();
+
+// Texts that satisfy a schema: not always all, but only such. Throws Error that names the place as
+// a JSON pointer, and the keyword.
+Grammar json_schema_grammar(std::string_view schema);
+
+}  // namespace anser

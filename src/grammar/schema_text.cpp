@@ -1,0 +1,149 @@
+#include "grammar/schema_text.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <vector>
+
+#include "anser/error.h"
+#include "text/vocabulary.h"
+
+namespace anser {
+namespace {
+
+constexpr size_t kMaxBytes = 256 << 10, kMaxDepth = 64, kMaxKeys = 4096;
+
+// Looks at the events before anything is built: nlohmann keeps the order of keys in lists that it
+// searches from the front.
+class Checker final : public nlohmann::json_sax<Schema> {
+ public:
+  bool start_object(size_t) override { return open(); }
+  bool start_array(size_t) override { return open(); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(std::string& text) override {
+    if (!keys_.back().insert(text).second) {
+      throw Error(
+          fmt::format("the schema has the key {} twice in one object", anser::quoted(text)));
+    }
+    if (keys_.back().size() > kMaxKeys) {
+      throw Error(fmt::format("the schema has an object of more than {} keys", kMaxKeys));
+    }
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(Schema::binary_t&) override { return true; }
+  bool parse_error(size_t position, const std::string&, const Schema::exception&) override {
+    throw Error(fmt::format("the schema is not valid JSON at byte {}", position));
+  }
+
+ private:
+  bool open() {
+    if (keys_.size() == kMaxDepth) {
+      throw Error(fmt::format("the schema is nested more than {} deep", kMaxDepth));
+    }
+    keys_.emplace_back();
+    return true;
+  }
+  bool close() {
+    keys_.pop_back();
+    return true;
+  }
+  std::vector<std::set<std::string>> keys_;  // of each object or list that is open
+};
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') return (c | 0x20) - 'a' + 10;
+  return -1;
+}
+
+// One step of a JSON pointer in a URI: %XX, then ~1 for / and ~0 for ~.
+std::string unescape_step(std::string_view step) {
+  std::string bytes;
+  for (size_t i = 0; i < step.size(); ++i) {
+    const bool coded = step[i] == '%' && i + 2 < step.size() && hex_digit(step[i + 1]) >= 0 &&
+                       hex_digit(step[i + 2]) >= 0;
+    bytes += coded ? char(hex_digit(step[i + 1]) * 16 + hex_digit(step[i + 2])) : step[i];
+    if (coded) i += 2;
+  }
+  std::string name;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const char next = i + 1 < bytes.size() ? bytes[i + 1] : '\0';
+    const bool coded = bytes[i] == '~' && (next == '0' || next == '1');
+    name += coded ? (next == '0' ? '~' : '/') : bytes[i];
+    if (coded) ++i;
+  }
+  return name;
+}
+
+const Schema* find_step(const Schema& at, const std::string& step) {
+  if (at.is_object()) {
+    const auto found = at.find(step);
+    return found == at.end() ? nullptr : &*found;
+  }
+  if (!at.is_array() || step.empty() || step.size() > 6) return nullptr;
+  size_t index = 0;
+  for (const char c : step) {
+    if (c < '0' || c > '9') return nullptr;
+    index = index * 10 + size_t(c - '0');
+  }
+  return index < at.size() ? &at[index] : nullptr;
+}
+
+}  // namespace
+
+Schema parse_schema(std::string_view text) {
+  if (text.size() > kMaxBytes) {
+    throw Error(
+        fmt::format("the schema has {} bytes, expected at most {}", text.size(), kMaxBytes));
+  }
+  try {
+    Checker checker;
+    Schema::sax_parse(text, &checker);
+    return Schema::parse(text);
+  } catch (const Schema::exception& error) {
+    throw Error(fmt::format("the schema is not valid JSON: {}", error.what()));
+  }
+}
+
+const Schema& resolve_reference(const Schema& root, const std::string& reference,
+                                const std::string& where) {
+  if (reference != "#" && !reference.starts_with("#/")) {
+    throw Error(
+        fmt::format("{}: the reference '{}' is outside the schema or an anchor. Expected '#' or "
+                    "'#/...', for example '#/$defs/item'",
+                    where, reference));
+  }
+  const Schema* at = &root;
+  for (size_t begin = 2; begin <= reference.size() && reference != "#";) {
+    const size_t end = std::min(reference.find('/', begin), reference.size());
+    at = find_step(*at, unescape_step(std::string_view(reference).substr(begin, end - begin)));
+    if (at == nullptr) {
+      throw Error(fmt::format("{}: the reference '{}' points at nothing", where, reference));
+    }
+    begin = end + 1;
+  }
+  return *at;
+}
+
+std::string child_pointer(const std::string& pointer, std::string_view step) {
+  std::string path = pointer + '/';
+  for (const char c : step) {
+    if (c == '~') {
+      path += "~0";
+    } else if (c == '/') {
+      path += "~1";
+    } else {
+      path += c;
+    }
+  }
+  return path;
+}
+
+}  // namespace anser
