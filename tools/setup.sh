@@ -7,12 +7,13 @@
 set -euo pipefail
 
 packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
-  nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libgtest-dev libbenchmark-dev)
+  nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libzstd-dev
+  libsqlite3-dev libgtest-dev libbenchmark-dev)
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
 [ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
 if [ "${1:-}" = arm64 ]; then
   packages+=(g++-aarch64-linux-gnu qemu-user)
-  for library in libfmt-dev libedit-dev libxxhash-dev libgtest-dev; do packages+=("$library:arm64"); done
+  for library in libfmt-dev libedit-dev libxxhash-dev libzstd-dev libsqlite3-dev libgtest-dev; do packages+=("$library:arm64"); done
 fi
 
 # A library that is there for two architectures says so twice.

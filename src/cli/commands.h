@@ -20,5 +20,6 @@ void add_info(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_state(CLI::App& app);
 
 }  // namespace anser
