@@ -220,7 +220,10 @@ void StateStore::write_record(const StateInfo& info, const std::string& source) 
 void StateStore::delete_files(const Removed& removed) {
   if (removed.ids.empty()) return;
   for (const std::string& id : removed.ids) ::unlink(record_path(id).c_str());
-  for (const std::string& id : removed.contents) ::unlink(content_path(id).c_str());
+  for (const std::string& id : removed.contents) {
+    // A record that is still there was left out as damaged, and may be repaired.
+    if (::access(record_path(id).c_str(), F_OK) != 0) ::unlink(content_path(id).c_str());
+  }
   sync_folder(folder_);
   const std::lock_guard guard(mutex_);
   for (const std::string& id : removed.contents) ram_.drop(id);
