@@ -123,8 +123,9 @@ void StateStore::read_folder() {
       if (files.contents.contains(info.content)) {
         changed.emplace_back(std::move(info), stamp);
       } else {
-        problems_.push_back(fmt::format("{}: the state has no content: expected {}", path,
-                                        content_path(info.content)));
+        problems_.push_back(fmt::format(
+            "{}: the state's content, {}, is missing: bring it back or delete this file", path,
+            content_path(info.content)));
       }
     } catch (const Error& error) {
       problems_.push_back(error.what());
