@@ -210,16 +210,7 @@ void Index::erase(const std::string& id) {
 }
 
 void Index::touch(const std::string& id, double last_used) {
-  sqlite3_busy_timeout(database_.get(), 0);
-  try {
-    Statement(*this, "UPDATE states SET last_used = ? WHERE id = ?")
-        .bind(last_used)
-        .bind(id)
-        .step();
-  } catch (const Error&) {
-    // A full disk or a busy index is no reason not to hand out a state.
-  }
-  sqlite3_busy_timeout(database_.get(), kPatienceMs);
+  Statement(*this, "UPDATE states SET last_used = ? WHERE id = ?").bind(last_used).bind(id).step();
 }
 
 uint64_t Index::stored_bytes() {

@@ -67,7 +67,6 @@ class Index {
   // Takes the place of what the id had before. No other state may have the name.
   void insert(const StateInfo& info, const RecordStamp& stamp);
   void erase(const std::string& id);
-  // If that is possible at once.
   void touch(const std::string& id, double last_used);
 
   // All contents together, each once.

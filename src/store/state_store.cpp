@@ -89,7 +89,16 @@ StateStore::StateStore(const std::string& folder, const StateStoreOptions& optio
   lock_.share();
 }
 
-StateStore::~StateStore() = default;
+StateStore::~StateStore() {
+  try {
+    if (uses_.empty()) return;
+    Index::Transaction transaction(*index_);
+    note_uses();
+    transaction.commit();
+  } catch (const Error&) {
+    // Then they are forgotten.
+  }
+}
 
 void StateStore::open_index() {
   try {
@@ -155,6 +164,16 @@ void StateStore::read_folder() {
   }
 }
 
+// Within a transaction.
+void StateStore::note_uses() {
+  for (const auto& [id, when] : uses_) index_->touch(id, when);
+  uses_.clear();
+}
+
+void StateStore::add_uses(StateInfo& info) const {
+  if (const auto use = uses_.find(info.id); use != uses_.end()) info.last_used = use->second;
+}
+
 StateInfo StateStore::require(const std::string& id) {
   std::optional<StateInfo> info;
   if (is_state_id(id)) info = index_->find(id);
@@ -206,6 +225,7 @@ void StateStore::write_record(const StateInfo& info, const std::string& source) 
     const std::lock_guard guard(mutex_);
     Index::Transaction transaction(*index_);
     if (!source.empty()) require(source);
+    note_uses();
     enter(info, record);
     removed = evict(info);
     transaction.commit();
@@ -298,7 +318,7 @@ State StateStore::get(const std::string& id) {
   {
     const std::lock_guard guard(mutex_);
     info = require(id);
-    index_->touch(id, now());
+    uses_[id] = now();
     state = ram_.find(info.content);
   }
   if (state == nullptr) {
@@ -324,7 +344,10 @@ State StateStore::get(const std::string& id, const Model& model) {
 std::optional<StateInfo> StateStore::find(const std::string& id_or_name) {
   const std::lock_guard guard(mutex_);
   // No name has the form of an id.
-  return is_state_id(id_or_name) ? index_->find(id_or_name) : index_->find_by_name(id_or_name);
+  std::optional<StateInfo> info =
+      is_state_id(id_or_name) ? index_->find(id_or_name) : index_->find_by_name(id_or_name);
+  if (info) add_uses(*info);
+  return info;
 }
 
 std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
@@ -336,6 +359,8 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
     return (!filter.tag.empty() && std::find(tags.begin(), tags.end(), filter.tag) == tags.end()) ||
            (filter.fingerprint && info.fingerprint != *filter.fingerprint);
   });
+  const std::lock_guard guard(mutex_);
+  for (StateInfo& info : all) add_uses(info);
   return all;
 }
 

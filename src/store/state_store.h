@@ -27,6 +27,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "anser/model.h"
@@ -105,6 +106,8 @@ class StateStore {
   void open_index();
   void read_folder();
   // Below: with mutex_ held.
+  void note_uses();
+  void add_uses(StateInfo& info) const;
   StateInfo require(const std::string& id);
   void enter(const StateInfo& info, AtomicFile& record);
   Removed evict(const StateInfo& newcomer);
@@ -121,6 +124,9 @@ class StateStore {
   std::mutex mutex_;  // of all below
   std::unique_ptr<Index> index_;
   RamTier ram_;
+  // When states were last used, by id, as far as the index does not know: it is told when a state
+  // is added, so that get() need not write. Whoever is killed forgets some.
+  std::unordered_map<std::string, double> uses_;
 };
 
 }  // namespace anser

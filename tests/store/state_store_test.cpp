@@ -244,6 +244,25 @@ TEST(StateStore, EvictsWhatWasNotUsedForTheLongestTime) {
   EXPECT_TRUE(store.get(a) == state_after(2));
 }
 
+TEST(StateStore, RemembersWhenAStateWasUsed) {
+  const TempDir dir;
+  std::string a, b;
+  double used = 0;
+  {
+    StateStore store(dir.path());
+    a = store.put(state_after(1), "m");
+    b = store.put(state_after(2), "m");
+    EXPECT_EQ(store.find(a)->last_used, store.find(a)->created);
+    store.get(a);
+    used = store.find(a)->last_used;
+    EXPECT_GT(used, store.find(b)->last_used);
+    EXPECT_EQ(store.list()[0].last_used, used);
+  }
+  StateStore store(dir.path());
+  EXPECT_EQ(store.find(a)->last_used, used);
+  EXPECT_EQ(store.find(b)->last_used, store.find(b)->created);
+}
+
 // The hot ones come out of memory: their files are not looked at.
 TEST(StateStore, KeepsTheHotInMemory) {
   const TempDir dir;
