@@ -194,11 +194,56 @@ def pth_seeds():
     }
 
 
+# --- what a store of states reads; the first byte says which (tests/fuzz/fuzz_state_store.cpp)
+
+
+def state_record(**changes):
+    record = {"anser_state": 1, "id": "0123456789abcdefghjkmnpqrs", "parent": None, "name": "a name",
+              "tags": ["x"], "created": 1.5, "tokens": 0, "fingerprint": "0" * 16, "model": "m",
+              "content": "0123456789abcdefghjkmnpqrs", "raw_bytes": 76, "stored_bytes": 0,
+              "checksum": "0" * 16, "note": {"k": 1}}
+    return (json.dumps({**record, **changes}, separators=(",", ":")) + "\n").encode()
+
+
+def zstd(blocks, size):
+    """A frame of raw and run-length blocks that states its size, below 64 KiB."""
+    frame = struct.pack("<I", 0xFD2FB528)
+    frame += struct.pack("<BB", 0x20, size) if size < 256 else struct.pack("<BH", 0x60, size - 256)
+    for i, (kind, length, data) in enumerate(blocks):
+        last = i + 1 == len(blocks)
+        frame += (length << 3 | {"raw": 0, "run": 1}[kind] << 1 | last).to_bytes(3, "little") + data
+    return frame
+
+
+def state_store_seeds():
+    # One layer of width 1, two logits, three tokens.
+    state = bytes.fromhex(
+        "414e5345525354000100000000000000341200000000000003000000000000000100000001000000010000000100"
+        "000002000000000000000000803f00000000000000000000803f000000402727804a11ae924c")
+
+    def content(blocks, size, stated=None):
+        return b"\2" + (size if stated is None else stated).to_bytes(3, "little") + zstd(blocks, size)
+
+    return {
+        "record": b"\0" + state_record() + b"xxh3 09a2e66697bba33c\n",
+        "fork": b"\1" + state_record(id="zyxwvtsrqpnmkjhgfedcba9876", parent="0" * 26, note=[None, 1e3, "\u00e4"]),
+        "bare": b"\1" + state_record(name=None, tags=[], model=None, note=None),
+        "no_id": b"\1" + state_record(id="../../etc/passwd"),
+        "later": b"\1" + state_record(anser_state=2),
+        "large": b"\1" + state_record(raw_bytes=1 << 40, tokens=-1),
+        "state": content([("raw", len(state), state)], len(state)),
+        "two_blocks": content([("raw", 40, state[:40]), ("raw", len(state) - 40, state[40:])], len(state)),
+        "zeros": content([("run", 1000, b"\0")], 1000),
+        "short": content([("raw", 10, state[:10])], len(state)),
+        "other_size": content([("raw", len(state), state)], len(state), 77),
+    }
+
+
 def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else
                 Path(__file__).resolve().parent.parent / "tests/fuzz/seeds")
     for target, seeds in (("fuzz_safetensors", safetensors_seeds()), ("fuzz_gguf", gguf_seeds()),
-                          ("fuzz_pth", pth_seeds())):
+                          ("fuzz_pth", pth_seeds()), ("fuzz_state_store", state_store_seeds())):
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

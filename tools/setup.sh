@@ -7,7 +7,8 @@
 set -euo pipefail
 
 packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
-  nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libgtest-dev libbenchmark-dev)
+  nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libzstd-dev
+  libsqlite3-dev libgtest-dev libbenchmark-dev)
 # Boost's headers, 1.74 or newer. Debian lets only one version in, so any that is there stays.
 if [ ! -e /usr/include/boost/beast/http.hpp ]; then
   apt-cache show libboost1.81-dev >/dev/null 2>&1 && packages+=(libboost1.81-dev) || packages+=(libboost-dev)
@@ -16,7 +17,7 @@ fi
 [ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
 if [ "${1:-}" = arm64 ]; then
   packages+=(g++-aarch64-linux-gnu qemu-user)
-  for library in libfmt-dev libedit-dev libxxhash-dev libgtest-dev; do packages+=("$library:arm64"); done
+  for library in libfmt-dev libedit-dev libxxhash-dev libzstd-dev libsqlite3-dev libgtest-dev; do packages+=("$library:arm64"); done
 fi
 
 # A library that is there for two architectures says so twice.

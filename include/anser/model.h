@@ -79,6 +79,8 @@ class Model {
   // A state from a file: one saved by State::save, or a tuned initial state (`time_state` tensors
   // in .pth, .safetensors or GGUF). Throws Error when it belongs to a model of another kind.
   State load_state(const std::string& path) const;
+  // Throws Error that names `source` when the state does not belong to this model.
+  void check_state(const State& state, const std::string& source) const;
 
   // What the model is for, where its file says so: "story" for one that writes stories and can
   // neither converse nor answer. Empty: nothing is said, it is taken for a general model.

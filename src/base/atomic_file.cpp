@@ -36,6 +36,7 @@ void AtomicFile::reserve(size_t bytes) {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
+  flushed_ = false;
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
@@ -45,10 +46,15 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
+void AtomicFile::flush() {
+  if (::fsync(fd_) != 0) fail(errno);
+  flushed_ = true;
+}
+
 void AtomicFile::commit() {
   ANSER_CHECK(expected_ == 0 || written_ == expected_);
   const bool in_place = written_path_ == path_;
-  if (!in_place && ::fsync(fd_) != 0) fail(errno);
+  if (!in_place && !flushed_) flush();
   const int fd = fd_;
   fd_ = -1;
   int error = ::close(fd) == 0 ? 0 : errno;
@@ -61,6 +67,15 @@ void AtomicFile::commit() {
 void AtomicFile::fail(int error) {
   const std::string size = expected_ == 0 ? "" : fmt::format(" ({} bytes)", expected_);
   throw Error(fmt::format("cannot write {}{}: {}", path_, size, std::strerror(error)));
+}
+
+void sync_folder(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int error = fd < 0 || ::fsync(fd) != 0 ? errno : 0;
+  if (fd >= 0) ::close(fd);
+  if (error != 0) {
+    throw Error(fmt::format("cannot write the folder {} to disk: {}", path, std::strerror(error)));
+  }
 }
 
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {

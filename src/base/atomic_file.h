@@ -23,8 +23,13 @@ class AtomicFile {
   // full shows now. Then exactly as many must come.
   void reserve(size_t bytes);
   void write(std::span<const std::byte> bytes);
+  // Waits until what was written is on the disk, where commit() is to be quick.
+  void flush();
   // Flushes to disk and renames. Nothing may follow.
   void commit();
+
+  // Where the bytes are until commit().
+  const std::string& written_path() const { return written_path_; }
 
  private:
   [[noreturn]] void fail(int error);
@@ -34,7 +39,12 @@ class AtomicFile {
   int fd_;
   size_t expected_ = 0;  // 0: not stated
   size_t written_ = 0;
+  bool flushed_ = false;
 };
+
+// Waits until the names in a folder are on the disk, so that a power cut does not undo a rename.
+// Throws Error.
+void sync_folder(const std::string& path);
 
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
 

@@ -21,5 +21,6 @@ void add_tokenize(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_serve(CLI::App& app);
+void add_state(CLI::App& app);
 
 }  // namespace anser

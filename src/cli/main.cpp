@@ -23,7 +23,9 @@ int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
     return 0;
   }
   std::string command = "anser";
-  for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
+  for (auto subs = app.get_subcommands(); !subs.empty(); subs = subs[0]->get_subcommands()) {
+    command += " " + subs[0]->get_name();
+  }
   say("anser: {}\n`{} --help` lists what there is.", error.what(), command);
   return 2;
 }
@@ -43,6 +45,7 @@ int run_program(int argc, char** argv) {
   add_quantize(app);
   add_convert(app);
   add_serve(app);
+  add_state(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

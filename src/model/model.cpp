@@ -204,6 +204,27 @@ State Model::initial_state() const {
   return data_->initial;
 }
 
+void Model::check_state(const State& state, const std::string& source) const {
+  const Hyperparameters& h = data_->h;
+  const StateShape& s = state.shape();
+  if (s != state_shape(h)) {
+    throw Error(fmt::format(
+        "{} is the state of another model: {} layers of width {} with {} heads, and {} has {} "
+        "layers of width {} with {} heads",
+        source, s.layers, s.width, s.heads, data_->file.path, h.layers, h.width, h.heads));
+  }
+  if (state.fingerprint() != fingerprint()) {
+    throw Error(fmt::format(
+        "{} is the state of another model of the same size: fingerprint {:016x}, and {} has "
+        "{:016x}",
+        source, state.fingerprint(), data_->file.path, fingerprint()));
+  }
+  if (state.has_logits() && int(state.logits().size()) != h.vocab) {
+    throw Error(
+        fmt::format("{} holds {} logits, expected {}", source, state.logits().size(), h.vocab));
+  }
+}
+
 State Model::load_state(const std::string& path) const {
   const Hyperparameters& h = data_->h;
   std::error_code ignored;
@@ -211,23 +232,7 @@ State Model::load_state(const std::string& path) const {
     const auto file = MappedFile::open(path);
     if (is_state_file(file->bytes())) {
       State state = State::deserialize(file->bytes(), path);
-      const StateShape& s = state.shape();
-      if (s != state_shape(h)) {
-        throw Error(fmt::format(
-            "{} is the state of another model: {} layers of width {} with {} heads, and {} has {} "
-            "layers of width {} with {} heads",
-            path, s.layers, s.width, s.heads, data_->file.path, h.layers, h.width, h.heads));
-      }
-      if (state.fingerprint() != fingerprint()) {
-        throw Error(fmt::format(
-            "{} is the state of another model of the same size: fingerprint {:016x}, and {} has "
-            "{:016x}",
-            path, state.fingerprint(), data_->file.path, fingerprint()));
-      }
-      if (state.has_logits() && int(state.logits().size()) != h.vocab) {
-        throw Error(
-            fmt::format("{} holds {} logits, expected {}", path, state.logits().size(), h.vocab));
-      }
+      check_state(state, path);
       return state;
     }
   }

@@ -73,7 +73,8 @@ TEST(Usage, HelpIsDataAndASuccess) {
   for (const Arguments& arguments :
        {Arguments{"--help"}, Arguments{"run", "--help"}, Arguments{"chat", "--help"},
         Arguments{"logits", "--help"}, Arguments{"eval", "--help"}, Arguments{"bench", "--help"},
-        Arguments{"info", "--help"}, Arguments{"tokenize", "--help"}, Arguments{"--version"}}) {
+        Arguments{"info", "--help"}, Arguments{"tokenize", "--help"}, Arguments{"state", "--help"},
+        Arguments{"state", "save", "--help"}, Arguments{"--version"}}) {
     const Result result = run_anser(arguments);
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_NE(result.out, "");
