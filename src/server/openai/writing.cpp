@@ -11,6 +11,7 @@ const char* finish_reason(StopReason reason) {
       return "length";
     case StopReason::stop_token:
     case StopReason::stop_text:
+    case StopReason::complete:
       return "stop";
     case StopReason::cancelled:
       return "cancelled";
