@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Loss of a model over all held-out documents of each part, in nats a token and bits a character.
 
-  evaluate.py MODEL.gguf --corpus FOLDER
+  evaluate.py MODEL.gguf --corpus FOLDER                 every document from its beginning to its end
+  evaluate.py MODEL.gguf --corpus FOLDER --length 512    cut into rows, the state reset, as training sees them
 
-Documents stand behind an end-of-text token, one after the other, cut into rows of --length tokens with the state reset,
-as in training. The corpus is ASCII, so a byte is a character.
+A document begins behind an end-of-text token and ends with one. The corpus is ASCII, so a byte is a character.
 """
 import argparse
 import math
@@ -28,15 +28,30 @@ def model_of(w):
     return model.eval()
 
 
+def rows_of(coder, documents, length):
+    """Lists of ids, of which each is predicted from those before it."""
+    whole = [[tokenizer.END_OF_TEXT] + coder.encode(d) + [tokenizer.END_OF_TEXT] for d in documents]
+    if not length:
+        return sorted(whole, key=len)  # like by like, as they are padded to one length
+    ids = [i for row in whole for i in row[:-1]]
+    return [ids[at:at + length + 1] for at in range(0, len(ids) - length, length)]
+
+
 @torch.no_grad()
 def evaluate(model, coder, documents, length, rows=16):
-    ids = [i for d in documents for i in [tokenizer.END_OF_TEXT] + coder.encode(d)]
-    count = (len(ids) - 1) // length
-    block = torch.tensor([ids[i * length:(i + 1) * length + 1] for i in range(count)])
-    nats = sum(F.cross_entropy(model(part[:, :-1]).flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
-               for part in block.split(rows)) / (count * length)
-    characters = sum(map(len, documents)) / len(ids)
-    return nats, nats / math.log(2) / characters, len(ids)
+    """(nats a token, bits a character, tokens)"""
+    nats, count, characters = 0.0, 0, 0
+    all_rows = rows_of(coder, documents, length)
+    for at in range(0, len(all_rows), rows):
+        batch = all_rows[at:at + rows]
+        longest = -(-max(len(row) - 1 for row in batch) // rwkv7.CHUNK) * rwkv7.CHUNK
+        tokens, targets = torch.zeros(len(batch), longest, dtype=torch.long), torch.full((len(batch), longest), -100)
+        for i, row in enumerate(batch):
+            tokens[i, :len(row) - 1], targets[i, :len(row) - 1] = torch.tensor(row[:-1]), torch.tensor(row[1:])
+            count += len(row) - 1
+            characters += len(coder.decode(row[1:]))
+        nats += F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten(), reduction="sum").item()
+    return nats / count, nats / math.log(2) / characters, count
 
 
 def main():
@@ -44,7 +59,7 @@ def main():
     args.add_argument("model")
     args.add_argument("--vocab", help="needed for a checkpoint")
     args.add_argument("--corpus", required=True)
-    args.add_argument("--length", type=int, default=512)
+    args.add_argument("--length", type=int, default=0, help="of a row; 0: whole documents")
     args = args.parse_args()
     w, coder = weights.load(args.model, args.vocab)
     model = model_of(w)

@@ -17,6 +17,9 @@ KINDS = {"f32": gguf.F32, "f16": gguf.F16, "q8_0": gguf.Q8_0}
 FILE_TYPE = {"f32": 0, "f16": 1, "q8_0": 7}
 NORMAL, CONTROL = 1, 3  # token types
 
+# What the model is for, and how it writes best (the card in models/ says how that was found): docs/formats.md.
+PURPOSE = {"anser.kind": "story", "general.sampling.temp": 0.7, "general.sampling.top_p": 0.8}
+
 
 def metadata(shape, tokens, name, kind):
     ranks = shape["ranks"]
@@ -26,6 +29,7 @@ def metadata(shape, tokens, name, kind):
         "general.name": name,
         "general.file_type": FILE_TYPE[kind],
         "general.quantization_version": 2,
+        **PURPOSE,
         "rwkv7.context_length": 1 << 20,
         "rwkv7.embedding_length": shape["D"],
         "rwkv7.block_count": shape["layers"],
@@ -52,8 +56,8 @@ def main():
     args.add_argument("--checkpoint", required=True)
     args.add_argument("--vocab", required=True)
     args.add_argument("--out", required=True)
-    args.add_argument("--name", default="anser goose small")
-    args.add_argument("--type", choices=KINDS, default="f16", help="of the large matrices")
+    args.add_argument("--name", default="anser gosling")
+    args.add_argument("--type", choices=KINDS, default="q8_0", help="of the matrices; default %(default)s")
     args.add_argument("--safetensors", help="also write the weights here, unrounded, under the original names")
     args.add_argument("--safetensors-dtype", choices=("F32", "BF16"), default="F32")
     args = args.parse_args()
