@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "anser/constraint.h"
 #include "anser/error.h"
 #include "server/metrics.h"
 #include "server/openai/chat_prompt.h"
@@ -53,6 +54,24 @@ std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Toke
     at = end;
   }
   return found;
+}
+
+// What the text must be, if the request says so. Throws ApiError for a schema that cannot be kept.
+std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, const Model& model) {
+  const int vocab = model.hyperparameters().vocab;
+  if (request.json_object) return Constraint::json_object(model.tokenizer(), vocab);
+  if (!request.json_schema) return nullptr;
+  try {
+    return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump());
+  } catch (const Error& error) {
+    throw ApiError::bad_field("response_format.json_schema.schema", error.what());
+  }
+}
+
+// What this server cannot do yet, rather than doing something else.
+void refuse_what_is_missing(const WriteRequest& request) {
+  if (!request.state.empty()) throw ApiError::bad_field("state", "states are not kept here yet");
+  if (request.save_state) throw ApiError::bad_field("save_state", "states are not kept here yet");
 }
 
 }  // namespace
@@ -146,6 +165,8 @@ void Service::completions(const http::Request& request, const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   const CompletionRequest wanted =
       read_completion_request(Fields(body), options_.limits, tokenizer);
+  refuse_what_is_missing(wanted);
+  const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
   const bool logprobs = wanted.top_logprobs >= 0;
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
@@ -155,6 +176,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
     for (int i = 0; i < wanted.n; ++i) {
       Order order{engine_.model().initial_state(), prompt, wanted.generation, wanted.top_logprobs};
       order.generation.sampling.seed += uint64_t(i);
+      order.generation.constraint = constraint;
       choices.push_back(completion_choice(
           int(choices.size()), wanted.echo ? tokenizer.decode(prompt) : "", logprobs, tokenizer));
       orders.push_back(std::move(order));
@@ -170,9 +192,15 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const Model& model = engine_.model();
   const Tokenizer& tokenizer = model.tokenizer();
-  const ChatRequest wanted = read_chat_request(Fields(body), options_.limits);
+  ChatRequest wanted = read_chat_request(Fields(body), options_.limits);
+  refuse_what_is_missing(wanted);
+  const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, model);
+  // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
+  if (constraint != nullptr)
+    wanted.effort = Effort::unsaid, wanted.tool_choice = {ToolChoice::Kind::none, {}};
   const bool story = model.tells_stories();
-  const ChatPrompt prompt = render_chat(wanted, options_.chat_template, story);
+  const ChatPrompt prompt =
+      render_chat(wanted, constraint != nullptr ? Template::chat : options_.chat_template, story);
 
   std::vector<Token> tokens = tokenizer.encode(prompt.text);
   if (story && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
@@ -183,6 +211,7 @@ void Service::chat(const http::Request& request, const Reply& reply) {
                                           options_.limits.max_prompt_tokens, tokens.size()));
   }
   GenerateOptions generation = wanted.generation;
+  generation.constraint = constraint;
   if (!story) {
     for (std::string& stop : default_stops(Template::chat)) {
       generation.stop.push_back(std::move(stop));

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "server/http_client.h"
 #include "server/http/server.h"
+#include "server/http_client.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
 
@@ -191,6 +191,27 @@ TEST_F(ServiceTest, WhoGoesAwayFreesHisPlace) {
   EXPECT_TRUE(http::soon([&] { return scheduler_->stats().queued == 0; }));
   second.close();
   EXPECT_TRUE(http::soon([&] { return scheduler_->stats().running == 0; }));
+}
+
+TEST_F(ServiceTest, AnswersKeepTheirSchema) {
+  start();
+  const std::string format =
+      R"("response_format": {"type": "json_schema", "json_schema": {"name": "x",
+      "schema": {"type": "object", "properties": {"sure": {"type": "boolean"}},
+                 "required": ["sure"], "additionalProperties": false}}})";
+  const Json chat = post("/v1/chat/completions",
+                         R"({"messages": [{"role": "user", "content": "hi"}], )" + format + "}");
+  const Json content =
+      Json::parse(chat["choices"][0]["message"]["content"].get<std::string>(), nullptr, false);
+  EXPECT_TRUE(content.is_object() && content["sure"].is_boolean()) << chat.dump();
+  EXPECT_EQ(chat["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(post("/v1/completions",
+                 R"({"prompt": "a", "response_format": {"type": "json_schema", "json_schema":
+                     {"schema": {"type": "object", "not": {}}}}})",
+                 400)["error"]["param"],
+            "response_format.json_schema.schema");
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": "a", "state": "s"})", 400)["error"]["param"],
+            "state");
 }
 
 TEST_F(ServiceTest, TokensThereAndBack) {

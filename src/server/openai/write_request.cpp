@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 #include <random>
+#include <utility>
 
 #include "anser/error.h"
 
@@ -43,10 +44,10 @@ SamplingOptions read_sampling(const Fields& body, const Limits& limits, bool& se
   return sampling;
 }
 
-std::vector<std::pair<Token, float>> read_biases(const Fields& body, const Limits& limits) {
-  std::vector<std::pair<Token, float>> biases;
+std::vector<Token> read_banned(const Fields& body, const Limits& limits) {
+  std::vector<Token> banned;
   const auto object = body.object("logit_bias");
-  if (!object) return biases;
+  if (!object) return banned;
   const Json& entries = *body.any("logit_bias");
   if (entries.size() > kMostBiases) {
     body.fail("logit_bias",
@@ -61,10 +62,14 @@ std::vector<std::pair<Token, float>> read_biases(const Fields& body, const Limit
                                           limits.vocab - 1));
     }
     if (const auto bias = object->number(key.c_str(), -100, 100)) {
-      biases.emplace_back(token, float(*bias));
+      if (*bias != -100 && *bias != 0) {
+        throw ApiError::bad_field(object->path(key.c_str()),
+                                  "only -100, which bans a token, can be done yet");
+      }
+      if (*bias == -100) banned.push_back(token);
     }
   }
-  return biases;
+  return banned;
 }
 
 void read_format(const Fields& body, WriteRequest& request) {
@@ -101,7 +106,7 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
   if (const auto options = body.object("stream_options")) {
     request.include_usage = options->boolean("include_usage").value_or(false);
   }
-  request.logit_bias = read_biases(body, limits);
+  generation.sampling.banned = read_banned(body, limits);
   read_format(body, request);
   request.state = body.text("state").value_or("");
   request.save_state = body.boolean("save_state").value_or(false);

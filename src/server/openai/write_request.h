@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "anser/generate.h"
@@ -24,16 +23,15 @@ struct Limits {
 
 // Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens), temperature,
 // top_p, top_k (0: off), min_p, presence_penalty, frequency_penalty, penalty_decay (of both, per
-// token; 1: they never fade), stop, seed, n, stream, stream_options.include_usage, logit_bias,
-// response_format, state (an id: go on from there), save_state.
+// token; 1: they never fade), stop, seed, n, stream, stream_options.include_usage, logit_bias
+// (-100: the token is banned), response_format, state (an id: go on from there), save_state.
 struct WriteRequest {
   std::string model;  // as the client named it; it is not checked, there is only one
   GenerateOptions generation;
   bool seeded = false;  // the client chose the seed
   int n = 1;
   bool stream = false, include_usage = false;
-  int top_logprobs = -1;  // < 0: none are wanted
-  std::vector<std::pair<Token, float>> logit_bias;
+  int top_logprobs = -1;            // < 0: none are wanted
   bool json_object = false;         // response_format: any object
   std::optional<Json> json_schema;  // response_format: this one
   std::string state;                // empty: from the beginning
