@@ -1,6 +1,8 @@
 #include "cli/program.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,8 +85,14 @@ Result run_anser_at_terminal(const std::vector<std::string>& arguments,
   size_t asked_after = 0;  // what of it was answered
   char piece[4096];
   auto next = typed.begin();
-  // Ends when the program has closed its side.
-  for (ssize_t n; (n = read(user, piece, sizeof(piece))) > 0;) {
+  // Ends when the program has closed its side. One that says nothing for so long waits for what
+  // will not come: it is ended, and its test fails.
+  constexpr int kPatienceMs = 60'000;
+  for (;;) {
+    pollfd waiting = {user, POLLIN, 0};
+    if (poll(&waiting, 1, kPatienceMs) == 0) kill(child, SIGKILL);
+    const ssize_t n = read(user, piece, sizeof(piece));
+    if (n <= 0) break;
     shown.append(piece, size_t(n));
     if (next == typed.end() || shown.find("> ", asked_after) == std::string::npos) continue;
     asked_after = shown.size();
