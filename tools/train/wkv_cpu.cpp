@@ -22,8 +22,12 @@ constexpr int LANES = 16;  // floats of a vector; a row is four vectors
 
 typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
-inline Vec& vec(float* p) { return *reinterpret_cast<Vec*>(p); }
-inline Vec vec(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+inline Vec& vec(float* p) {
+  return *reinterpret_cast<Vec*>(p);
+}
+inline Vec vec(const float* p) {
+  return *reinterpret_cast<const Vec*>(p);
+}
 
 // A row of a state. Four members and no array: an array keeps the compiler from holding the row in
 // registers.
@@ -39,7 +43,9 @@ inline void store(float* p, const Row& x) {
   vec(p) = x.a, vec(p + LANES) = x.b, vec(p + 2 * LANES) = x.c, vec(p + 3 * LANES) = x.d;
 }
 
-inline Row operator*(const Row& x, float y) { return {x.a * y, x.b * y, x.c * y, x.d * y}; }
+inline Row operator*(const Row& x, float y) {
+  return {x.a * y, x.b * y, x.c * y, x.d * y};
+}
 inline Row operator*(const Row& x, const Row& y) {
   return {x.a * y.a, x.b * y.b, x.c * y.c, x.d * y.d};
 }
@@ -64,11 +70,14 @@ inline float dot(const float* x, const float* y) {
 // from x and y in turn.
 template <int D, int... Lane>
 inline Vec fold(const Vec& x, const Vec& y, std::integer_sequence<int, Lane...>) {
-  return __builtin_shufflevector(x, y, (Lane / D % 2 * LANES + Lane / D / 2 * 2 * D + Lane % D)...) +
-         __builtin_shufflevector(x, y, (Lane / D % 2 * LANES + Lane / D / 2 * 2 * D + Lane % D + D)...);
+  return __builtin_shufflevector(x, y,
+                                 (Lane / D % 2 * LANES + Lane / D / 2 * 2 * D + Lane % D)...) +
+         __builtin_shufflevector(x, y,
+                                 (Lane / D % 2 * LANES + Lane / D / 2 * 2 * D + Lane % D + D)...);
 }
 
-// Lane i becomes the sum of the lanes of v[i]: four folds, of which the first chooses by bit 3 of i.
+// Lane i becomes the sum of the lanes of v[i]: four folds, of which the first chooses by bit 3 of
+// i.
 inline Vec sums_of_lanes(Vec* v) {
   constexpr auto lanes = std::make_integer_sequence<int, LANES>{};
   for (int i = 0; i < 8; ++i) v[i] = fold<8>(v[i], v[i + 8], lanes);
@@ -158,7 +167,8 @@ std::vector<at::Tensor> forward(at::Tensor r_, at::Tensor w_, at::Tensor k_, at:
           std::memcpy(saved + (head * s.chunks() + t / CHUNK) * N * N, S, sizeof S);
         const int64_t o = s.at(head, t);
         // The tokens of a head lie too far apart for the machine to guess the next ones.
-        for (const float* x : {r, w, k, v, a, b}) prefetch_row(x + s.at(head, std::min(t + 2, s.T - 1)));
+        for (const float* x : {r, w, k, v, a, b})
+          prefetch_row(x + s.at(head, std::min(t + 2, s.T - 1)));
         step(S, r + o, w + o, k + o, v + o, a + o, b + o, u + o, y + o);
       }
     }
@@ -166,8 +176,8 @@ std::vector<at::Tensor> forward(at::Tensor r_, at::Tensor w_, at::Tensor k_, at:
   return {y_, u_, saved_};
 }
 
-// The states of a chunk again, [value x key], before each of its tokens: the saved one is turned over,
-// and u is known.
+// The states of a chunk again, [value x key], before each of its tokens: the saved one is turned
+// over, and u is known.
 void replay(const float* saved, const Shape& s, int64_t head, int64_t chunk, const float* w,
             const float* k, const float* v, const float* b, const float* u, float* states) {
   transpose(saved, states);
