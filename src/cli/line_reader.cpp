@@ -44,8 +44,9 @@ LineReader::LineReader() {
   // While a line is edited Ctrl-C is a key that drops it. As a signal it would leave the terminal
   // in the editor's mode.
   el_set(line, EL_SETTY, "-d", "-isig", nullptr);
-  el_set(
-      line, EL_ADDFN, "anser-cancel", "drop the line", +[](EditLine* el, int) {
+  // The wide call: el_set would make copies of the two texts, and never frees them.
+  el_wset(
+      line, EL_ADDFN, L"anser-cancel", L"drop the line", +[](EditLine* el, wint_t) {
         Editor::of(el).cancelled = true;
         return static_cast<unsigned char>(CC_NEWLINE);
       });

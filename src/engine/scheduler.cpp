@@ -1,115 +1,36 @@
 #include "anser/scheduler.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <optional>
-#include <set>
 #include <span>
 #include <thread>
 #include <utility>
 
-#include "anser/error.h"
-#include "engine/continuation.h"
 #include "engine/logprobs.h"
+#include "engine/pace.h"
 #include "engine/prefix_cache.h"
+#include "engine/scheduled_text.h"
 
 namespace anser {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Text = ScheduledText;
+using Clock = Text::Clock;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// States are kept after 256, 512, 1024 ... tokens of a prompt.
-constexpr size_t kFirstStride = 256;
 // To wait for another text's state is worth it from so many common tokens on.
 constexpr size_t kWorthWaiting = 16;
 
 size_t common(std::span<const Token> a, std::span<const Token> b) {
   return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
 }
-
-// A text in the queue or in the batch.
-struct Text {
-  Text(Order&& order, const Tokenizer& tokenizer, std::shared_ptr<Reader> to, bool may_be_cached)
-      : reader(std::move(to)),
-        continuation(tokenizer, order.generation, !order.generation.stop.empty()),
-        state(std::move(order.state)),
-        pending(std::move(order.prompt)),
-        top_logprobs(order.top_logprobs),
-        keep_state(order.keep_state),
-        cached(may_be_cached),
-        origin(std::move(order.origin)),
-        checkpoints(order.checkpoints.begin(), order.checkpoints.end()) {
-    prompt = pending;
-    for (size_t at = kFirstStride; at < prompt.size(); at *= 2) checkpoints.insert(at);
-    checkpoints.insert(prompt.size());
-  }
-
-  Scheduler::Id id = 0;
-  const std::shared_ptr<Reader> reader;
-  Continuation continuation;
-  State state, marked;
-  std::vector<Token> pending;  // to be read by the model, from `fed` on
-  size_t fed = 0;
-  bool writing = false;           // the prompt has been read
-  std::optional<StopReason> end;  // it ends once `pending` has been read
-  const int top_logprobs;
-  const bool keep_state;
-  const bool cached;
-  const std::string origin;
-  std::vector<Token> prompt;
-  std::set<size_t> checkpoints;  // numbers of tokens of the prompt
-  size_t cached_tokens = 0;
-  // Another text is reading the same beginning: this one waits until so much of it has been read.
-  Scheduler::Id leader = 0;
-  size_t shared = 0;
-  std::vector<TokenDetails> details;  // not given to the reader yet
-
-  Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
-
-  size_t left() const { return pending.size() - fed; }
-  // Reading, or waiting for one that reads the same.
-  bool in_prompt() const { return !writing && left() > 0; }
-  std::span<const Token> read_so_far() const { return std::span(prompt).first(fed); }
-
-  // False: the reader wants no more.
-  bool give(std::string_view piece) {
-    if (piece.empty() && details.empty()) return true;
-    return reader->on_text(piece, std::exchange(details, {}));
-  }
-};
-
-// How long tokens of prompts take, beside what a step takes anyhow; a moving average.
-class Pace {
- public:
-  void learn(int prompt_rows, bool writing, double seconds) {
-    if (prompt_rows == 0) {
-      step_s_ = mixed(step_s_, seconds);
-    } else if (prompt_rows >= kLeast) {
-      const double rest = seconds - (writing ? step_s_ : 0);
-      row_s_ = mixed(row_s_, std::max(rest, seconds / 10) / prompt_rows);
-    }
-  }
-
-  int rows_in(double seconds) const {
-    if (row_s_ == 0) return kLeast;
-    return int(std::clamp(seconds / row_s_, double(kLeast), double(kMost)));
-  }
-
- private:
-  static constexpr int kLeast = 16, kMost = 4096;
-  static double mixed(double old, double now) { return old == 0 ? now : 0.7 * old + 0.3 * now; }
-  double step_s_ = 0, row_s_ = 0;
-};
 
 }  // namespace
 
@@ -147,7 +68,6 @@ class Scheduler::Work {
     return (numbers + size_t(model.hyperparameters().vocab)) * sizeof(float);
   }
 
-  void check(const Order& order) const;
   void begin(Text& text);
   void keep(const Text& text);
   void go_on_after(const Text& leader);
@@ -185,26 +105,9 @@ class Scheduler::Work {
   std::jthread thread_;  // the last, so that it ends before the rest does
 };
 
-void Scheduler::Work::check(const Order& order) const {
-  const Model& model = engine_.model();
-  const int vocab = model.hyperparameters().vocab;
-  for (const Token token : order.prompt) {
-    if (token < 0 || token >= vocab) {
-      throw Error(fmt::format("token {} is outside the vocabulary, 0 to {}", token, vocab - 1));
-    }
-  }
-  if (order.state.fingerprint() != model.fingerprint() ||
-      order.state.shape() != model.initial_state().shape()) {
-    throw Error(fmt::format("the state belongs to another model than {}", model.path()));
-  }
-  if (order.prompt.empty() && !order.state.has_logits()) {
-    throw Error("there is nothing to go on from: the prompt is empty, and the state has read none");
-  }
-}
-
 Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
-  check(order);
   const Model& model = engine_.model();
+  check_order(order, model);
   const bool cached = options_.cache_bytes > 0 &&
                       (!order.origin.empty() ||
                        (order.state.tokens() == 0 && order.state == model.initial_state()));

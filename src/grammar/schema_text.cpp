@@ -2,60 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <set>
-#include <vector>
+#include <algorithm>
 
 #include "anser/error.h"
+#include "base/json_check.h"
 #include "text/vocabulary.h"
 
 namespace anser {
 namespace {
 
 constexpr size_t kMaxBytes = 256 << 10, kMaxDepth = 64, kMaxKeys = 4096;
-
-// Looks at the events before anything is built: nlohmann keeps the order of keys in lists that it
-// searches from the front.
-class Checker final : public nlohmann::json_sax<Schema> {
- public:
-  bool start_object(size_t) override { return open(); }
-  bool start_array(size_t) override { return open(); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
-  bool key(std::string& text) override {
-    if (!keys_.back().insert(text).second) {
-      throw Error(
-          fmt::format("the schema has the key {} twice in one object", anser::quoted(text)));
-    }
-    if (keys_.back().size() > kMaxKeys) {
-      throw Error(fmt::format("the schema has an object of more than {} keys", kMaxKeys));
-    }
-    return true;
-  }
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(int64_t) override { return true; }
-  bool number_unsigned(uint64_t) override { return true; }
-  bool number_float(double, const std::string&) override { return true; }
-  bool string(std::string&) override { return true; }
-  bool binary(Schema::binary_t&) override { return true; }
-  bool parse_error(size_t position, const std::string&, const Schema::exception&) override {
-    throw Error(fmt::format("the schema is not valid JSON at byte {}", position));
-  }
-
- private:
-  bool open() {
-    if (keys_.size() == kMaxDepth) {
-      throw Error(fmt::format("the schema is nested more than {} deep", kMaxDepth));
-    }
-    keys_.emplace_back();
-    return true;
-  }
-  bool close() {
-    keys_.pop_back();
-    return true;
-  }
-  std::vector<std::set<std::string>> keys_;  // of each object or list that is open
-};
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -104,9 +60,21 @@ Schema parse_schema(std::string_view text) {
         fmt::format("the schema has {} bytes, expected at most {}", text.size(), kMaxBytes));
   }
   try {
-    Checker checker;
-    Schema::sax_parse(text, &checker);
+    check_json<Schema>(text, kMaxDepth, kMaxKeys);
     return Schema::parse(text);
+  } catch (const JsonFault& fault) {
+    switch (fault.kind) {
+      case JsonFault::Kind::repeated_key:
+        throw Error(
+            fmt::format("the schema has the key {} twice in one object", anser::quoted(fault.key)));
+      case JsonFault::Kind::too_many_keys:
+        throw Error(fmt::format("the schema has an object of more than {} keys", kMaxKeys));
+      case JsonFault::Kind::too_deep:
+        throw Error(fmt::format("the schema is nested more than {} deep", kMaxDepth));
+      case JsonFault::Kind::syntax:
+        throw Error(fmt::format("the schema is not valid JSON at byte {}", fault.position));
+    }
+    throw;
   } catch (const Schema::exception& error) {
     throw Error(fmt::format("the schema is not valid JSON: {}", error.what()));
   }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "server/http/headers.h"
+#include "server/http/options.h"
 
 namespace anser::http {
 
@@ -50,6 +51,13 @@ class Client {
 // "GET path HTTP/1.1" and what belongs to it.
 std::string get(std::string_view path, std::string_view more_fields = "");
 std::string post(std::string_view path, std::string_view body);
+
+// A server's options but for the port, which the system picks.
+inline Options any_port() {
+  Options options;
+  options.port = 0;
+  return options;
+}
 
 // Whether it becomes true within ten seconds.
 bool soon(const std::function<bool()>& condition);

@@ -13,8 +13,7 @@ namespace {
 
 // Small limits; errors as the API would want them.
 Options tight() {
-  Options options;
-  options.port = 0;
+  Options options = any_port();
   options.header_bytes = 1000;
   options.body_bytes = 5000;
   options.error_body = [](int status, const std::string& message) {

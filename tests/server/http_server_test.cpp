@@ -14,12 +14,6 @@
 namespace anser::http {
 namespace {
 
-Options any_port() {
-  Options options;
-  options.port = 0;
-  return options;
-}
-
 // Answers with what it was asked.
 void echo(Request request, std::shared_ptr<Reply> reply) {
   reply->send(200, "text/plain",

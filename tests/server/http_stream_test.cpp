@@ -13,12 +13,6 @@
 namespace anser::http {
 namespace {
 
-Options any_port() {
-  Options options;
-  options.port = 0;
-  return options;
-}
-
 // A server whose replies the test holds. "/stream" has begun a stream, others wait for an answer.
 class Held {
  public:

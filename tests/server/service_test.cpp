@@ -31,8 +31,7 @@ class ServiceTest : public testing::Test {
     options.model_name = "goose";
     options.limits.vocab = 300;
     service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
-    http::Options listening;
-    listening.port = 0;
+    http::Options listening = http::any_port();
     listening.error_body = &Service::error_body;
     server_ = std::make_unique<http::Server>(listening, service_->routes());
     server_->start();

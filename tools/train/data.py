@@ -55,13 +55,11 @@ class Part:
 
 
 class Mix:
-    """Draws batches from all parts; `done` (0 to 1) moves the shares from `early` to `late`."""
+    """Draws batches; `done` (0 to 1) moves the shares of pg-children, tinystories-part and storybooks-ccby, which add up
+    to 1, from `early` to `late`, between 40 and 80 %."""
 
-    # Shares of pg-children, tinystories-part, storybooks-ccby.
-    early = np.array([0.82, 0.12, 0.06])
-    late = np.array([0.45, 0.40, 0.15])
-
-    def __init__(self, folder, length, seed):
+    def __init__(self, folder, length, seed, early, late):
+        self.early, self.late = np.array(early), np.array(late)
         self.parts = [Part(np.load(os.path.join(folder, f"{name}.train.npy")), length, seed + i)
                       for i, name in enumerate(corpus.PARTS)]
         self.random = np.random.default_rng(seed + 100)

@@ -51,7 +51,7 @@ class Adam:
             group["lr"] = self.rate * group["factor"] * scale
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
 
     def state(self):
         return {"adam": self.adam.state_dict()}

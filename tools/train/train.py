@@ -7,8 +7,9 @@
 Learning rate and mix of the corpus follow the share that is done. With --minutes that is the time since the start, all of
 it: on a shared machine only the time is known beforehand, and a machine that is lent for nine minutes takes it back then.
 
-OUT gets checkpoint.pt every ten minutes, from which --resume goes on, and with each a line in log.jsonl (validation
-of every part, which plot.py draws) and the same prompts continued, in samples.txt. DATA is what data.py made.
+OUT gets checkpoint.pt every ten minutes, from which --resume goes on, best.pt, the weights whose validation losses were
+lowest in sum, a line in log.jsonl with each (plot.py draws them) and the same prompts continued, in samples.txt. DATA is
+what data.py made.
 """
 import argparse
 import json
@@ -60,7 +61,7 @@ def build(args):
             raise SystemExit(f"{path} holds the shape {old['shape']}, but {shape} is wanted")
         if old["optimizer"] != args.optimizer:
             raise SystemExit(f"{path} was trained with --optimizer {old['optimizer']}, not {args.optimizer}")
-    model = rwkv7.Model(**shape)
+    model = rwkv7.Model(**shape, dropout=args.dropout)
     if old:
         model.load_state_dict(old["model"])
     elif args.init:
@@ -82,8 +83,8 @@ def make_fast(model, args):
         except Exception as error:  # no compiler, or a PyTorch before 2.4
             print(f"the recurrence could not be compiled ({error}); its slower plain form will do", file=sys.stderr)
     if not args.eager and hasattr(torch, "compile"):
-        import torch._dynamo
-        torch._dynamo.config.suppress_errors = True  # where there is no compiler, as it is
+        import torch._dynamo as dynamo
+        dynamo.config.suppress_errors = True  # where there is no compiler, as it is
         # Compiled a block at a time: blocks 1 to L-1 share one compilation.
         for block in model.blocks:
             block.compile(dynamic=False)
@@ -91,12 +92,14 @@ def make_fast(model, args):
 
 
 @torch.no_grad()
-def validate(loss_of, sets, rows):
+def validate(model, loss_of, sets, rows):
     """Nats a token for each part."""
+    model.eval()
     losses = {}
     for name, (tokens, targets) in sets.items():
         batches = [(tokens[i:i + rows], targets[i:i + rows]) for i in range(0, len(tokens), rows)]
         losses[name] = round(sum(loss_of(*batch).item() for batch in batches) / len(batches), 4)
+    model.train()
     return losses
 
 
@@ -129,6 +132,11 @@ def parse():
     args.add_argument("--length", type=int, default=512, help="of a row in tokens, a multiple of 16")
     args.add_argument("--optimizer", choices=CHOICES, default="muon")
     args.add_argument("--rate", type=float, help="at its peak; default 0.02 for muon, 2e-3 for adam")
+    args.add_argument("--dropout", type=float, default=0.0, help="of what a block adds; against learning by heart")
+    args.add_argument("--early", type=float, nargs=3, default=[0.82, 0.12, 0.06], metavar="SHARE",
+                      help="of pg-children, tinystories-part, storybooks-ccby at the beginning; default %(default)s")
+    args.add_argument("--late", type=float, nargs=3, default=[0.45, 0.40, 0.15], metavar="SHARE",
+                      help="from 80 %% on; default %(default)s")
     args.add_argument("--warm-up", type=int, default=100, help="steps")
     args.add_argument("--threads", type=int, default=0)
     args.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default here: %(default)s")
@@ -159,7 +167,7 @@ def main():
               file=sys.stderr)
         return
     coder = tokenizer.Tokenizer(tokenizer.read_vocab(os.path.join(args.data, "vocab.txt")))
-    mix = data.Mix(args.data, args.length, args.seed + progress.step)
+    mix = data.Mix(args.data, args.length, args.seed + progress.step, args.early, args.late)
     sets = data.validation(args.data, args.length, max(16, args.rows))
     make_fast(model, args)
 
@@ -168,17 +176,26 @@ def main():
         with torch.autocast(args.device, torch.bfloat16, enabled=not args.float32):
             return model.loss(tokens, targets)
 
+    best = old["best"] if old else {}  # the lowest sum of validation losses, and when samples were written
+
     def keep(mean):
         note = {"step": progress.step, "tokens": progress.step * args.rows * args.length,
                 "seconds": round(progress.seconds()), "train": round(mean, 4),
-                "valid": validate(loss_of, sets, args.rows), "passes": [round(p.passes(), 2) for p in mix.parts]}
+                "valid": validate(model, loss_of, sets, args.rows), "passes": [round(p.passes(), 2) for p in mix.parts]}
         print(json.dumps(note), flush=True)
         with open(os.path.join(args.out, "log.jsonl"), "a") as f:
             f.write(json.dumps(note) + "\n")
+        content = {"model": model.state_dict(), "shape": model.shape, "step": progress.step, "note": note}
+        score = sum(note["valid"].values())
+        if score < best.get("score", math.inf):
+            best["score"] = score
+            save(os.path.join(args.out, "best.pt"), content)
         save(os.path.join(args.out, "checkpoint.pt"),
-             {"model": model.state_dict(), "shape": model.shape, "optimizer": args.optimizer,
-              "optimizers": optimizer.state(), "step": progress.step, "seconds": progress.seconds(), "note": note})
-        write_samples(os.path.join(args.out, "samples.txt"), model, coder, progress.step)
+             {**content, "optimizer": args.optimizer, "optimizers": optimizer.state(), "seconds": progress.seconds(),
+              "best": best})
+        if progress.done() >= 1 or progress.seconds() - best.get("sampled", 0) > 300:  # which takes some seconds
+            best["sampled"] = progress.seconds()
+            write_samples(os.path.join(args.out, "samples.txt"), model, coder, progress.step)
 
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {args.rows} x {args.length} tokens a step on "
           f"{args.device}", flush=True)
@@ -189,19 +206,22 @@ def main():
         loss.backward()
         scale = rate_scale(progress.done(), progress.step, args.warm_up, optimizer.level, optimizer.floor)
         norm = optimizer.step(scale)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise SystemExit(f"loss {value} at step {progress.step}: the last checkpoint is from before it")
-        mean = value if mean is None else mean + 0.02 * (value - mean)
+        # Stays on the device: to look at it is to wait for it, and a GPU is then idle until it has work again.
+        loss = loss.detach()
+        mean = loss if mean is None else mean.lerp(loss, 0.02)
         progress.step += 1
+        due = progress.done() >= 1 or progress.seconds() - saved > args.save_every * 60
+        if due or progress.step % 20 == 0:
+            if not math.isfinite(mean.item()):
+                raise SystemExit(f"the loss is {loss.item()} by step {progress.step}: the last checkpoint is from before it")
         if progress.step % 20 == 0:
             now = progress.seconds()
             speed = (progress.step - window[1]) * args.rows * args.length / (now - window[0])
             window = (now, progress.step)
-            print(f"step {progress.step} {100 * progress.done():.0f} % {now:.0f} s loss {value:.3f} mean {mean:.3f} "
-                  f"norm {norm:.2f} {speed:.0f} tokens/s", flush=True)
-        if progress.done() >= 1 or progress.seconds() - saved > args.save_every * 60:
-            keep(mean)
+            print(f"step {progress.step} {100 * progress.done():.0f} % {now:.0f} s loss {loss.item():.3f} "
+                  f"mean {mean.item():.3f} norm {norm.item():.2f} {speed:.0f} tokens/s", flush=True)
+        if due:
+            keep(mean.item())
             saved = progress.seconds()
 
 

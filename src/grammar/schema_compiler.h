@@ -1,0 +1,67 @@
+// One schema on its way into a grammar. In schema.cpp what stands for other schemas ($ref, allOf,
+// anyOf); in schema_leaves.cpp values, strings and numbers; in schema_containers.cpp objects and
+// lists.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "grammar/decimal_range.h"
+#include "grammar/grammar.h"
+#include "grammar/json_rules.h"
+#include "grammar/schema_text.h"
+
+namespace anser {
+
+class SchemaCompiler {
+ public:
+  // `root` must outlive it.
+  explicit SchemaCompiler(const Schema& root) : root_(root), json_(builder_) {}
+
+  Grammar compile();  // once
+
+ private:
+  // A rule that is known by number, and still to be filled.
+  struct Open {
+    RuleId rule;
+    const Schema* schema;  // of root_ or merged_
+    std::string pointer;
+  };
+  struct Property {
+    std::string name;
+    bool required;
+    RuleId value;
+  };
+
+  RuleId rule_of(const Schema& schema, const std::string& pointer);
+  const Schema& keep(Schema&& schema, const std::string& pointer);
+  const Schema& target(const Schema& schema, const std::string& pointer);
+  const Schema* flatten(const Schema* schema, const std::string& pointer);
+  void fill(const Open& open);
+  void fill_choice(const Schema& schema, const char* keyword, const std::string& pointer,
+                   StateId start, StateId end);
+
+  RuleId rule_of_type(const std::string& type, const Schema& schema, const std::string& pointer);
+  void fill_values(const Schema& schema, const std::string& pointer, StateId start, StateId end);
+  RuleId string_rule(const Schema& schema, const std::string& pointer);
+  std::optional<Bound> bound(const Schema& schema, const char* keyword, const char* exclusive,
+                             bool lower, const std::string& pointer);
+  RuleId number_rule(const std::string& type, const Schema& schema, const std::string& pointer);
+
+  std::vector<Property> properties(const Schema& schema, const std::string& pointer);
+  RuleId object_rule(const Schema& schema, const std::string& pointer);
+  RuleId array_rule(const Schema& schema, const std::string& pointer);
+
+  const Schema& root_;
+  GrammarBuilder builder_;
+  JsonRules json_;
+  std::map<const Schema*, RuleId> rules_;
+  std::deque<Open> open_;
+  std::deque<Schema> merged_;  // addresses stay
+  size_t merged_bytes_ = 0;
+};
+
+}  // namespace anser
