@@ -1,8 +1,7 @@
 // A folder of states: compressed files, an index to find them, and the hot ones in memory.
 //
-// A stored state never changes. It has an id, which nobody can guess; labels, which people give it
-// and can change; and the id of the state that it was made from, so that all of them form trees.
-// docs/formats.md describes the files, docs/decisions/0007 says why they are so.
+// states.h says what a store does. docs/formats.md describes the files, docs/decisions/0007 says
+// why they are so.
 //
 // What is promised:
 // - A state whose id put() or fork() has returned is there until it is removed or evicted, whatever
@@ -25,18 +24,15 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "anser/model.h"
-#include "anser/state.h"
 #include "base/atomic_file.h"
 #include "store/folder_lock.h"
 #include "store/index.h"
 #include "store/ram_tier.h"
-#include "store/state_info.h"
+#include "store/states.h"
 
 namespace anser {
 
@@ -50,49 +46,26 @@ struct StateStoreOptions {
   uint64_t max_ram_bytes = 0;
 };
 
-// All that is given must fit.
-struct StateFilter {
-  std::string tag;
-  std::string parent;                   // an id: its children
-  std::optional<uint64_t> fingerprint;  // of a model
-};
-
-class StateStore {
+class StateStore : public States {
  public:
   // Makes the folder if there is none, readable by its owner only.
   explicit StateStore(const std::string& folder, const StateStoreOptions& options = {});
-  ~StateStore();
+  ~StateStore() override;
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
 
   // What was found wrong with files on opening, a sentence each: they are left out, and left alone.
   const std::vector<std::string>& problems() const { return problems_; }
 
-  // Returns the new id. `model`: the name of its model. `parent`: the id of what the state was
-  // continued from, or empty; it need not be there any more. Looks at the state's numbers, so
-  // nobody may be working with it meanwhile.
   std::string put(const State& state, const std::string& model, const std::string& parent = "",
-                  const StateLabels& labels = {});
-
-  // Another id for the same state, its child, with labels of its own. It takes no more room.
-  std::string fork(const std::string& id, const StateLabels& labels = {});
-
-  // A copy of the state. It has been found undamaged, the one that was put, and a state of `model`.
-  State get(const std::string& id, const Model& model);
-  // The same for those who have no model at hand.
-  State get(const std::string& id);
-
-  // By id, or else by name.
-  std::optional<StateInfo> find(const std::string& id_or_name);
-  // In order of creation.
-  std::vector<StateInfo> list(const StateFilter& filter = {});
-
-  // Takes the place of all labels.
-  void relabel(const std::string& id, StateLabels labels);
-
-  // Its children stay, and keep the id as their parent's. Bytes go with the last state that shares
-  // them.
-  void remove(const std::string& id);
+                  const StateLabels& labels = {}) override;
+  std::string fork(const std::string& id, const StateLabels& labels = {}) override;
+  State get(const std::string& id, const Model& model) override;
+  State get(const std::string& id) override;
+  std::optional<StateInfo> find(const std::string& id_or_name) override;
+  std::vector<StateInfo> list(const StateFilter& filter = {}) override;
+  void relabel(const std::string& id, StateLabels labels) override;
+  void remove(const std::string& id) override;
 
  private:
   struct Removed {

@@ -82,8 +82,9 @@ class Muon(Adam):
 
     level, floor = 0.4, 0.02
 
-    def __init__(self, model, rate=0.02, decay=0.05, adam_rate=3e-3, momentum=0.95):
+    def __init__(self, model, rate=0.02, decay=0.05, adam_share=0.15, momentum=0.95):
         k = kinds(model)
+        adam_rate = adam_share * rate
         self.parameters, self.rate = list(model.parameters()), adam_rate
         self.muon_rate, self.decay, self.momentum = rate, decay, momentum
         self.adam = adam([(k["tables"], 1, decay), (k["w0"], 2, 0.0), (k["rest"], 1, 0.0)], adam_rate)
