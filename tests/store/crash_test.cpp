@@ -10,7 +10,7 @@
 
 #include "store/state_id.h"
 #include "store/state_store.h"
-#include "store/states.h"
+#include "store/sample_states.h"
 #include "support/errors.h"
 #include "support/full_disk.h"
 #include "support/temp_dir.h"

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "store/state_id.h"
-#include "store/states.h"
+#include "store/sample_states.h"
 #include "support/errors.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
