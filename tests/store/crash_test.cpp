@@ -8,9 +8,9 @@
 #include <fstream>
 #include <thread>
 
+#include "store/sample_states.h"
 #include "store/state_id.h"
 #include "store/state_store.h"
-#include "store/sample_states.h"
 #include "support/errors.h"
 #include "support/full_disk.h"
 #include "support/temp_dir.h"

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "store/state_id.h"
 #include "store/sample_states.h"
+#include "store/state_id.h"
 #include "support/errors.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
