@@ -12,6 +12,7 @@
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/writing.h"
+#include "server/page/page.h"
 
 namespace anser {
 
@@ -100,6 +101,7 @@ http::Router Service::routes() {
   add("POST", "/v1/chat/completions", &Service::chat);
   add("POST", "/tokenize", &Service::tokenize);
   add("POST", "/detokenize", &Service::detokenize);
+  add_page(router);
   return router;
 }
 
@@ -144,7 +146,9 @@ Json Service::model_card() const {
   return {{"id", options_.model_name},
           {"object", "model"},
           {"created", started_},
-          {"owned_by", "anser"}};
+          {"owned_by", "anser"},
+          {"kind", engine_.model().kind()},
+          {"fingerprint", fmt::format("{:016x}", engine_.model().fingerprint())}};
 }
 
 void Service::models(const http::Request&, const Reply& reply) {

@@ -23,6 +23,7 @@ struct ServiceOptions {
   openai::Limits limits;
 };
 
+//   GET  /                  the page, and /page/... (page/page.h); needs no key
 //   GET  /health            {"status": "ok"}; needs no key
 //   GET  /metrics           Prometheus' text format
 //   GET  /v1/models         and /v1/models/{id}
