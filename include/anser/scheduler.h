@@ -14,6 +14,7 @@
 
 #include "anser/engine.h"
 #include "anser/generate.h"
+#include "anser/state_trace.h"
 
 namespace anser {
 
@@ -47,6 +48,9 @@ struct Order {
   int top_logprobs = -1;
   // The state is wanted at the end. It costs one more token to be read where the length ended it.
   bool keep_state = false;
+  // What every token that is read does to the state is wanted at the end; on the CPU only. Nothing
+  // comes from the cache then.
+  bool trace = false;
 
   // What `state` is, by a name of the caller's: orders with the same name begin with equal states,
   // and the cache knows beginnings by it. Empty is the model's initial state; another state without
@@ -63,6 +67,7 @@ struct Finished {
   std::string error;          // not empty: it failed, and nothing else here counts
   std::vector<Token> tokens;  // all that the state has read after the prompt
   State state;                // with Order::keep_state; empty when the text was cancelled
+  StateTrace trace;           // with Order::trace: of the prompt's tokens, then of those written
   size_t cached_tokens = 0;   // of the prompt, that did not have to be read
   double queued_s = 0, prompt_s = 0, generated_s = 0;
 };

@@ -27,6 +27,7 @@ ScheduledText::ScheduledText(Order&& order, const Tokenizer& tokenizer, std::sha
       pending(std::move(order.prompt)),
       top_logprobs(order.top_logprobs),
       keep_state(order.keep_state),
+      traced(order.trace),
       cached(may_be_cached),
       origin(std::move(order.origin)),
       prompt(pending),

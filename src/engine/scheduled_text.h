@@ -32,12 +32,13 @@ struct ScheduledText {
   const std::shared_ptr<Reader> reader;
   Continuation continuation;
   State state, marked;
+  StateTrace trace;
   std::vector<Token> pending;  // to be read by the model, from `fed` on
   size_t fed = 0;
   bool writing = false;           // the prompt has been read
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
-  const bool keep_state;
+  const bool keep_state, traced;
   const bool cached;
   const std::string origin;
   std::vector<Token> prompt;

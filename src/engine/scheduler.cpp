@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "anser/error.h"
 #include "engine/logprobs.h"
 #include "engine/pace.h"
 #include "engine/prefix_cache.h"
@@ -108,7 +109,10 @@ class Scheduler::Work {
 Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
   const Model& model = engine_.model();
   check_order(order, model);
-  const bool cached = options_.cache_bytes > 0 &&
+  if (order.trace && engine_.device() != Device::cpu) {
+    throw Error("what tokens do to a state can be traced on the CPU only, and this is a GPU");
+  }
+  const bool cached = options_.cache_bytes > 0 && !order.trace &&
                       (!order.origin.empty() ||
                        (order.state.tokens() == 0 && order.state == model.initial_state()));
   auto text =
@@ -261,8 +265,8 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
       rows -= std::min(rows, count);
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);
-    batch.push_back(
-        {&text->state, piece, count == text->left() ? LogitsFor::last : LogitsFor::none, nullptr});
+    batch.push_back({&text->state, piece, count == text->left() ? LogitsFor::last : LogitsFor::none,
+                     nullptr, text->traced ? &text->trace : nullptr});
     texts.push_back(text.get());
   }
 }
@@ -380,6 +384,7 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
     finished.state = std::move(text.state);
   }
+  finished.trace = std::move(text.trace);
   const auto between = [](Clock::time_point begin, Clock::time_point end) {
     return std::chrono::duration<double>(end - begin).count();
   };
