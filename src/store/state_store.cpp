@@ -251,7 +251,7 @@ void StateStore::delete_files(const Removed& removed) {
 }
 
 std::string StateStore::put(const State& state, const std::string& model, const std::string& parent,
-                            const StateLabels& labels) {
+                            const StateLabels& labels, const std::string& id) {
   StateInfo info;
   info.labels = labels;
   normalize(info.labels);
@@ -259,7 +259,11 @@ std::string StateStore::put(const State& state, const std::string& model, const 
     throw Error(fmt::format("{} cannot be the parent of a state: it is no id", printable(parent)));
   }
   info.parent = parent;
-  info.id = info.content = new_state_id();
+  if (!id.empty() && (!is_state_id(id) || find(id))) {
+    throw Error(fmt::format("{} cannot be the id of a new state: it is {}", printable(id),
+                            is_state_id(id) ? "taken" : "no id"));
+  }
+  info.id = info.content = id.empty() ? new_state_id() : id;
   info.created = info.last_used = now();
   info.tokens = state.tokens();
   info.fingerprint = state.fingerprint();
