@@ -128,8 +128,9 @@ class Train(unittest.TestCase):
                 self.compare(model, case, tolerance)
 
     def test_several_checkpoints_become_their_mean(self):
-        self.train("a", "--steps", 3)
-        self.train("b", "--steps", 3, "--seed", 2)
+        ranks = "--ranks", 32, 32, 32, 32  # narrower pairs are F16 in any file
+        self.train("a", "--steps", 3, *ranks)
+        self.train("b", "--steps", 3, "--seed", 2, *ranks)
 
         def export(*runs):
             out = self.at / "mean.gguf"
@@ -143,7 +144,7 @@ class Train(unittest.TestCase):
         last = [struct.unpack("<4096f", file[-4 * 4096:]) for file in (a, b, both)]  # numbers of the last block
         self.assertNotEqual(last[0], last[1])
         for x, y, mean in zip(*last):
-            self.assertAlmostEqual(mean, (x + y) / 2, delta=1e-6 * (abs(x) + abs(y)))
+            self.assertAlmostEqual(mean, (x + y) / 2, delta=1e-6)
         self.assertEqual(export("b.gguf", "b/checkpoint.pt"), b)
         self.train("wide", "--steps", 1, "--width", 128)
         said = run("export.py", "--checkpoint", self.at / "b.gguf", self.at / "wide" / "checkpoint.pt", "--vocab",
