@@ -110,7 +110,8 @@ RedisUrl parse_redis_url(std::string_view text) {
   }
   if (has_port) {
     const std::optional<int> value = number(port, 65535);
-    if (!value || *value == 0) refuse(shown, "the port is no number from 1 to 65535");
+    // Not shown: without a host behind it, it is a password.
+    if (!value || *value == 0) refuse(url.host, "the port is no number from 1 to 65535");
     url.port = *value;
   }
   return url;
