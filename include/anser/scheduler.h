@@ -62,8 +62,9 @@ struct Finished {
   StopReason reason = StopReason::length;
   std::string error;          // not empty: it failed, and nothing else here counts
   std::vector<Token> tokens;  // all that the state has read after the prompt
-  State state;                // with Order::keep_state; empty when the text was cancelled
-  size_t cached_tokens = 0;   // of the prompt, that did not have to be read
+  // With Order::keep_state; empty when the text was cancelled. On the host, for any thread.
+  State state;
+  size_t cached_tokens = 0;  // of the prompt, that did not have to be read
   double queued_s = 0, prompt_s = 0, generated_s = 0;
 };
 

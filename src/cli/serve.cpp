@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
+#include "cli/state_commands.h"
 #include "server/http/server.h"
 #include "server/service.h"
 
@@ -27,6 +29,9 @@ struct ServeOptions {
   std::string model_name, format = "chat";
   openai::Limits limits;
   int cache_mb = 256;
+  std::string state_dir;  // empty: not given
+  bool no_states = false;
+  int state_ram_mb = 256, state_disk_mb = 0;
   double patience_s = 30;
 };
 
@@ -59,12 +64,60 @@ std::string name_of(const ServeOptions& options, const Model& model) {
   return stem.empty() ? model.name() : stem;
 }
 
+bool on_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+// nullptr: no states are kept.
+std::unique_ptr<StateStore> open_store(const ServeOptions& options) {
+  if (options.no_states) return nullptr;
+  const bool given = !options.state_dir.empty();
+  // Whoever reaches the server sees what is in the folder: one's own is not opened to a network by
+  // accident.
+  if (!given && !on_loopback(options.http.host)) {
+    say("anser: no states are kept: others can reach {}; --state-dir DIR says where to keep theirs",
+        options.http.host);
+    return nullptr;
+  }
+  std::unique_ptr<StateStore> store;
+  try {
+    const std::string folder = state_folder(options.state_dir);
+    store = std::make_unique<StateStore>(folder,
+                                         StateStoreOptions{uint64_t(options.state_disk_mb) << 20,
+                                                           uint64_t(options.state_ram_mb) << 20});
+    say("anser: states that are asked for are kept in {}; --no-states keeps none", folder);
+  } catch (const Error& error) {
+    if (given) throw;
+    say("anser: no states are kept: {}", error.what());
+    return nullptr;
+  }
+  for (const std::string& problem : store->problems()) say("anser: {}", problem);
+  return store;
+}
+
+// A state file must fit into a body, that it can be uploaded.
+void make_room_for_states(http::Options& http, const Model& model) {
+  constexpr uint64_t kHeader = 4096;
+  const uint64_t file =
+      (model.initial_state().shape().floats() + size_t(model.hyperparameters().vocab)) *
+          sizeof(float) +
+      kHeader;
+  http.body_bytes = std::max(http.body_bytes, file);
+  http.all_body_bytes = std::max(http.all_body_bytes, 4 * file);
+}
+
 void serve_command(ServeOptions options) {
   options.sampling.check();
   const EndSignals signals;
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
+  const std::unique_ptr<StateStore> store = open_store(options);
+  std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
+  if (store != nullptr) {
+    desk = std::make_unique<StateDesk>(*store, model);
+    make_room_for_states(options.http, model);
+  }
   Scheduler scheduler(*loaded.engine, options.scheduler);
 
   ServiceOptions service_options;
@@ -74,6 +127,7 @@ void serve_command(ServeOptions options) {
   service_options.limits = options.limits;
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
+  service_options.desk = desk.get();
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;
@@ -124,6 +178,21 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--cache-mb", options->cache_mb, "for states after beginnings of texts")
       ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--state-dir", options->state_dir,
+                      "where states are kept that clients want kept; without it that of `anser "
+                      "state`, if nobody but this machine can reach the server");
+  command->add_flag("--no-states", options->no_states, "keep no states");
+  command
+      ->add_option("--state-ram-mb", options->state_ram_mb,
+                   "for stored states that are kept in memory, too")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--state-disk-mb", options->state_disk_mb,
+                   "for stored states; those without a name or a tag that were not used for the "
+                   "longest time go first. 0: no limit")
+      ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--max-tokens", options->limits.max_tokens, "of an answer, at the most")
       ->check(CLI::PositiveNumber)

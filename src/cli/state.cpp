@@ -18,22 +18,6 @@
 namespace anser {
 namespace {
 
-std::string state_folder(const StoreOptions& options) {
-  if (!options.folder.empty()) return options.folder;
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  if (const std::string folder = variable("ANSER_STATE_DIR"); !folder.empty()) return folder;
-  // A relative one is to be ignored, says the specification.
-  if (const std::string base = variable("XDG_STATE_HOME"); base.starts_with('/')) {
-    return base + "/anser/states";
-  }
-  const std::string home = variable("HOME");
-  if (home.empty()) throw Error("no place for states: HOME is not set; give --state-dir DIR");
-  return home + "/.local/state/anser/states";
-}
-
 struct LabelOptions {
   std::optional<std::string> name, note;
   std::vector<std::string> tags;
@@ -197,6 +181,22 @@ void add_rm(CLI::App& state) {
 
 }  // namespace
 
+std::string state_folder(const std::string& given) {
+  if (!given.empty()) return given;
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  if (const std::string folder = variable("ANSER_STATE_DIR"); !folder.empty()) return folder;
+  // A relative one is to be ignored, says the specification.
+  if (const std::string base = variable("XDG_STATE_HOME"); base.starts_with('/')) {
+    return base + "/anser/states";
+  }
+  const std::string home = variable("HOME");
+  if (home.empty()) throw Error("no place for states: HOME is not set; give --state-dir DIR");
+  return home + "/.local/state/anser/states";
+}
+
 void StoreOptions::add_to(CLI::App& command) {
   command.add_option("--state-dir", folder,
                      "the store's folder; without it: $ANSER_STATE_DIR, or else "
@@ -209,7 +209,7 @@ void OneState::add_to(CLI::App& command) {
 }
 
 OpenStore::OpenStore(const StoreOptions& options)
-    : folder_(state_folder(options)), store_(folder_) {
+    : folder_(state_folder(options.folder)), store_(folder_) {
   for (const std::string& problem : store_.problems()) say("anser: {}", problem);
 }
 

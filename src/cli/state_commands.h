@@ -18,6 +18,10 @@ struct StoreOptions {
   void add_to(CLI::App& command);
 };
 
+// Where the store is: `given`, or else where all commands look for it. Throws Error where there is
+// no place for it.
+std::string state_folder(const std::string& given);
+
 // A command about one state.
 struct OneState {
   StoreOptions store;

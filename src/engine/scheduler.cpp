@@ -378,7 +378,14 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   finished.error = std::move(error);
   finished.tokens = text.continuation.tokens();
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
-    finished.state = std::move(text.state);
+    try {
+      // Whoever gets it looks at it from other threads, which a device does not like.
+      std::as_const(text.state).data();
+      std::as_const(text.state).logits();
+      finished.state = std::move(text.state);
+    } catch (const std::exception& failure) {
+      finished.error = failure.what();
+    }
   }
   const auto between = [](Clock::time_point begin, Clock::time_point end) {
     return std::chrono::duration<double>(end - begin).count();

@@ -7,6 +7,7 @@
 
 #include "anser/constraint.h"
 #include "anser/error.h"
+#include "server/answering.h"
 #include "server/metrics.h"
 #include "server/openai/chat_prompt.h"
 #include "server/openai/choices.h"
@@ -19,15 +20,9 @@ using namespace openai;
 
 namespace {
 
-constexpr char kJson[] = "application/json";
-
 int64_t unix_seconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::seconds>(now).count();
-}
-
-void send(const std::shared_ptr<http::Reply>& reply, const Json& body) {
-  reply->send(200, kJson, body.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 // Takes the same time wherever they differ.
@@ -68,29 +63,31 @@ std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, con
   }
 }
 
-// What this server cannot do yet, rather than doing something else.
-void refuse_what_is_missing(const WriteRequest& request) {
-  if (!request.state.empty()) throw ApiError::bad_field("state", "states are not kept here yet");
-  if (request.save_state) throw ApiError::bad_field("save_state", "states are not kept here yet");
-}
-
 }  // namespace
 
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
       options_(std::move(options)),
+      state_routes_(engine.model(), scheduler, options_.desk, options_.limits),
       started_(unix_seconds()) {}
+
+Service::~Service() {
+  if (options_.desk != nullptr) options_.desk->errands().wait();
+}
 
 http::ErrorBody Service::error_body(int status, const std::string& message) {
   const bool ours = status >= 500;
-  return {kJson, ApiError(status, ours ? "server_error" : "invalid_request_error", message).body()};
+  return {kJsonType,
+          ApiError(status, ours ? "server_error" : "invalid_request_error", message).body()};
 }
 
 http::Router Service::routes() {
   http::Router router;
-  const auto add = [&](const char* method, const char* path, auto handler, bool open = false) {
-    router.add(method, path, guarded(handler, open));
+  const auto add = [&](const char* method, const char* path,
+                       void (Service::*handle)(const http::Request&, const Reply&),
+                       bool open = false) {
+    router.add(method, path, guarded(std::bind_front(handle, this), open));
   };
   add("GET", "/health", &Service::health, true);
   add("GET", "/metrics", &Service::metrics);
@@ -100,25 +97,41 @@ http::Router Service::routes() {
   add("POST", "/v1/chat/completions", &Service::chat);
   add("POST", "/tokenize", &Service::tokenize);
   add("POST", "/detokenize", &Service::detokenize);
+  for (const StateRoutes::Route& route : state_routes_.routes()) {
+    router.add(route.method, route.path, guarded(route.handle, false));
+  }
   return router;
 }
 
-http::Handler Service::guarded(void (Service::*handler)(const http::Request&, const Reply&),
-                               bool open) {
-  return [this, handler, open](http::Request request, Reply reply) {
-    try {
+http::Handler Service::guarded(Handle handle, bool open) {
+  return [this, handle = std::move(handle), open](http::Request request, Reply reply) {
+    answering(*reply, [&] {
       if (!open && !may_enter(request)) {
         throw ApiError(401, "authentication_error",
                        "a valid API key is needed: Authorization: Bearer KEY", {},
                        "invalid_api_key");
       }
-      (this->*handler)(request, reply);
-    } catch (const ApiError& error) {
-      reply->send(error.status(), kJson, error.body());
-    } catch (const Error& error) {
-      reply->send(400, kJson, ApiError(400, "invalid_request_error", error.what()).body());
-    }
+      handle(request, reply);
+    });
   };
+}
+
+void Service::begin(const WriteRequest& request, size_t choices, const Reply& reply,
+                    std::function<void(Beginning)> then) {
+  if (request.state.empty() && !request.save)
+    return then({engine_.model().initial_state(), {}, {}});
+  StateDesk* desk = options_.desk;
+  if (desk == nullptr) fail_without_states(request.save ? "save_state" : "state");
+  if (request.save && !request.save->name.empty() && choices > 1) {
+    throw ApiError::bad_field(
+        "save_state.name",
+        fmt::format("a name is for one state, and {} answers are asked for", choices));
+  }
+  desk->later(reply, [this, desk, request, then = std::move(then)] {
+    if (request.save) desk->check_labels(*request.save);
+    then(request.state.empty() ? Beginning{engine_.model().initial_state(), {}, {}}
+                               : desk->load(request.state, "state"));
+  });
 }
 
 bool Service::may_enter(const http::Request& request) const {
@@ -133,7 +146,7 @@ bool Service::may_enter(const http::Request& request) const {
 }
 
 void Service::health(const http::Request&, const Reply& reply) {
-  send(reply, {{"status", "ok"}});
+  send_json(*reply, {{"status", "ok"}});
 }
 
 void Service::metrics(const http::Request&, const Reply& reply) {
@@ -148,7 +161,7 @@ Json Service::model_card() const {
 }
 
 void Service::models(const http::Request&, const Reply& reply) {
-  send(reply, {{"object", "list"}, {"data", Json::array({model_card()})}});
+  send_json(*reply, {{"object", "list"}, {"data", Json::array({model_card()})}});
 }
 
 void Service::model(const http::Request& request, const Reply& reply) {
@@ -157,15 +170,23 @@ void Service::model(const http::Request& request, const Reply& reply) {
                                           request.capture("id"), options_.model_name),
                               "model_not_found");
   }
-  send(reply, model_card());
+  send_json(*reply, model_card());
 }
 
 void Service::completions(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const Tokenizer& tokenizer = engine_.model().tokenizer();
-  const CompletionRequest wanted =
-      read_completion_request(Fields(body), options_.limits, tokenizer);
-  refuse_what_is_missing(wanted);
+  const auto wanted = std::make_shared<const CompletionRequest>(
+      read_completion_request(Fields(body), options_.limits, tokenizer));
+  begin(*wanted, wanted->prompts.size() * size_t(wanted->n), reply,
+        [this, wanted, reply](const Beginning& beginning) {
+          write_completions(*wanted, beginning, reply);
+        });
+}
+
+void Service::write_completions(const CompletionRequest& wanted, const Beginning& beginning,
+                                const Reply& reply) {
+  const Tokenizer& tokenizer = engine_.model().tokenizer();
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
   const bool logprobs = wanted.top_logprobs >= 0;
   std::vector<Order> orders;
@@ -174,7 +195,8 @@ void Service::completions(const http::Request& request, const Reply& reply) {
   for (const std::vector<Token>& prompt : wanted.prompts) {
     prompt_tokens += prompt.size();
     for (int i = 0; i < wanted.n; ++i) {
-      Order order{engine_.model().initial_state(), prompt, wanted.generation, wanted.top_logprobs};
+      Order order{beginning.state, prompt, wanted.generation, wanted.top_logprobs};
+      order.origin = beginning.origin;
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
       choices.push_back(completion_choice(
@@ -184,27 +206,37 @@ void Service::completions(const http::Request& request, const Reply& reply) {
   }
   const Heading heading{new_id("cmpl-"), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
-  std::make_shared<Writing>(heading, "text_completion", "text_completion", reply, scheduler_)
-      ->start(std::move(orders), std::move(choices), prompt_tokens);
+  const auto writing =
+      std::make_shared<Writing>(heading, "text_completion", "text_completion", reply, scheduler_);
+  if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
+  writing->start(std::move(orders), std::move(choices), prompt_tokens,
+                 wanted.prompts.size() * beginning.state.tokens());
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
+  const auto wanted =
+      std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
+  begin(*wanted, size_t(wanted->n), reply, [this, wanted, reply](const Beginning& beginning) {
+    write_chat(*wanted, beginning, reply);
+  });
+}
+
+void Service::write_chat(ChatRequest wanted, const Beginning& beginning, const Reply& reply) {
   const Model& model = engine_.model();
   const Tokenizer& tokenizer = model.tokenizer();
-  ChatRequest wanted = read_chat_request(Fields(body), options_.limits);
-  refuse_what_is_missing(wanted);
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, model);
   // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
   if (constraint != nullptr)
     wanted.effort = Effort::unsaid, wanted.tool_choice = {ToolChoice::Kind::none, {}};
-  const bool story = model.tells_stories();
-  const ChatPrompt prompt =
-      render_chat(wanted, constraint != nullptr ? Template::chat : options_.chat_template, story);
+  const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
+  const ChatPrompt prompt = render_chat(
+      wanted, constraint != nullptr ? Template::chat : options_.chat_template, story, goes_on);
 
   std::vector<Token> tokens = tokenizer.encode(prompt.text);
-  if (story && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  if (tokens.empty()) throw ApiError::bad_field("messages", "they have no words");
+  if (story && !goes_on && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
+  if (tokens.empty() && !beginning.state.has_logits())
+    throw ApiError::bad_field("messages", "they have no words");
   if (int64_t(tokens.size()) > options_.limits.max_prompt_tokens) {
     throw ApiError::bad_field("messages",
                               fmt::format("expected at most {} tokens, found {}",
@@ -222,7 +254,8 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   for (int i = 0; i < wanted.n; ++i) {
-    Order order{model.initial_state(), tokens, generation, wanted.top_logprobs};
+    Order order{beginning.state, tokens, generation, wanted.top_logprobs};
+    order.origin = beginning.origin;
     order.generation.sampling.seed += uint64_t(i);
     order.checkpoints = checkpoints(tokenizer, tokens, prompt.message_ends);
     orders.push_back(std::move(order));
@@ -230,14 +263,16 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   }
   const Heading heading{new_id("chatcmpl-"), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
-  std::make_shared<Writing>(heading, "chat.completion", "chat.completion.chunk", reply, scheduler_)
-      ->start(std::move(orders), std::move(choices), tokens.size());
+  const auto writing = std::make_shared<Writing>(heading, "chat.completion",
+                                                 "chat.completion.chunk", reply, scheduler_);
+  if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
+  writing->start(std::move(orders), std::move(choices), tokens.size(), beginning.state.tokens());
 }
 
 void Service::tokenize(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
-  send(reply,
-       {{"tokens", engine_.model().tokenizer().encode(Fields(body).required_text("content"))}});
+  send_json(*reply, {{"tokens",
+                      engine_.model().tokenizer().encode(Fields(body).required_text("content"))}});
 }
 
 void Service::detokenize(const http::Request& request, const Reply& reply) {
@@ -252,7 +287,7 @@ void Service::detokenize(const http::Request& request, const Reply& reply) {
     }
     tokens.push_back(entry.get<Token>());
   }
-  send(reply, {{"content", engine_.model().tokenizer().decode(tokens)}});
+  send_json(*reply, {{"content", engine_.model().tokenizer().decode(tokens)}});
 }
 
 }  // namespace anser

@@ -12,7 +12,7 @@
 namespace anser {
 
 PackedState pack_state(const State& state, const std::string& model, const std::string& parent,
-                       const StateLabels& labels) {
+                       const StateLabels& labels, const std::string& id) {
   PackedState packed;
   StateInfo& info = packed.info;
   info.labels = labels;
@@ -21,7 +21,10 @@ PackedState pack_state(const State& state, const std::string& model, const std::
     throw Error(fmt::format("{} cannot be the parent of a state: it is no id", printable(parent)));
   }
   info.parent = parent;
-  info.id = info.content = new_state_id();
+  if (!id.empty() && !is_state_id(id)) {
+    throw Error(fmt::format("{} cannot be the id of a new state: it is no id", printable(id)));
+  }
+  info.id = info.content = id.empty() ? new_state_id() : id;
   info.created = info.last_used = seconds_since_1970();
   info.tokens = state.tokens();
   info.fingerprint = state.fingerprint();
@@ -68,6 +71,10 @@ bool fits(const StateInfo& info, const StateFilter& filter) {
 
 void fail_unknown_state(const std::string& id, const std::string& where) {
   throw Error(fmt::format("there is no state {} in {}", printable(id), where));
+}
+
+void fail_id_taken(const std::string& id) {
+  throw Error(fmt::format("{} cannot be the id of a new state: it is taken", id));
 }
 
 void fail_name_taken(const std::string& name, const std::string& holder) {

@@ -20,9 +20,10 @@ struct PackedState {
   std::vector<std::byte> compressed;  // what is kept of it
 };
 
-// Throws Error for labels that StateLabels does not allow, and for a parent that is no id.
+// `id`: the new id, or empty: any. Throws Error for labels that StateLabels does not allow, and for
+// an id or a parent that is none.
 PackedState pack_state(const State& state, const std::string& model, const std::string& parent,
-                       const StateLabels& labels);
+                       const StateLabels& labels, const std::string& id);
 
 // Of a fork of `source`. Throws Error for labels that StateLabels does not allow.
 StateInfo info_of_fork(const StateInfo& source, const StateLabels& labels);
@@ -36,6 +37,7 @@ std::shared_ptr<const State> unpack_state(std::span<const std::byte> compressed,
 bool fits(const StateInfo& info, const StateFilter& filter);
 
 [[noreturn]] void fail_unknown_state(const std::string& id, const std::string& where);
+[[noreturn]] void fail_id_taken(const std::string& id);
 [[noreturn]] void fail_name_taken(const std::string& name, const std::string& holder);
 
 double seconds_since_1970();

@@ -122,23 +122,29 @@ void RedisStore::add(const StateInfo& info, const std::string& source) {
   check(answer, info, source);
 }
 
-std::string RedisStore::put(const State& state, const std::string& model, const std::string& parent,
-                            const StateLabels& labels) {
-  PackedState packed = pack_state(state, model, parent, labels);
-  const StateInfo& info = packed.info;
+// The content, which expires unless it is added. What is compressed is not needed any more.
+void RedisStore::upload(PackedState& packed) {
   if (packed.compressed.size() > kMaxContent) {
-    throw Error(fmt::format("{}: the compressed state has {} bytes, Redis takes at most {}", where_,
-                            packed.compressed.size(), kMaxContent));
+    fail(where_, "the compressed state has {} bytes, Redis takes at most {}",
+         packed.compressed.size(), kMaxContent);
   }
-  const std::string key = content_key(info.content);
+  const std::string key = content_key(packed.info.content);
+  const std::string_view words[] = {"SET", key,  characters(packed.compressed),
+                                    "NX",  "EX", kUnfinishedSeconds};
+  if (redis_.command(words)->type == REDIS_REPLY_NIL) fail_id_taken(packed.info.id);
+  packed.compressed = {};
+}
+
+std::string RedisStore::put(const State& state, const std::string& model, const std::string& parent,
+                            const StateLabels& labels, const std::string& id) {
+  PackedState packed = pack_state(state, model, parent, labels, id);
+  const StateInfo& info = packed.info;
+  upload(packed);
   try {
-    const std::string_view words[] = {"SET", key, characters(packed.compressed), "EX",
-                                      kUnfinishedSeconds};
-    redis_.command(words);
-    packed.compressed = {};
     add(info, "");
   } catch (const Error&) {
     try {
+      const std::string key = content_key(info.content);
       const std::string_view words[] = {"DEL", key};
       redis_.command(words);
     } catch (const Error&) {

@@ -30,6 +30,8 @@
 
 namespace anser {
 
+struct PackedState;
+
 struct RedisOptions {
   // How long Redis may keep silent while a call waits for it.
   double timeout_s = 5;
@@ -50,7 +52,7 @@ class RedisStore : public States {
   std::vector<std::string> problems();
 
   std::string put(const State& state, const std::string& model, const std::string& parent = "",
-                  const StateLabels& labels = {}) override;
+                  const StateLabels& labels = {}, const std::string& id = "") override;
   std::string fork(const std::string& id, const StateLabels& labels = {}) override;
   State get(const std::string& id, const Model& model) override;
   State get(const std::string& id) override;
@@ -68,6 +70,7 @@ class RedisStore : public States {
   };
 
   RedisReply run(const char* script, std::vector<std::string_view> arguments);
+  void upload(PackedState& packed);
   void add(const StateInfo& info, const std::string& source);
   std::optional<Found> look_up(const std::string& id_or_name, bool use);
   Found require(const std::string& id, bool use);

@@ -129,6 +129,11 @@ StateLabels labels_of(const Members& members, const std::string& source) {
 
 }  // namespace
 
+bool StateInfo::pinned() const {
+  return !labels.name.empty() || std::any_of(labels.tags.begin(), labels.tags.end(),
+                                             [](const auto& tag) { return tag != kResponseTag; });
+}
+
 void normalize(StateLabels& labels) {
   if (!labels.name.empty()) check_label(labels.name, "name");
   for (const std::string& tag : labels.tags) check_label(tag, "tag");

@@ -241,9 +241,10 @@ void StateStore::delete_files(const Removed& removed) {
 }
 
 std::string StateStore::put(const State& state, const std::string& model, const std::string& parent,
-                            const StateLabels& labels) {
-  PackedState packed = pack_state(state, model, parent, labels);
+                            const StateLabels& labels, const std::string& id) {
+  PackedState packed = pack_state(state, model, parent, labels, id);
   const StateInfo& info = packed.info;
+  if (!id.empty() && find(id)) fail_id_taken(id);
   write_file_atomically(content_path(info.id), packed.compressed);
   packed.compressed = {};
   write_record(info, "");

@@ -116,6 +116,16 @@ TEST_P(EveryStore, AForkSharesTheBytes) {
   EXPECT_EQ(backend_->records(), 0u);
 }
 
+TEST_P(EveryStore, TakesAnIdThatWasToldBefore) {
+  const auto store = open();
+  const std::string id = new_state_id();
+  EXPECT_EQ(store->put(state_after(1), "m", "", {}, id), id);
+  expect_error({id, "taken"}, [&] { store->put(state_after(2), "m", "", {}, id); });
+  expect_error({"no id"}, [&] { store->put(state_after(2), "m", "", {}, "../" + id); });
+  EXPECT_TRUE(store->get(id) == state_after(1));
+  EXPECT_EQ(store->list().size(), 1u);
+}
+
 TEST_P(EveryStore, ListsAndFilters) {
   const auto store = open();
   const std::string a = store->put(state_after(1), "m", "", {"", {"x", "y"}, ""});

@@ -52,15 +52,17 @@ Writing::Writing(Heading heading, std::string object, std::string chunk_object,
       scheduler_(scheduler) {}
 
 void Writing::start(std::vector<Order> orders, std::vector<std::unique_ptr<Choice>> choices,
-                    size_t prompt_tokens) {
+                    size_t prompt_tokens, size_t state_tokens) {
   {
     const std::lock_guard lock(mutex_);
     choices_ = std::move(choices);
     whole_.resize(choices_.size());
     left_ = choices_.size();
-    prompt_tokens_ = prompt_tokens;
+    prompt_tokens_ = prompt_tokens + state_tokens;
+    state_tokens_ = state_tokens;
     // The lock is held: nothing of an answer may go out before all have a place in the queue.
     for (size_t i = 0; i < orders.size(); ++i) {
+      orders[i].keep_state = saving_.has_value();
       const Scheduler::Id id = scheduler_.submit(
           std::move(orders[i]), std::make_shared<ChoiceReader>(shared_from_this(), int(i)));
       if (id == 0) {
@@ -101,25 +103,52 @@ bool Writing::on_text(int index, std::string_view piece, const std::vector<Token
 
 void Writing::on_end(int index, Finished finished) {
   const std::lock_guard lock(mutex_);
-  --left_;
   cached_tokens_ = std::max(cached_tokens_, finished.cached_tokens);
   written_tokens_ += finished.tokens.size();
   if (failed_) return;
-  if (!finished.error.empty()) {
+  // Nobody but the scheduler's own end cancels what has not failed.
+  const bool ending = finished.error.empty() && finished.reason == StopReason::cancelled;
+  if (!finished.error.empty() || ending) {
     failed_ = true;
     for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
-    const ApiError error(500, "server_error", finished.error);
+    const ApiError error = ending ? ApiError::busy("the server is ending; ask again")
+                                  : ApiError(500, "server_error", finished.error);
     if (!begun_) return reply_->send(error.status(), "application/json", error.body());
     reply_->write("data: " + error.body() + "\n\n");
     return reply_->end();
   }
+  if (!saving_) return end_choice(index, finished.reason, Json::object());
+  // Not on this thread, which all texts wait for.
+  saving_->desk->errands().add([self = shared_from_this(), index, reason = finished.reason,
+                                state = std::make_shared<const State>(std::move(finished.state))] {
+    self->save(index, reason, *state);
+  });
+}
+
+// An answer is not lost with its state.
+void Writing::save(int index, StopReason reason, const State& state) {
+  Json more;
+  try {
+    more["state"] = saving_->desk->save(state, saving_->parent, saving_->labels).id;
+  } catch (const std::exception& error) {
+    more["state"] = nullptr;
+    more["state_error"] = error.what();
+  }
+  const std::lock_guard lock(mutex_);
+  if (!failed_) end_choice(index, reason, more);
+}
+
+void Writing::end_choice(int index, StopReason reason, const Json& more) {
   Choice& choice = *choices_[size_t(index)];
   if (heading_.stream) {
-    send(choice.last_chunks(finished.reason));
+    std::vector<Json> chunks = choice.last_chunks(reason);
+    chunks.back().update(more);
+    send(chunks);
   } else {
-    whole_[size_t(index)] = choice.whole(finished.reason);
+    whole_[size_t(index)] = choice.whole(reason);
+    whole_[size_t(index)].update(more);
   }
-  if (left_ == 0) complete();
+  if (--left_ == 0) complete();
 }
 
 void Writing::complete() {
@@ -162,7 +191,7 @@ Json Writing::usage() const {
   return {{"prompt_tokens", prompt_tokens_},
           {"completion_tokens", written_tokens_},
           {"total_tokens", prompt_tokens_ + written_tokens_},
-          {"prompt_tokens_details", {{"cached_tokens", cached_tokens_}}}};
+          {"prompt_tokens_details", {{"cached_tokens", state_tokens_ + cached_tokens_}}}};
 }
 
 }  // namespace anser::openai
