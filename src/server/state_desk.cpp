@@ -119,7 +119,9 @@ DeskStats StateDesk::stats() const {
 
 void fail_without_states(const std::string& param) {
   throw ApiError(400, "invalid_request_error",
-                 "this server keeps no states: start it with --state-dir DIR", param, "no_states");
+                 "this server keeps no states: start it with --state-dir DIR or "
+                 "--state-store redis://HOST",
+                 param, "no_states");
 }
 
 }  // namespace anser
