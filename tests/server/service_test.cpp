@@ -98,6 +98,16 @@ TEST_F(ServiceTest, ACompletionIsWhatGenerateWrites) {
   EXPECT_EQ(again["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
 }
 
+TEST_F(ServiceTest, ABiasDrawsOneTokenAndABanNone) {
+  start();
+  const auto text = [&](const std::string& biases) {
+    const std::string body = R"({"prompt": "ab", "max_tokens": 6, "seed": 1, "logit_bias": )";
+    return post("/v1/completions", body + biases + "}")["choices"][0]["text"];
+  };
+  EXPECT_EQ(text(R"({"121": 100, "122": 60})"), "xxxxxx");
+  EXPECT_EQ(text(R"({"121": -100, "122": 60})"), "yyyyyy");
+}
+
 TEST_F(ServiceTest, AStreamIsTheSameInPieces) {
   start();
   const std::string wanted = R"("prompt": ["ab", "c"], "n": 2, "max_tokens": 25, "seed": 3)";

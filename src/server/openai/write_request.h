@@ -24,7 +24,7 @@ struct Limits {
 // Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens), temperature,
 // top_p, top_k (0: off), min_p, presence_penalty, frequency_penalty, penalty_decay (of both, per
 // token; 1: they never fade), stop, seed, n, stream, stream_options.include_usage, logit_bias
-// (-100: the token is banned), response_format, state (an id: go on from there), save_state.
+// (-100 to 100; -100: the token is banned), response_format, state (an id: go on from there), save_state.
 struct WriteRequest {
   std::string model;  // as the client named it; it is not checked, there is only one
   GenerateOptions generation;
