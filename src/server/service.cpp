@@ -177,6 +177,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
       Order order{engine_.model().initial_state(), prompt, wanted.generation, wanted.top_logprobs};
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
+      order.prompt_details = wanted.echo;
       choices.push_back(completion_choice(
           int(choices.size()), wanted.echo ? tokenizer.decode(prompt) : "", logprobs, tokenizer));
       orders.push_back(std::move(order));

@@ -99,7 +99,7 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
       body.fail("stop", fmt::format("expected texts of 1 to {} bytes", kLongestStop));
     }
   }
-  request.n = int(body.integer("n", 1, limits.max_n).value_or(1));
+  request.n = int(body.integer("n", 1, std::min(limits.max_n, limits.max_choices)).value_or(1));
   request.stream = body.boolean("stream").value_or(false);
   if (const auto options = body.object("stream_options")) {
     request.include_usage = options->boolean("include_usage").value_or(false);

@@ -108,8 +108,11 @@ void Writing::on_end(int index, Finished finished) {
   if (!finished.error.empty()) {
     failed_ = true;
     for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
-    const ApiError error(500, "server_error", finished.error);
-    if (!begun_) return reply_->send(error.status(), "application/json", error.body());
+    const ApiError error = finished.overdue ? ApiError::unavailable(finished.error)
+                                            : ApiError(500, "server_error", finished.error);
+    http::Headers headers;
+    if (finished.overdue) headers.add("Retry-After", "1");
+    if (!begun_) return reply_->send(error.status(), "application/json", error.body(), headers);
     reply_->write("data: " + error.body() + "\n\n");
     return reply_->end();
   }
