@@ -34,7 +34,8 @@ struct ScheduledText {
   const std::shared_ptr<Reader> reader;
   Continuation continuation;
   State state, marked;
-  std::vector<Token> pending;  // to be read by the model, from `fed` on
+  bool from_the_beginning = false;  // `state` is the model's initial one, made when work begins
+  std::vector<Token> pending;       // to be read by the model, from `fed` on
   size_t fed = 0;
   bool writing = false;           // the prompt has been read
   std::optional<StopReason> end;  // it ends once `pending` has been read

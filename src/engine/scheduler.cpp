@@ -120,11 +120,13 @@ class Scheduler::Work {
 Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
   const Model& model = engine_.model();
   check_order(order, model);
-  const bool cached = options_.cache_bytes > 0 &&
-                      (!order.origin.empty() ||
-                       (order.state.tokens() == 0 && order.state == model.initial_state()));
+  const bool initial = order.state.tokens() == 0 && order.state == model.initial_state();
+  const bool cached = options_.cache_bytes > 0 && (!order.origin.empty() || initial);
+  // A long queue shall not take a state a text.
+  if (initial) order.state = State();
   auto text =
       std::make_unique<Text>(std::move(order), model.tokenizer(), std::move(reader), cached);
+  text->from_the_beginning = initial;
   const std::lock_guard lock(mutex_);
   if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue) {
     ++stats_.refused;
@@ -222,6 +224,7 @@ void Scheduler::Work::end_if_overdue(Text& text) {
 
 // Takes up the longest beginning that is known, or waits for one that is being read.
 void Scheduler::Work::begin(Text& text) {
+  if (std::exchange(text.from_the_beginning, false)) text.state = engine_.model().initial_state();
   text.leader = 0;
   text.shared = 0;
   if (!text.cached || text.prompt.empty() || text.prompt_details) return;

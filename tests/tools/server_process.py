@@ -29,8 +29,9 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.01)
-        self.__exit__()
-        raise RuntimeError(f"the server did not start: {self.log}")
+        log = self.log
+        self.__exit__(RuntimeError)
+        raise RuntimeError(f"the server did not start: {log}")
 
     @property
     def log(self):
@@ -38,12 +39,10 @@ class Server:
 
     def rss_kb(self):
         """Memory that the process holds, in kB."""
-        for line in open(f"/proc/{self.process.pid}/status"):
-            if line.startswith("VmRSS"):
-                return int(line.split()[1])
-        return 0
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -51,4 +50,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        log = self.log
         self.output.close()
+        if kind is None and self.process.returncode != 0:
+            raise RuntimeError(f"the server ended with {self.process.returncode}: {log}")
