@@ -24,7 +24,7 @@ class PromptReader final : public Reader {
       return send_error(*reply_, {500, "server_error", finished.error});
     }
     if (finished.reason == StopReason::cancelled) {
-      return send_error(*reply_, ApiError::busy("the server is ending; ask again"));
+      return send_error(*reply_, ApiError::unavailable("the server is ending; ask again"));
     }
     desk_.run(reply_, [then = std::move(then_), state = std::make_shared<const State>(
                                                     std::move(finished.state))] { then(*state); });

@@ -3,6 +3,8 @@
 #include <random>
 #include <utility>
 
+#include "server/answering.h"
+
 namespace anser::openai {
 
 const char* finish_reason(StopReason reason) {
@@ -67,8 +69,7 @@ void Writing::start(std::vector<Order> orders, std::vector<std::unique_ptr<Choic
           std::move(orders[i]), std::make_shared<ChoiceReader>(shared_from_this(), int(i)));
       if (id == 0) {
         failed_ = true;
-        const ApiError busy = ApiError::busy("too many requests are waiting; try again later");
-        reply_->send(busy.status(), "application/json", busy.body(), {{"Retry-After", "1"}});
+        send_error(*reply_, ApiError::busy("too many requests are waiting; try again later"));
         break;
       }
       ids_.push_back(id);
@@ -111,9 +112,10 @@ void Writing::on_end(int index, Finished finished) {
   if (!finished.error.empty() || ending) {
     failed_ = true;
     for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
-    const ApiError error = ending ? ApiError::busy("the server is ending; ask again")
-                                  : ApiError(500, "server_error", finished.error);
-    if (!begun_) return reply_->send(error.status(), "application/json", error.body());
+    const ApiError error = ending ? ApiError::unavailable("the server is ending; ask again")
+                           : finished.overdue ? ApiError::unavailable(finished.error)
+                                              : ApiError(500, "server_error", finished.error);
+    if (!begun_) return send_error(*reply_, error);
     reply_->write("data: " + error.body() + "\n\n");
     return reply_->end();
   }
