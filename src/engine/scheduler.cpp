@@ -59,6 +59,7 @@ class Scheduler::Work {
   Id submit(Order&& order, std::shared_ptr<Reader>&& reader);
   void cancel(Id id);
   bool drain(double seconds);
+  void conclude();
   SchedulerStats stats() const {
     const std::lock_guard lock(mutex_);
     SchedulerStats now = stats_;
@@ -84,6 +85,8 @@ class Scheduler::Work {
   void go_on_after(const Text& leader);
   void serve();
   bool admit();
+  void conclude(Text& text);
+  static void end_writing(Text& text);
   void step();
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
@@ -104,7 +107,7 @@ class Scheduler::Work {
   std::condition_variable changed_;
   std::deque<std::unique_ptr<Text>> queue_;
   std::vector<Id> cancelled_;
-  bool stopping_ = false, draining_ = false;
+  bool stopping_ = false, draining_ = false, concluding_ = false;
   Id last_id_ = 0;
   SchedulerStats stats_;
 
@@ -156,6 +159,12 @@ bool Scheduler::Work::drain(double seconds) {
                            [&] { return queue_.empty() && stats_.running == 0; });
 }
 
+void Scheduler::Work::conclude() {
+  const std::lock_guard lock(mutex_);
+  draining_ = concluding_ = true;
+  changed_.notify_all();
+}
+
 void Scheduler::Work::serve() {
   while (admit()) step();
 }
@@ -165,7 +174,7 @@ bool Scheduler::Work::admit() {
   std::vector<Id> cancelled;
   Texts dropped, overdue;  // from the queue
   const size_t old = running_.size();
-  bool stopping;
+  bool stopping, concluding;
   {
     std::unique_lock lock(mutex_);
     stats_.running = int(running_.size());
@@ -174,9 +183,10 @@ bool Scheduler::Work::admit() {
       return stopping_ || !running_.empty() || !queue_.empty() || !cancelled_.empty();
     });
     stopping = stopping_;
+    concluding = stopping || concluding_;
     cancelled = std::exchange(cancelled_, {});
     for (auto& text : queue_) {
-      if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
+      if (concluding || std::ranges::find(cancelled, text->id) != cancelled.end()) {
         dropped.push_back(std::move(text));
       } else if (has_waited_too_long(*text)) {
         overdue.push_back(std::move(text));
@@ -204,6 +214,8 @@ bool Scheduler::Work::admit() {
     if (is_finished(*text)) continue;
     if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
       finish(*text, StopReason::cancelled);
+    } else if (concluding) {
+      conclude(*text);
     }
   }
   remove_finished();
@@ -215,16 +227,23 @@ void Scheduler::Work::end_if_overdue(Text& text) {
   if (options_.max_seconds <= 0 || text.end || text.overdue) return;
   if (seconds_since(text.begun) <= options_.max_seconds) return;
   text.overdue = true;
-  if (text.writing) {
-    text.give(text.continuation.finish());
-    text.end = StopReason::length;
-  } else {
-    finish(text, StopReason::cancelled,
-           fmt::format("the prompt could not be read in {} s, as long as a request may take; "
-                       "{} of its {} tokens were read. Shorten it, or try again when there are "
-                       "fewer requests",
-                       options_.max_seconds, text.fed, text.prompt.size()));
-  }
+  if (text.writing) return end_writing(text);
+  finish(text, StopReason::cancelled,
+         fmt::format("the prompt could not be read in {} s, as long as a request may take; "
+                     "{} of its {} tokens were read. Shorten it, or try again when there are "
+                     "fewer requests",
+                     options_.max_seconds, text.fed, text.prompt.size()));
+}
+
+void Scheduler::Work::conclude(Text& text) {
+  if (!text.writing || !text.keep_state) return finish(text, StopReason::cancelled);
+  if (!text.end) end_writing(text);
+}
+
+// Here, as one that has its length.
+void Scheduler::Work::end_writing(Text& text) {
+  text.give(text.continuation.finish());
+  text.end = StopReason::length;
 }
 
 // Takes up the longest beginning that is known, or waits for one that is being read.
@@ -516,6 +535,9 @@ void Scheduler::cancel(Id id) {
 }
 bool Scheduler::drain(double seconds) {
   return work_->drain(seconds);
+}
+void Scheduler::conclude() {
+  work_->conclude();
 }
 SchedulerStats Scheduler::stats() const {
   return work_->stats();
