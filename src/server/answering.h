@@ -7,6 +7,7 @@
 #include "anser/error.h"
 #include "server/http/reply.h"
 #include "server/openai/api_error.h"
+#include "store/states.h"
 
 namespace anser {
 
@@ -30,6 +31,8 @@ void answering(http::Reply& reply, Work&& work) {
     work();
   } catch (const openai::ApiError& error) {
     send_error(reply, error);
+  } catch (const StatesUnavailable& error) {
+    send_error(reply, {503, "server_error", error.what(), {}, "states_unavailable"});
   } catch (const Error& error) {
     send_error(reply, {400, "invalid_request_error", error.what()});
   }

@@ -102,6 +102,9 @@ StateInfo StateDesk::save(const State& state, const std::string& parent, const S
     ++saved_;
     saved_bytes_ += info.stored_bytes;
     return info;
+  } catch (const StatesUnavailable&) {
+    ++failed_;
+    throw;
   } catch (const Error& error) {
     ++failed_;
     check_labels(labels);  // the name may have been taken meanwhile

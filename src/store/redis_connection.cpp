@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "formats/checks.h"
@@ -36,6 +38,14 @@ const char* advice(std::string_view error) {
   if (error.starts_with("READONLY")) return "; it is a replica: give the address of the primary";
   if (error.starts_with("MISCONF")) return "; it cannot write to its disk";
   return "";
+}
+
+// Whether an error is about the server's condition, and not about what it was asked.
+bool passes(std::string_view error) {
+  constexpr std::string_view kBeginnings[] = {
+      "OOM", "LOADING", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "ERR max number of clients"};
+  return std::any_of(std::begin(kBeginnings), std::end(kBeginnings),
+                     [&](std::string_view beginning) { return error.starts_with(beginning); });
 }
 
 }  // namespace
@@ -74,8 +84,10 @@ void RedisConnection::log_in(const RedisUrl& url) {
 void RedisConnection::broken(const char* doing) {
   broken_ = true;
   const bool silent = context_->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
-  if (silent) fail(where_, "{}: Redis has been silent for {} s", doing, timeout_s_);
-  fail(where_, "{}: {}; is Redis running there?", doing, context_->errstr);
+  const std::string why =
+      silent ? fmt::format("Redis has been silent for {} s", timeout_s_)
+             : fmt::format("{}; is Redis running there?", std::string_view(context_->errstr));
+  throw StatesUnavailable(fmt::format("{}: {}: {}", where_, doing, why));
 }
 
 RedisReply RedisConnection::exchange(std::span<const std::string_view> words) {
@@ -94,12 +106,9 @@ RedisReply RedisConnection::exchange(std::span<const std::string_view> words) {
     const ssize_t n = ::send(context_->fd, text + sent, size_t(size - sent), MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      const int error = errno;
-      broken_ = true;
-      if (error == EAGAIN || error == EWOULDBLOCK) {
-        fail(where_, "cannot send: Redis has taken nothing for {} s", timeout_s_);
-      }
-      fail(where_, "cannot send: {}; is Redis running there?", std::strerror(error));
+      context_->err = REDIS_ERR_IO;
+      std::snprintf(context_->errstr, sizeof(context_->errstr), "%s", std::strerror(errno));
+      broken("cannot send");
     }
     sent += int(n);
   }
@@ -113,7 +122,10 @@ RedisReply RedisConnection::command(std::span<const std::string_view> words) {
   RedisReply reply = exchange(words);
   if (reply->type == REDIS_REPLY_ERROR) {
     const std::string_view error = text_of(*reply);
-    fail(where_, "Redis answers {}{}", printable(error), advice(error));
+    const std::string what =
+        fmt::format("{}: Redis answers {}{}", where_, printable(error), advice(error));
+    if (passes(error)) throw StatesUnavailable(what);
+    throw Error(what);
   }
   return reply;
 }

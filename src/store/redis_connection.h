@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "anser/error.h"
 #include "store/redis_url.h"
+#include "store/states.h"
 
 struct redisContext;
 struct redisReply;
@@ -19,7 +19,8 @@ namespace anser {
 using RedisReply = std::unique_ptr<redisReply, void (*)(void*)>;
 
 // One connection, used by one thread at a time. All functions throw Error that begins with where
-// the server is, and never shows the password.
+// the server is, and never shows the password: StatesUnavailable when the server is not there,
+// keeps silent, or says that it cannot serve at present.
 class RedisConnection {
  public:
   // Connects, logs in and chooses the database. `timeout_s`: how long the network, or the server,

@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
+#include <set>
 #include <thread>
 
+#include "store/killed_writer.h"
 #include "store/redis_client.h"
 #include "store/sample_states.h"
 #include "support/errors.h"
@@ -165,6 +168,34 @@ TEST_F(RedisStoreTest, ListsAllOfMany) {
   StateFilter filter;
   filter.parent = root;
   EXPECT_EQ(store.list(filter).size(), 450u);
+}
+
+TEST_F(RedisStoreTest, KillingAReplicaLosesNothingThatWasReturned) {
+  const RedisServer server;
+  RedisStore store = open(server);
+  RedisClient redis(server.url());
+  std::map<std::string, uint64_t> told;
+  uint64_t delay = 1;
+  for (int round = 0; round < 30; ++round) {
+    KilledWriter writer(server.url(), uint64_t(round) * 1000);
+    told.merge(writer.kill_after(std::chrono::microseconds(splitmix64(delay) % 10'000)));
+    // Redis may yet have to read what the writer has sent last.
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_GE(told.size(), 60u);
+  for (const auto& [id, number] : told) EXPECT_TRUE(store.get(id) == state_after(number)) << id;
+  std::set<std::string> contents;
+  for (const StateInfo& info : store.list()) {
+    EXPECT_TRUE(store.get(info.id) == state_after(info.tokens)) << info.id;
+    contents.insert("anser:1:content:" + info.content);
+  }
+  // Bytes that nobody finished go by themselves.
+  for (const std::string& key : redis.keys("anser:1:content:*")) {
+    if (contents.contains(key)) continue;
+    const int seconds = std::stoi(redis({"TTL", key}));
+    EXPECT_TRUE(0 < seconds && seconds <= 600) << key << ' ' << seconds;
+  }
+  EXPECT_EQ(redis.keys("anser:1:state:*").size(), store.list().size());
 }
 
 TEST_F(RedisStoreTest, GoesOnWhenTheServerIsBack) {
