@@ -22,7 +22,7 @@ FILE_TYPE = {"f32": 0, "f16": 1, "q8_0": 7}
 NORMAL, CONTROL = 1, 3  # token types
 
 # What the model is for, and how it writes best (the card in models/ says how that was found): docs/formats.md.
-PURPOSE = {"anser.kind": "story", "general.sampling.temp": 0.7, "general.sampling.top_p": 0.8}
+PURPOSE = {"anser.kind": "story", "general.sampling.temp": 1.0, "general.sampling.top_p": 0.7}
 
 
 def metadata(shape, tokens, name, kind):
