@@ -16,7 +16,10 @@ let running = null; // AbortController of the turn that is being written
 const STORY_TOKENS = 120, CHAT_TOKENS = 1024; // of a turn
 
 const view = new StatesView(tree, $("tree"), $("root"), { go, name, fork, again, download, remove });
-const picture = new Picture({ $, ask });
+const picture = new Picture({
+  section: $("picture"), note: $("picture-note"), body: $("picture-body"), strips: $("strips"),
+  readout: $("readout"), text: $("picture-text"),
+});
 
 // Errors, and the key.
 
@@ -90,6 +93,7 @@ const to_end = () => ($("scroll").scrollTop = $("scroll").scrollHeight);
 function render() {
   view.render();
   render_turns();
+  show_picture();
 }
 
 // A turn.
@@ -135,7 +139,6 @@ async function write_turn(parent, words) {
   set_busy(false);
   render();
   if (failure) show_error(failure);
-  picture.show(path_for_picture());
   return failure === null || node.text !== "";
 }
 
@@ -170,7 +173,6 @@ function go(node) {
   hide_error();
   tree.current = node;
   render();
-  picture.show(path_for_picture());
   if (window.matchMedia("(max-width: 760px)").matches && document.body.dataset.view === "states") show_view("writing");
 }
 
@@ -222,11 +224,20 @@ async function remove(node) {
   render();
 }
 
-// The picture.
+// The picture: of the last turn on top of the state before it, or of the whole text.
 
-function path_for_picture() {
+function show_picture() {
   const path = tree.path(tree.current);
-  return { path, story, system: $("system").value.trim(), can: model.state_trace === true };
+  const turn = keeps && $("picture-range").value === "turn";
+  const from = turn ? path.length - 1 : path.findLastIndex((node) => !node.words) + 1;
+  const since = path.slice(from);
+  const saved = path[from - 1] ?? null;
+  if (running || !model.trace_tokens || since.length === 0 || (saved && !saved.saved)) return picture.show(null);
+  const last = since.at(-1);
+  picture.show({
+    id: `${saved?.id} ${last.id} ${last.text.length}`,
+    fields: reading({ saved, since }, "", how()),
+  });
 }
 
 // The beginning.
@@ -256,11 +267,14 @@ async function begin() {
     if (!(error instanceof ApiError) || ![400, 404, 501].includes(error.status)) throw error;
   }
   $("upload").hidden = !keeps;
+  $("picture").hidden = !model.trace_tokens;
+  document.querySelector('[data-show="picture"]').hidden = !model.trace_tokens;
+  document.body.classList.toggle("no-picture", !model.trace_tokens);
+  $("picture-range").hidden = !keeps;
   $("states-note").textContent = keeps
     ? "Every turn leaves a state. Choose one to go back to it; what you write then is a branch."
     : "Choose a turn to go back to it. This server keeps no states (--state-dir): the turns are gone with this page.";
   render();
-  picture.show(path_for_picture());
   $("say").focus();
 }
 
@@ -270,7 +284,6 @@ function show_view(name) {
     if (button.dataset.show === name) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
-  picture.resize();
 }
 
 $("form").addEventListener("submit", (event) => {
@@ -289,6 +302,7 @@ $("key-form").addEventListener("submit", (event) => {
   $("key").value = "";
   tried(begin);
 });
+$("picture-range").addEventListener("change", show_picture);
 $("error-close").addEventListener("click", hide_error);
 $("upload").addEventListener("click", () => $("upload-file").click());
 $("upload-file").addEventListener("change", async () => {
