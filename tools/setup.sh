@@ -3,6 +3,7 @@
 #   tools/setup.sh          what building, testing and running needs
 #   tools/setup.sh checks   and what the other checks of .ci/run need
 #   tools/setup.sh training and what the test of tools/train needs, which is skipped without it
+#   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
 #   tools/setup.sh arm64    or what building for aarch64 and running it here needs
 set -euo pipefail
 
@@ -15,6 +16,7 @@ if [ ! -e /usr/include/boost/beast/http.hpp ]; then
 fi
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
 [ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
+[ "${1:-}" != browser ] || packages+=(chromium chromium-driver)
 if [ "${1:-}" = arm64 ]; then
   packages+=(g++-aarch64-linux-gnu qemu-user)
   for library in libfmt-dev libedit-dev libxxhash-dev libzstd-dev libsqlite3-dev libgtest-dev; do packages+=("$library:arm64"); done

@@ -72,6 +72,7 @@ function turn_element(node, busy) {
 function render_turns() {
   const path = tree.path(tree.current);
   $("turns").replaceChildren(...path.map((node) => turn_element(node, false)));
+  if (path[0]?.parent) $("turns").prepend(element("p", { class: "quiet" }, "The state before this one has been deleted; what it had read is still known to those after it."));
   $("intro").hidden = path.length > 0;
   to_end();
 }
@@ -186,7 +187,7 @@ async function name(node, text) {
 
 async function fork(node) {
   await tried(async () => {
-    const state = await ask("POST", `/v1/states/${node.id}/fork`, { tags: ["page"], note: note_of(node) });
+    const state = await ask("POST", `/v1/states/${node.id}/fork`, { note: note_of(node) });
     await load_states();
     tree.current = tree.nodes.get(state.id) ?? tree.current;
   });
@@ -208,8 +209,7 @@ async function download(node) {
 
 async function upload(file) {
   await tried(async () => {
-    const query = new URLSearchParams({ tag: "page" });
-    const state = await ask("POST", `/v1/states?${query}`, new Blob([await file.arrayBuffer()]));
+    const state = await ask("POST", "/v1/states", file);
     await load_states();
     go(tree.nodes.get(state.id) ?? null);
   });

@@ -37,11 +37,11 @@ export class Tree {
     this.nodes.set(id, node);
   }
 
-  // Its children become children of its parent.
+  // Saved nodes after it stay, without a parent; others go with it, for they need its words.
   remove(node) {
-    for (const child of this.children(node)) child.parent = node.parent;
+    for (const child of this.children(node)) if (!child.saved) this.remove(child);
     this.nodes.delete(node.id);
-    if (this.current === node) this.current = this.nodes.get(node.parent) ?? null;
+    if (!this.nodes.has(this.current?.id)) this.current = this.parent(node);
   }
 
   parent(node) {

@@ -29,7 +29,7 @@ export function reading({ saved, since }, words, { story, system }) {
 // it, if one was saved. Throws ApiError, and AbortError when the user stops it.
 export async function write(node, fields, { story, save, signal, changed }) {
   const body = { ...fields };
-  if (save) body.save_state = { tags: ["page"], note: note_of(node) };
+  if (save) body.save_state = { note: note_of(node) };
   const path = story ? "/v1/completions" : "/v1/chat/completions";
   let state = null;
   for await (const { choices } of stream(path, body, signal)) {
@@ -53,6 +53,6 @@ export function note_of({ user, text, reasoning, finish }) {
 export async function save_stopped(node, base, settings) {
   const since = [...base.since, node];
   const fields = reading({ saved: base.saved, since }, "", settings);
-  const state = await ask("POST", "/v1/states", { ...fields, tags: ["page"], note: note_of(node) });
+  const state = await ask("POST", "/v1/states", { ...fields, note: note_of(node) });
   return state.id;
 }
