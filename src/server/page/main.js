@@ -3,7 +3,7 @@ import { ApiError, ask, key, request } from "./api.js";
 import { Picture } from "./picture.js";
 import { StatesView, element } from "./states.js";
 import { Tree, title_of } from "./tree.js";
-import { joined_line, note_of, reading, save_stopped, write } from "./writing.js";
+import { joined_line, note_of, reading, save_as_read, write } from "./writing.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -29,6 +29,7 @@ function show_error(error) {
     $("key-form").hidden = false;
     $("key").focus();
     if (!key.get()) return;
+    error = new Error("The server does not know this key.");
   }
   $("error-text").textContent = error.message;
   $("error").hidden = false;
@@ -126,11 +127,12 @@ async function write_turn(parent, words) {
     const fields = { ...reading(base, words, how()), ...settings() };
     const id = await write(node, fields, { story, save: keeps, signal: running.signal, changed: () => render_turn(node, true) });
     if (id) await adopt(node, id);
+    else if (keeps) await adopt(node, await save_as_read(node, base, how()));
   } catch (error) {
     failure = error;
     node.finish = error.name === "AbortError" ? "stopped" : "broken off";
     if (node.text && keeps) {
-      await tried(async () => adopt(node, await save_stopped(node, base, how())));
+      await tried(async () => adopt(node, await save_as_read(node, base, how())));
     } else if (!node.text) {
       tree.remove(node);
       tree.current = parent;
@@ -255,7 +257,7 @@ async function begin() {
   $("model").textContent = model.id;
   $("intro").textContent = story
     ? "This is a story model: it cannot converse, nor answer questions. What you type is written into a story, and the model goes on from there. With nothing typed, it simply goes on."
-    : "A conversation. What the model knows of it is one state of fixed size: every turn's is kept at the left, and any can be gone back to.";
+    : "A conversation. All that the model knows of it is one state of fixed size; every turn leaves one, and any can be gone back to.";
   $("say").placeholder = story ? "One day, a little goose" : "Say something";
   $("say-label").textContent = story ? "What comes next in the story" : "What you say";
   $("send").textContent = story ? "Go on" : "Send";

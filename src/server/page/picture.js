@@ -53,7 +53,7 @@ export class Picture {
       this.#move(token === undefined ? null : { token: Number(token), row: null });
     });
     text.addEventListener("pointerleave", () => this.#move(null));
-    readout.textContent = "";
+    this.#take(null);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
     new ResizeObserver(() => this.#refresh()).observe(parts.section);
   }

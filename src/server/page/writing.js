@@ -9,6 +9,14 @@ export function joined_line(before, line) {
   return " " + words;
 }
 
+// Whether a story could pause where it is: at a line's end, or behind a full stop and the like that
+// is not within "speech".
+export function pauses(text) {
+  const line = text.slice(text.lastIndexOf("\n") + 1);
+  if (line === "") return true;
+  return /[.!?]["')\]]*$/.test(line) && !/\b(Mr|Mrs|Ms|Dr|St)\.$/.test(line) && line.split('"').length % 2 === 1;
+}
+
 const said = (node) => [
   ...(node.user ? [{ role: "user", content: node.user }] : []),
   ...(node.text ? [{ role: "assistant", content: node.text }] : []),
@@ -25,13 +33,15 @@ export function reading({ saved, since }, words, { story, system }) {
   return { ...fields, messages };
 }
 
-// Streams into the node; `changed` is called after each piece. Returns the id of the state after
-// it, if one was saved. Throws ApiError, and AbortError when the user stops it.
+// Streams into the node; `changed` is called after each piece. A story's turn ends with a sentence if
+// it can, in the last third of its tokens. Returns the id of the state after it, if one was saved,
+// which is not so where the turn ended early. Throws ApiError, and AbortError when the user stops it.
 export async function write(node, fields, { story, save, signal, changed }) {
   const body = { ...fields };
   if (save) body.save_state = { note: note_of(node) };
   const path = story ? "/v1/completions" : "/v1/chat/completions";
-  let state = null;
+  const soon = body.max_tokens * 2 / 3;
+  let state = null, pieces = 0; // no more than there are tokens
   for await (const { choices } of stream(path, body, signal)) {
     for (const choice of choices) {
       node.text += (story ? choice.text : choice.delta.content) ?? "";
@@ -40,6 +50,10 @@ export async function write(node, fields, { story, save, signal, changed }) {
       state = choice.state ?? state;
     }
     changed();
+    if (story && !node.finish && ++pieces >= soon && pauses(node.text)) {
+      node.finish = "length";
+      break;
+    }
   }
   return state;
 }
@@ -49,8 +63,8 @@ export function note_of({ user, text, reasoning, finish }) {
   return { user, text, ...(reasoning && { reasoning }), finish };
 }
 
-// The state of a turn that was stopped: it reads what the turn has come to.
-export async function save_stopped(node, base, settings) {
+// The state of a turn that ended early: it reads what the turn has come to.
+export async function save_as_read(node, base, settings) {
   const since = [...base.since, node];
   const fields = reading({ saved: base.saved, since }, "", settings);
   const state = await ask("POST", "/v1/states", { ...fields, note: note_of(node) });
