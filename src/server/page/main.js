@@ -127,7 +127,6 @@ async function write_turn(parent, words) {
     const fields = { ...reading(base, words, how()), ...settings() };
     const id = await write(node, fields, { story, save: keeps, signal: running.signal, changed: () => render_turn(node, true) });
     if (id) await adopt(node, id);
-    else if (keeps) await adopt(node, await save_as_read(node, base, how()));
   } catch (error) {
     failure = error;
     node.finish = error.name === "AbortError" ? "stopped" : "broken off";

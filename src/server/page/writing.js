@@ -9,14 +9,6 @@ export function joined_line(before, line) {
   return " " + words;
 }
 
-// Whether a story could pause where it is: at a line's end, or behind a full stop and the like that
-// is not within "speech".
-export function pauses(text) {
-  const line = text.slice(text.lastIndexOf("\n") + 1);
-  if (line === "") return true;
-  return /[.!?]["')\]]*$/.test(line) && !/\b(Mr|Mrs|Ms|Dr|St)\.$/.test(line) && line.split('"').length % 2 === 1;
-}
-
 const said = (node) => [
   ...(node.user ? [{ role: "user", content: node.user }] : []),
   ...(node.text ? [{ role: "assistant", content: node.text }] : []),
@@ -33,15 +25,13 @@ export function reading({ saved, since }, words, { story, system }) {
   return { ...fields, messages };
 }
 
-// Streams into the node; `changed` is called after each piece. A story's turn ends with a sentence if
-// it can, in the last third of its tokens. Returns the id of the state after it, if one was saved,
-// which is not so where the turn ended early. Throws ApiError, and AbortError when the user stops it.
+// Streams into the node; `changed` is called after each piece. Returns the id of the state after
+// it, if one was saved. Throws ApiError, and AbortError when the user stops it.
 export async function write(node, fields, { story, save, signal, changed }) {
-  const body = { ...fields };
+  const body = { ...fields, end_with_sentence: story };
   if (save) body.save_state = { note: note_of(node) };
   const path = story ? "/v1/completions" : "/v1/chat/completions";
-  const soon = body.max_tokens * 2 / 3;
-  let state = null, pieces = 0; // no more than there are tokens
+  let state = null;
   for await (const { choices } of stream(path, body, signal)) {
     for (const choice of choices) {
       node.text += (story ? choice.text : choice.delta.content) ?? "";
@@ -50,10 +40,6 @@ export async function write(node, fields, { story, save, signal, changed }) {
       state = choice.state ?? state;
     }
     changed();
-    if (story && !node.finish && ++pieces >= soon && pauses(node.text)) {
-      node.finish = "length";
-      break;
-    }
   }
   return state;
 }
