@@ -156,6 +156,13 @@ class Page(unittest.TestCase):
         self.window.click("#tree .branch:nth-of-type(2) .node")
         self.assertEqual(self.text(), second)
 
+    def test_a_turn_of_a_story_ends_with_a_sentence(self):
+        server = self.open()
+        for seed in (1, 2, 3):
+            self.window.click("#root")
+            self.assertRegex(self.turn("One day, a little goose", seed), "[.!?][\"')]*\n?$")
+        self.assertEqual([state["note"]["finish"] for state in server.states()], ["length"] * 3)
+
     def test_states_are_named_forked_moved_and_deleted(self):
         server = self.open()
         self.set("max_tokens", 12)
