@@ -6,6 +6,7 @@
 #   tools/setup.sh client   and the openai client from PyPI, below build/, for its test, which is skipped without it
 #   tools/setup.sh scaleout and what the tests of a store in Redis need, which are skipped without it. Debian's
 #                           packages start the two servers; the tests start their own, those can be disabled
+#   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
 #   tools/setup.sh arm64    or what building for aarch64 and running it here needs
 set -euo pipefail
 
@@ -19,6 +20,7 @@ fi
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
 [ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
 [ "${1:-}" != scaleout ] || packages+=(redis-server haproxy)
+[ "${1:-}" != browser ] || packages+=(chromium chromium-driver)
 if [ "${1:-}" = arm64 ]; then
   packages+=(g++-aarch64-linux-gnu qemu-user)
   for library in libfmt-dev libedit-dev libxxhash-dev libzstd-dev libsqlite3-dev libgtest-dev; do packages+=("$library:arm64"); done

@@ -28,6 +28,7 @@ class CpuBackend {
 
   int layers() const { return h_.layers; }
   int heads() const { return h_.heads; }
+  ThreadPool& pool() { return pool_; }
   int max_rows() const { return max_rows_; }
   int threads() const { return pool_.size(); }
   std::string name() const { return kernels_.name; }

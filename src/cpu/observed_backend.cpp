@@ -106,31 +106,33 @@ void ObservedBackend::embed(const Rows& rows) {
 }
 
 void ObservedBackend::recur(int layer, const Rows& rows) {
-  std::vector<std::vector<ObservedHead>> before;
+  struct Work {
+    const Run& run;
+    int head;
+    ObservedHead S;  // before the run
+  };
+  std::vector<Work> all;
   for (const Run& run : rows.runs) {
-    auto& heads = before.emplace_back();
     for (int head = 0; run.trace != nullptr && head < inner_.heads(); ++head) {
       const RecurArgs args = inner_.recur_args(layer, run, head);
-      heads.emplace_back(args.state, args.head_size);
+      all.push_back({run, head, ObservedHead(args.state, args.head_size)});
     }
   }
   inner_.recur(layer, rows);
-  for (size_t r = 0; r < rows.runs.size(); ++r) {
-    const Run& run = rows.runs[r];
-    for (int head = 0; head < int(before[r].size()); ++head) {
-      StateTrace& trace = *run.trace;
-      const RecurArgs args = inner_.recur_args(layer, run, head);
-      for (int token = 0; token < run.count; ++token) {
-        const auto moved = before[r][size_t(head)].pass(args, token);
-        const size_t at =
-            ((trace.tokens() - size_t(run.count - token)) * trace.layers + layer) * trace.heads +
-            head;
+  inner_.pool().run([&](int worker) {
+    const Part part = part_of(int64_t(all.size()), worker, inner_.threads());
+    for (Work& work : std::span(all).subspan(part.begin, part.end - part.begin)) {
+      for (int token = 0; token < work.run.count; ++token) {
+        const auto moved = work.S.pass(inner_.recur_args(layer, work.run, work.head), token);
+        StateTrace& trace = *work.run.trace;
+        const size_t row = trace.tokens() - size_t(work.run.count - token);
+        const size_t at = (row * trace.layers + layer) * trace.heads + work.head;
         trace.kept[at] = float(moved.kept);
         trace.erased[at] = float(moved.erased);
         trace.written[at] = float(moved.written);
       }
     }
-  }
+  });
 }
 
 }  // namespace anser

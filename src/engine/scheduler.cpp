@@ -326,7 +326,7 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
     if (!text->writing) {
       // An equal share of what is left, so that short prompts are done soon; what they leave over
       // goes to the others.
-      count = std::min(count, std::max<size_t>(1, rows / size_t(shares--)));
+      count = std::min(count, std::max<size_t>(1, rows / size_t(shares--) / text->row_cost()));
       // Not past a state that is to be kept.
       count = std::min(count, *text->checkpoints.upper_bound(text->fed) - text->fed);
       if (text->wants_all_logits()) {
@@ -336,7 +336,7 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
         prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);
         logits = prompt_logits_.data() + std::exchange(logits_used, logits_used + count * vocab);
       }
-      rows -= std::min(rows, count);
+      rows -= std::min(rows, count * text->row_cost());
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);
     const LogitsFor wanted = logits != nullptr       ? LogitsFor::all
@@ -364,14 +364,17 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
   }
   const double seconds = seconds_since(begin);
 
-  int prompt_rows = 0;
+  int prompt_rows = 0, cost = 0;
   bool writing = false;
   for (size_t i = 0; i < texts.size(); ++i) {
     writing |= texts[i]->writing;
-    if (!texts[i]->writing) prompt_rows += int(batch[i].tokens.size());
+    if (!texts[i]->writing) {
+      prompt_rows += int(batch[i].tokens.size());
+      cost += int(batch[i].tokens.size() * texts[i]->row_cost());
+    }
     texts[i]->fed += batch[i].tokens.size();
   }
-  pace_.learn(prompt_rows, writing, seconds);
+  pace_.learn(cost, writing, seconds);
   {
     const std::lock_guard lock(mutex_);
     ++stats_.steps;

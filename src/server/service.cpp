@@ -221,6 +221,7 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
                                                 std::move(choices));
   auto writing = std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
   if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
+  if (wanted.end_with_sentence) writing->end_with_sentences(engine_.model().tokenizer());
   return writing;
 }
 

@@ -116,12 +116,11 @@ void TraceRoute::handle(const http::Request& request, const Reply& reply) {
   }
   if (errands_->busy()) throw ApiError::busy("too many traces are asked for; try again later");
   Json body = parse_body(request.body);
-  const auto state = Fields(body).text("state");
-  if (!state) return submit(body, {model_.initial_state(), {}, {}}, reply);
-  if (desk_ == nullptr) fail_without_states("state");
-  desk_->later(reply, [this, body = std::move(body), state = *state, reply] {
-    submit(body, desk_->load(state, "state"), reply);
-  });
+  const std::string state = Fields(body).text("state").value_or("");
+  begin_at(desk_, model_, state, "state", std::nullopt, reply,
+           [this, body = std::move(body), reply](const Beginning& beginning) {
+             submit(body, beginning, reply);
+           });
 }
 
 void TraceRoute::submit(const Json& body, const Beginning& beginning, const Reply& reply) {

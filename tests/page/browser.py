@@ -69,15 +69,16 @@ class Browser:
     def script(self, text, *arguments):
         return self._call("POST", "/execute/sync", {"script": text, "args": list(arguments)})
 
-    def wait(self, condition, seconds=30):
-        """Until the JavaScript expression is true; returns its value."""
+    def wait(self, condition, seconds=60):
+        """Until the JavaScript expression is true."""
+        self.wait_for(lambda: self.script(f"return Boolean({condition})"), seconds, condition)
+
+    def wait_for(self, condition, seconds=60, name="condition"):
+        """Until the call returns something true."""
         end = time.monotonic() + seconds
-        while True:
-            value = self.script(f"return ({condition})")
-            if value:
-                return value
+        while not condition():
             if time.monotonic() > end:
-                raise AssertionError(f"it did not happen within {seconds} s: {condition}\n{self.console()}")
+                raise AssertionError(f"it did not happen within {seconds} s: {name}\n{self.console()}")
             time.sleep(0.02)
 
     def _element(self, selector):

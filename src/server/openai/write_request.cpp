@@ -115,6 +115,7 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
   read_format(body, request);
   request.state = body.text("state").value_or("");
   request.save = read_save(body);
+  request.end_with_sentence = body.boolean("end_with_sentence").value_or(false);
   try {
     generation.sampling.check();
   } catch (const Error& error) {

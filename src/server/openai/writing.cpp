@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/answering.h"
+#include "server/openai/sentence_reader.h"
 
 namespace anser::openai {
 
@@ -72,8 +73,13 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
     // The lock is held: nothing of an answer may go out before all have a place in the queue.
     for (size_t i = 0; i < orders.size(); ++i) {
       orders[i].keep_state = saving_.has_value();
-      const Scheduler::Id id = scheduler_.submit(
-          std::move(orders[i]), std::make_shared<TextReader>(shared_from_this(), int(i)));
+      std::shared_ptr<Reader> reader = std::make_shared<TextReader>(shared_from_this(), int(i));
+      if (sentences_) {
+        reader = std::make_shared<SentenceReader>(std::move(reader),
+                                                  sentences_->decode(orders[i].prompt),
+                                                  orders[i].generation.max_tokens);
+      }
+      const Scheduler::Id id = scheduler_.submit(std::move(orders[i]), std::move(reader));
       if (id == 0) return fail(ApiError::busy("too many requests are waiting; try again later"));
       ids_.push_back(id);
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "anser/scheduler.h"
+#include "anser/tokenizer.h"
 #include "server/http/reply.h"
 #include "server/openai/api_error.h"
 #include "server/state_desk.h"
@@ -68,6 +69,8 @@ class Writing : public std::enable_shared_from_this<Writing> {
 
   // Before start().
   void save_states(Saving saving) { saving_ = std::move(saving); }
+  // Texts shall end with a sentence if they can. The tokenizer reads the orders' prompts.
+  void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
 
   // Hands everything to the scheduler; if its queue is full, all are taken back, and the client is
   // told to come again. `prompt_tokens`: of all different prompts, and before them `state_tokens`
@@ -91,6 +94,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   const std::shared_ptr<http::Reply> reply_;
   Scheduler& scheduler_;
   std::optional<Saving> saving_;
+  std::optional<Tokenizer> sentences_;
 
   std::mutex mutex_;  // of all that follows
   std::unique_ptr<Answer> answer_;

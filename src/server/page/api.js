@@ -48,28 +48,29 @@ export async function ask(method, path, body, signal) {
   return (await request(method, path, body, signal)).json();
 }
 
-// The objects of an answer that is streamed, as they come.
+// The objects of an answer that is streamed, as they come. Who reads no further ends it.
 export async function* stream(path, body, signal) {
   const response = await request("POST", path, { ...body, stream: true }, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    let part;
-    try {
-      part = await reader.read();
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new ApiError(0, "the connection broke off");
+  try {
+    for (;;) {
+      const part = await reader.read();
+      if (part.done) throw new ApiError(0, "the answer broke off");
+      const events = (rest + part.value).split("\n\n");
+      rest = events.pop();
+      for (const event of events) {
+        const data = event.replace(/^data: /, "");
+        if (data === "[DONE]") return;
+        const object = JSON.parse(data);
+        if (object.error) throw new ApiError(500, object.error.message);
+        yield object;
+      }
     }
-    if (part.done) throw new ApiError(0, "the answer broke off");
-    const events = (rest + part.value).split("\n\n");
-    rest = events.pop();
-    for (const event of events) {
-      const data = event.replace(/^data: /, "");
-      if (data === "[DONE]") return;
-      const object = JSON.parse(data);
-      if (object.error) throw new ApiError(500, object.error.message);
-      yield object;
-    }
+  } catch (error) {
+    if (error.name === "AbortError" || error instanceof ApiError) throw error;
+    throw new ApiError(0, "the connection broke off");
+  } finally {
+    reader.cancel().catch(() => {});
   }
 }

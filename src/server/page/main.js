@@ -3,7 +3,7 @@ import { ApiError, ask, key, request } from "./api.js";
 import { Picture } from "./picture.js";
 import { StatesView, element } from "./states.js";
 import { Tree, title_of } from "./tree.js";
-import { joined_line, note_of, reading, save_stopped, write } from "./writing.js";
+import { joined_line, note_of, reading, save_as_read, write } from "./writing.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -16,7 +16,10 @@ let running = null; // AbortController of the turn that is being written
 const STORY_TOKENS = 120, CHAT_TOKENS = 1024; // of a turn
 
 const view = new StatesView(tree, $("tree"), $("root"), { go, name, fork, again, download, remove });
-const picture = new Picture({ $, ask });
+const picture = new Picture({
+  section: $("picture"), note: $("picture-note"), body: $("picture-body"), strips: $("strips"),
+  readout: $("readout"), text: $("picture-text"),
+});
 
 // Errors, and the key.
 
@@ -26,6 +29,7 @@ function show_error(error) {
     $("key-form").hidden = false;
     $("key").focus();
     if (!key.get()) return;
+    error = new Error("The server does not know this key.");
   }
   $("error-text").textContent = error.message;
   $("error").hidden = false;
@@ -69,6 +73,7 @@ function turn_element(node, busy) {
 function render_turns() {
   const path = tree.path(tree.current);
   $("turns").replaceChildren(...path.map((node) => turn_element(node, false)));
+  if (path[0]?.parent) $("turns").prepend(element("p", { class: "quiet" }, "The state before this one has been deleted; what it had read is still known to those after it."));
   $("intro").hidden = path.length > 0;
   to_end();
 }
@@ -90,6 +95,7 @@ const to_end = () => ($("scroll").scrollTop = $("scroll").scrollHeight);
 function render() {
   view.render();
   render_turns();
+  show_picture();
 }
 
 // A turn.
@@ -125,7 +131,7 @@ async function write_turn(parent, words) {
     failure = error;
     node.finish = error.name === "AbortError" ? "stopped" : "broken off";
     if (node.text && keeps) {
-      await tried(async () => adopt(node, await save_stopped(node, base, how())));
+      await tried(async () => adopt(node, await save_as_read(node, base, how())));
     } else if (!node.text) {
       tree.remove(node);
       tree.current = parent;
@@ -135,7 +141,6 @@ async function write_turn(parent, words) {
   set_busy(false);
   render();
   if (failure) show_error(failure);
-  picture.show(path_for_picture());
   return failure === null || node.text !== "";
 }
 
@@ -170,7 +175,6 @@ function go(node) {
   hide_error();
   tree.current = node;
   render();
-  picture.show(path_for_picture());
   if (window.matchMedia("(max-width: 760px)").matches && document.body.dataset.view === "states") show_view("writing");
 }
 
@@ -184,7 +188,7 @@ async function name(node, text) {
 
 async function fork(node) {
   await tried(async () => {
-    const state = await ask("POST", `/v1/states/${node.id}/fork`, { tags: ["page"], note: note_of(node) });
+    const state = await ask("POST", `/v1/states/${node.id}/fork`, { note: note_of(node) });
     await load_states();
     tree.current = tree.nodes.get(state.id) ?? tree.current;
   });
@@ -206,8 +210,7 @@ async function download(node) {
 
 async function upload(file) {
   await tried(async () => {
-    const query = new URLSearchParams({ tag: "page" });
-    const state = await ask("POST", `/v1/states?${query}`, new Blob([await file.arrayBuffer()]));
+    const state = await ask("POST", "/v1/states", file);
     await load_states();
     go(tree.nodes.get(state.id) ?? null);
   });
@@ -222,11 +225,20 @@ async function remove(node) {
   render();
 }
 
-// The picture.
+// The picture: of the last turn on top of the state before it, or of the whole text.
 
-function path_for_picture() {
+function show_picture() {
   const path = tree.path(tree.current);
-  return { path, story, system: $("system").value.trim(), can: model.state_trace === true };
+  const turn = keeps && $("picture-range").value === "turn";
+  const from = turn ? path.length - 1 : path.findLastIndex((node) => !node.words) + 1;
+  const since = path.slice(from);
+  const saved = path[from - 1] ?? null;
+  if (running || !model.trace_tokens || since.length === 0 || (saved && !saved.saved)) return picture.show(null);
+  const last = since.at(-1);
+  picture.show({
+    id: `${saved?.id} ${last.id} ${last.text.length}`,
+    fields: reading({ saved, since }, "", how()),
+  });
 }
 
 // The beginning.
@@ -244,7 +256,7 @@ async function begin() {
   $("model").textContent = model.id;
   $("intro").textContent = story
     ? "This is a story model: it cannot converse, nor answer questions. What you type is written into a story, and the model goes on from there. With nothing typed, it simply goes on."
-    : "A conversation. What the model knows of it is one state of fixed size: every turn's is kept at the left, and any can be gone back to.";
+    : "A conversation. All that the model knows of it is one state of fixed size; every turn leaves one, and any can be gone back to.";
   $("say").placeholder = story ? "One day, a little goose" : "Say something";
   $("say-label").textContent = story ? "What comes next in the story" : "What you say";
   $("send").textContent = story ? "Go on" : "Send";
@@ -256,11 +268,14 @@ async function begin() {
     if (!(error instanceof ApiError) || ![400, 404, 501].includes(error.status)) throw error;
   }
   $("upload").hidden = !keeps;
+  $("picture").hidden = !model.trace_tokens;
+  document.querySelector('[data-show="picture"]').hidden = !model.trace_tokens;
+  document.body.classList.toggle("no-picture", !model.trace_tokens);
+  $("picture-range").hidden = !keeps;
   $("states-note").textContent = keeps
     ? "Every turn leaves a state. Choose one to go back to it; what you write then is a branch."
     : "Choose a turn to go back to it. This server keeps no states (--state-dir): the turns are gone with this page.";
   render();
-  picture.show(path_for_picture());
   $("say").focus();
 }
 
@@ -270,7 +285,6 @@ function show_view(name) {
     if (button.dataset.show === name) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
-  picture.resize();
 }
 
 $("form").addEventListener("submit", (event) => {
@@ -289,6 +303,7 @@ $("key-form").addEventListener("submit", (event) => {
   $("key").value = "";
   tried(begin);
 });
+$("picture-range").addEventListener("change", show_picture);
 $("error-close").addEventListener("click", hide_error);
 $("upload").addEventListener("click", () => $("upload-file").click());
 $("upload-file").addEventListener("change", async () => {

@@ -88,7 +88,7 @@ export class StatesView {
       add("Fork", () => this.#actions.fork(node), "A second state that is the same");
       add("Download", () => this.#actions.download(node), `The state's file, ${bytes_text(node.bytes)}`);
     }
-    add("Delete", () => this.#show_form(node, "remove"), "Delete it; what came after it stays");
+    add("Delete", () => this.#show_form(node, "remove"), node.saved ? "Delete it; states after it stay" : "Delete it and what came after it");
     return bar;
   }
 

@@ -11,11 +11,13 @@ export class Tree {
   current = null; // a node, or null: the beginning
   #locals = 0;
 
-  // In place of all saved nodes those that the server has: objects of GET /v1/states.
+  // In place of all saved nodes those that the server has: objects of GET /v1/states. A turn of a
+  // page that has no end is still being written, or was stopped when its state had been saved
+  // already: nobody has seen all of its words.
   take(states) {
     const current = this.current?.id;
     for (const node of [...this.nodes.values()]) if (node.saved) this.nodes.delete(node.id);
-    for (const state of states) this.nodes.set(state.id, node_of(state));
+    for (const state of states) if (state.note?.finish !== "") this.nodes.set(state.id, node_of(state));
     this.current = this.nodes.get(current) ?? null;
   }
 
@@ -37,11 +39,11 @@ export class Tree {
     this.nodes.set(id, node);
   }
 
-  // Its children become children of its parent.
+  // Saved nodes after it stay, without a parent; others go with it, for they need its words.
   remove(node) {
-    for (const child of this.children(node)) child.parent = node.parent;
+    for (const child of this.children(node)) if (!child.saved) this.remove(child);
     this.nodes.delete(node.id);
-    if (this.current === node) this.current = this.nodes.get(node.parent) ?? null;
+    if (!this.nodes.has(this.current?.id)) this.current = this.parent(node);
   }
 
   parent(node) {

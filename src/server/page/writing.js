@@ -28,8 +28,8 @@ export function reading({ saved, since }, words, { story, system }) {
 // Streams into the node; `changed` is called after each piece. Returns the id of the state after
 // it, if one was saved. Throws ApiError, and AbortError when the user stops it.
 export async function write(node, fields, { story, save, signal, changed }) {
-  const body = { ...fields };
-  if (save) body.save_state = { tags: ["page"], note: note_of(node) };
+  const body = { ...fields, end_with_sentence: story };
+  if (save) body.save_state = { note: note_of(node) };
   const path = story ? "/v1/completions" : "/v1/chat/completions";
   let state = null;
   for await (const { choices } of stream(path, body, signal)) {
@@ -49,10 +49,10 @@ export function note_of({ user, text, reasoning, finish }) {
   return { user, text, ...(reasoning && { reasoning }), finish };
 }
 
-// The state of a turn that was stopped: it reads what the turn has come to.
-export async function save_stopped(node, base, settings) {
+// The state of a turn that ended early: it reads what the turn has come to.
+export async function save_as_read(node, base, settings) {
   const since = [...base.since, node];
   const fields = reading({ saved: base.saved, since }, "", settings);
-  const state = await ask("POST", "/v1/states", { ...fields, tags: ["page"], note: note_of(node) });
+  const state = await ask("POST", "/v1/states", { ...fields, note: note_of(node) });
   return state.id;
 }
