@@ -182,10 +182,10 @@ class Overlap(unittest.TestCase):
     def test_counts_documents_not_places(self):
         sys.path.insert(0, str(TOOLS))
         import overlap
-        common, rare = b"Once upon a time", b"a goose of no age"
-        documents = [common + b" x " + common, common + b" and " + rare, b"nothing of it"]
-        found = overlap.holders(overlap.windows(common + b". " + rare, 16), documents, 16)
-        self.assertEqual(found, {common: 2, rare[:16]: 1, rare[1:]: 1})
+        common, rare = b"Once upon a time", b"a goose long ago"
+        documents = [common + b" x " + common, common + b"!" + rare, b"nothing of it"]
+        found = overlap.holders(overlap.windows(common + b"." + rare, 16), documents, 16)
+        self.assertEqual(found, {common: 2, rare: 1})
 
     def test_says_how_many_documents_hold_a_run(self):
         formula = "Once upon a time, there was a little girl who loved to play outside"
