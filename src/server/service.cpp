@@ -5,25 +5,18 @@
 #include <algorithm>
 #include <utility>
 
-#include "anser/constraint.h"
 #include "anser/error.h"
 #include "server/answering.h"
 #include "server/metrics.h"
-#include "server/openai/chat_prompt.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
-#include "server/openai/writing.h"
+#include "server/orders.h"
 
 namespace anser {
 
 using namespace openai;
 
 namespace {
-
-int64_t unix_seconds() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
-}
 
 // Takes the same time wherever they differ.
 bool equal_in_constant_time(std::string_view a, std::string_view b) {
@@ -34,35 +27,6 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-// Which numbers of tokens make up the first `bytes` of the text, for states to be kept there: the
-// last token that ends at or before each. The text's own tokens, for a prefix may be cut otherwise.
-std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Token> tokens,
-                                const std::vector<size_t>& bytes) {
-  std::vector<size_t> found;
-  size_t at = 0, next = 0;
-  for (size_t i = 0; i < tokens.size() && next < bytes.size(); ++i) {
-    const size_t end = at + tokenizer.bytes_of(tokens[i]).size();
-    while (next < bytes.size() && bytes[next] < end) {
-      if (i > 0) found.push_back(i);
-      ++next;
-    }
-    at = end;
-  }
-  return found;
-}
-
-// What the text must be, if the request says so. Throws ApiError for a schema that cannot be kept.
-std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, const Model& model) {
-  const int vocab = model.hyperparameters().vocab;
-  if (request.json_object) return Constraint::json_object(model.tokenizer(), vocab);
-  if (!request.json_schema) return nullptr;
-  try {
-    return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump());
-  } catch (const Error& error) {
-    throw ApiError::bad_field("response_format.json_schema.schema", error.what());
-  }
-}
-
 }  // namespace
 
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
@@ -70,6 +34,8 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
       scheduler_(scheduler),
       options_(std::move(options)),
       state_routes_(engine.model(), scheduler, options_.desk, options_.limits),
+      response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
+                       {options_.model_name, options_.chat_template}),
       started_(unix_seconds()) {}
 
 Service::~Service() {
@@ -97,9 +63,13 @@ http::Router Service::routes() {
   add("POST", "/v1/chat/completions", &Service::chat);
   add("POST", "/tokenize", &Service::tokenize);
   add("POST", "/detokenize", &Service::detokenize);
-  for (const StateRoutes::Route& route : state_routes_.routes()) {
-    router.add(route.method, route.path, guarded(route.handle, false));
-  }
+  const auto add_all = [&](const auto& routes) {
+    for (const auto& route : routes) {
+      router.add(route.method, route.path, guarded(route.handle, false));
+    }
+  };
+  add_all(state_routes_.routes());
+  add_all(response_routes_.routes());
   return router;
 }
 
@@ -117,21 +87,14 @@ http::Handler Service::guarded(Handle handle, bool open) {
 }
 
 void Service::begin(const WriteRequest& request, size_t choices, const Reply& reply,
-                    std::function<void(Beginning)> then) {
-  if (request.state.empty() && !request.save)
-    return then({engine_.model().initial_state(), {}, {}});
-  StateDesk* desk = options_.desk;
-  if (desk == nullptr) fail_without_states(request.save ? "save_state" : "state");
+                    std::function<void(const Beginning&)> then) {
   if (request.save && !request.save->name.empty() && choices > 1) {
     throw ApiError::bad_field(
         "save_state.name",
         fmt::format("a name is for one state, and {} answers are asked for", choices));
   }
-  desk->later(reply, [this, desk, request, then = std::move(then)] {
-    if (request.save) desk->check_labels(*request.save);
-    then(request.state.empty() ? Beginning{engine_.model().initial_state(), {}, {}}
-                               : desk->load(request.state, "state"));
-  });
+  begin_at(options_.desk, engine_.model(), request.state, "state", request.save, reply,
+           std::move(then));
 }
 
 bool Service::may_enter(const http::Request& request) const {
@@ -150,7 +113,10 @@ void Service::health(const http::Request&, const Reply& reply) {
 }
 
 void Service::metrics(const http::Request&, const Reply& reply) {
-  reply->send(200, "text/plain; version=0.0.4", prometheus_text(scheduler_.stats()));
+  std::optional<DeskStats> states;
+  if (options_.desk != nullptr) states = options_.desk->stats();
+  reply->send(200, "text/plain; version=0.0.4",
+              prometheus_text(scheduler_.stats(), states ? &*states : nullptr));
 }
 
 Json Service::model_card() const {
@@ -188,7 +154,6 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
                                 const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
-  const bool logprobs = wanted.top_logprobs >= 0;
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   size_t prompt_tokens = 0;
@@ -199,18 +164,15 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       order.origin = beginning.origin;
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
-      choices.push_back(completion_choice(
-          int(choices.size()), wanted.echo ? tokenizer.decode(prompt) : "", logprobs, tokenizer));
+      choices.push_back(completion_choice(int(choices.size()),
+                                          wanted.echo ? tokenizer.decode(prompt) : "",
+                                          wanted.top_logprobs >= 0, tokenizer));
       orders.push_back(std::move(order));
     }
   }
-  const Heading heading{new_id("cmpl-"), options_.model_name, unix_seconds(), wanted.stream,
-                        wanted.include_usage};
-  const auto writing =
-      std::make_shared<Writing>(heading, "text_completion", "text_completion", reply, scheduler_);
-  if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
-  writing->start(std::move(orders), std::move(choices), prompt_tokens,
-                 wanted.prompts.size() * beginning.state.tokens());
+  write(wanted, {"cmpl-", "text_completion", "text_completion"}, beginning, std::move(choices),
+        reply)
+      ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
@@ -222,51 +184,35 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   });
 }
 
-void Service::write_chat(ChatRequest wanted, const Beginning& beginning, const Reply& reply) {
+void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
+                         const Reply& reply) {
   const Model& model = engine_.model();
-  const Tokenizer& tokenizer = model.tokenizer();
-  const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, model);
-  // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
-  if (constraint != nullptr)
-    wanted.effort = Effort::unsaid, wanted.tool_choice = {ToolChoice::Kind::none, {}};
-  const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
-  const ChatPrompt prompt = render_chat(
-      wanted, constraint != nullptr ? Template::chat : options_.chat_template, story, goes_on);
-
-  std::vector<Token> tokens = tokenizer.encode(prompt.text);
-  if (story && !goes_on && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  if (tokens.empty() && !beginning.state.has_logits())
-    throw ApiError::bad_field("messages", "they have no words");
-  if (int64_t(tokens.size()) > options_.limits.max_prompt_tokens) {
-    throw ApiError::bad_field("messages",
-                              fmt::format("expected at most {} tokens, found {}",
-                                          options_.limits.max_prompt_tokens, tokens.size()));
-  }
-  GenerateOptions generation = wanted.generation;
-  generation.constraint = constraint;
-  if (!story) {
-    for (std::string& stop : default_stops(Template::chat)) {
-      generation.stop.push_back(std::move(stop));
-    }
-  }
-  const std::vector<Tool> tools =
-      wanted.tool_choice.kind == ToolChoice::Kind::none ? std::vector<Tool>() : wanted.tools;
+  const ChatOrder chat =
+      chat_order(wanted, beginning, options_.chat_template, options_.limits, model);
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   for (int i = 0; i < wanted.n; ++i) {
-    Order order{beginning.state, tokens, generation, wanted.top_logprobs};
-    order.origin = beginning.origin;
-    order.generation.sampling.seed += uint64_t(i);
-    order.checkpoints = checkpoints(tokenizer, tokens, prompt.message_ends);
-    orders.push_back(std::move(order));
-    choices.push_back(chat_choice(i, prompt.opening, tools, wanted.top_logprobs >= 0, tokenizer));
+    orders.push_back(chat.order);
+    orders.back().generation.sampling.seed += uint64_t(i);
+    choices.push_back(
+        chat_choice(i, chat.opening, chat.tools, wanted.top_logprobs >= 0, model.tokenizer()));
   }
-  const Heading heading{new_id("chatcmpl-"), options_.model_name, unix_seconds(), wanted.stream,
+  write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
+        std::move(choices), reply)
+      ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
+}
+
+std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names& names,
+                                        const Beginning& beginning,
+                                        std::vector<std::unique_ptr<Choice>> choices,
+                                        const Reply& reply) {
+  const Heading heading{new_id(names.id_prefix), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
-  const auto writing = std::make_shared<Writing>(heading, "chat.completion",
-                                                 "chat.completion.chunk", reply, scheduler_);
+  auto answer = std::make_unique<ChoicesAnswer>(heading, names.object, names.chunk_object,
+                                                std::move(choices));
+  auto writing = std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
   if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
-  writing->start(std::move(orders), std::move(choices), tokens.size(), beginning.state.tokens());
+  return writing;
 }
 
 void Service::tokenize(const http::Request& request, const Reply& reply) {

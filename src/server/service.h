@@ -12,6 +12,7 @@
 #include "server/http/options.h"
 #include "server/http/router.h"
 #include "server/openai/write_request.h"
+#include "server/response_routes.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
 #include "text/chat_templates.h"
@@ -21,6 +22,8 @@ namespace anser {
 namespace openai {
 struct ChatRequest;
 struct CompletionRequest;
+class Choice;
+class Writing;
 }  // namespace openai
 
 struct ServiceOptions {
@@ -36,6 +39,7 @@ struct ServiceOptions {
 //   GET  /metrics           Prometheus' text format
 //   GET  /v1/models         and /v1/models/{id}
 //   POST /v1/completions    and /v1/chat/completions
+//   /v1/responses...      response_routes.h
 //   /v1/states...         state_routes.h
 //   POST /tokenize          {"content"} -> {"tokens"}
 //   POST /detokenize        {"tokens"} -> {"content"}
@@ -57,10 +61,18 @@ class Service {
   http::Handler guarded(Handle handle, bool open);
   // Hands over where the text shall begin, on a thread of the desk's if that takes time.
   void begin(const openai::WriteRequest& request, size_t choices, const Reply& reply,
-             std::function<void(Beginning)> then);
+             std::function<void(const Beginning&)> then);
   void write_completions(const openai::CompletionRequest& wanted, const Beginning& beginning,
                          const Reply& reply);
-  void write_chat(openai::ChatRequest wanted, const Beginning& beginning, const Reply& reply);
+  void write_chat(const openai::ChatRequest& wanted, const Beginning& beginning,
+                  const Reply& reply);
+  struct Names {
+    const char *id_prefix, *object, *chunk_object;
+  };
+  std::shared_ptr<openai::Writing> write(const openai::WriteRequest& wanted, const Names& names,
+                                         const Beginning& beginning,
+                                         std::vector<std::unique_ptr<openai::Choice>> choices,
+                                         const Reply& reply);
   bool may_enter(const http::Request& request) const;
 
   void health(const http::Request& request, const Reply& reply);
@@ -78,6 +90,7 @@ class Service {
   Scheduler& scheduler_;
   const ServiceOptions options_;
   StateRoutes state_routes_;
+  ResponseRoutes response_routes_;
   const int64_t started_;  // Unix seconds
 };
 

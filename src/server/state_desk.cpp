@@ -116,8 +116,24 @@ StateInfo StateDesk::save(const State& state, const std::string& parent, const S
   }
 }
 
+StateInfo StateDesk::fork(const StateInfo& info, const StateLabels& labels) {
+  check_labels(labels);
+  return find(states_.fork(info.id, labels), "id");
+}
+
 DeskStats StateDesk::stats() const {
   return {saved_, failed_, saved_bytes_, loaded_};
+}
+
+void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+              const std::string& param, const std::optional<StateLabels>& save,
+              std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then) {
+  if (state.empty() && !save) return then({model.initial_state(), {}, {}});
+  if (desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
+  desk->later(std::move(reply), [desk, &model, state, param, save, then = std::move(then)] {
+    if (save) desk->check_labels(*save);
+    then(state.empty() ? Beginning{model.initial_state(), {}, {}} : desk->load(state, param));
+  });
 }
 
 void fail_without_states(const std::string& param) {

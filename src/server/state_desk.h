@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ class StateDesk {
   StateInfo save(const State& state, const std::string& parent, const StateLabels& labels,
                  const std::string& id = "");
 
+  StateInfo fork(const StateInfo& info, const StateLabels& labels);
+
   DeskStats stats() const;
 
  private:
@@ -65,6 +68,12 @@ class StateDesk {
   std::atomic<uint64_t> saved_{0}, failed_{0}, saved_bytes_{0}, loaded_{0};
   Errands errands_;  // the last, so that it ends first
 };
+
+// Hands over where a text shall begin: at once for an empty `state` and nothing to save, else as an
+// errand, for which `desk` is needed. `param`: the field that `state` stood in.
+void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+              const std::string& param, const std::optional<StateLabels>& save,
+              std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then);
 
 // What a request that needs states gets where there are none.
 [[noreturn]] void fail_without_states(const std::string& param);

@@ -13,7 +13,9 @@
 #include "server/openai/chat_prompt.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/state_object.h"
+#include "server/orders.h"
 #include "server/reading.h"
+#include "server/response_routes.h"
 #include "store/state_id.h"
 
 namespace anser {
@@ -117,8 +119,7 @@ void StateRoutes::content(const http::Request& request, const Reply& reply) {
 void StateRoutes::fork(const http::Request& request, const Reply& reply) {
   const StateInfo info = desk_->find(request.capture("id"), "id");
   const StateLabels labels = read_labels(body_of(request));
-  desk_->check_labels(labels);
-  send_json(*reply, state_object(desk_->find(desk_->states().fork(info.id, labels), "id")));
+  send_json(*reply, state_object(desk_->fork(info, labels)));
 }
 
 void StateRoutes::upload(const http::Request& request, const Reply& reply) {
@@ -139,6 +140,10 @@ void StateRoutes::create(const http::Request& request, const Reply& reply) {
   const Fields fields(body);
   const StateLabels labels = read_labels(body);
   desk_->check_labels(labels);
+  if (const auto response = fields.text("response")) {
+    const StateInfo info = find_response(*desk_, *response, "response");
+    return send_json(*reply, state_object(desk_->fork(info, labels)));
+  }
   Beginning beginning{model_.initial_state(), {}, {}};
   if (const auto state = fields.text("state")) beginning = desk_->load(*state, "state");
   Order order{beginning.state, tokens_to_read(body, beginning)};
@@ -158,7 +163,7 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
     const bool story = model_.tells_stories(), goes_on = beginning.state.tokens() > 0;
     std::vector<Token> tokens =
         tokenizer.encode(render_messages(read_chat_request(fields, limits_), story, goes_on));
-    if (story && !goes_on && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
+    if (story && !goes_on) begin_text(model_, tokens);
     return tokens;
   }
   if (fields.any("prompt") == nullptr) {

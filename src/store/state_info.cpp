@@ -18,9 +18,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMaxLabel = 100;       // bytes
-constexpr size_t kMaxTags = 64;         // of a state
-constexpr size_t kMaxNote = 64 * 1024;  // bytes
+constexpr size_t kMaxLabel = 100;  // bytes
+constexpr size_t kMaxTags = 64;    // of a state
 constexpr size_t kMaxNoteDepth = 32;
 constexpr size_t kMaxModel = 200;  // bytes of a model's name
 constexpr int kVersion = 1;

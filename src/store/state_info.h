@@ -12,6 +12,8 @@ namespace anser {
 // The tag of what a server keeps of its own accord, answers that may be gone on from.
 inline constexpr char kResponseTag[] = "response";
 
+inline constexpr size_t kMaxNote = 64 * 1024;  // bytes of a note
+
 // What people can change. A state with a name or a tag other than kResponseTag is pinned: it is
 // never evicted.
 struct StateLabels {

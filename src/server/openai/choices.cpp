@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/openai/answer_stream.h"
+
 namespace anser::openai {
 namespace {
 
