@@ -143,6 +143,7 @@ void serve_command(ServeOptions options) {
   service_options.model_name = name_of(options, model);
   service_options.chat_template = template_from_name(options.format);
   service_options.limits = options.limits;
+  service_options.limits.max_choices = options.scheduler.max_queue;
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
   service_options.desk = desk.get();
@@ -153,7 +154,7 @@ void serve_command(ServeOptions options) {
   http::Server server(options.http, service.routes());
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;
-  say("anser: serving {} at http://{}{}{}:{}/v1; Ctrl-C ends it", model.name(), v6 ? "[" : "",
+  say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(), v6 ? "[" : "",
       options.http.host, v6 ? "]" : "", server.port());
 
   signals.wait();
@@ -187,7 +188,19 @@ void add_serve(CLI::App& app) {
   command
       ->add_option("--max-queue", options->scheduler.max_queue,
                    "texts that may wait; more are told to come again")
-      ->check(CLI::Range(0, 1'000'000))
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  options->scheduler.max_wait_seconds = 120;
+  command
+      ->add_option("--max-wait", options->scheduler.max_wait_seconds,
+                   "seconds that a text may wait for its turn; 0: as long as it takes")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  options->scheduler.max_seconds = 1800;
+  command
+      ->add_option("--max-seconds", options->scheduler.max_seconds,
+                   "that a text may be in work; then it ends as it is. 0: as long as it takes")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
       ->add_option("--piece", options->scheduler.piece_seconds,
@@ -224,6 +237,9 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--max-prompt-tokens", options->limits.max_prompt_tokens)
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--max-n", options->limits.max_n, "answers to a request, at the most")
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--max-connections", options->http.connections)
       ->check(CLI::PositiveNumber)

@@ -11,6 +11,7 @@
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
 #include "server/orders.h"
+#include "server/page/page.h"
 
 namespace anser {
 
@@ -36,6 +37,7 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
       state_routes_(engine.model(), scheduler, options_.desk, options_.limits),
       response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
                        {options_.model_name, options_.chat_template}),
+      trace_route_(engine, scheduler, options_.desk, state_routes_),
       started_(unix_seconds()) {}
 
 Service::~Service() {
@@ -70,6 +72,9 @@ http::Router Service::routes() {
   };
   add_all(state_routes_.routes());
   add_all(response_routes_.routes());
+  router.add("POST", "/v1/trace",
+             guarded(std::bind_front(&TraceRoute::handle, &trace_route_), false));
+  add_page(router);
   return router;
 }
 
@@ -123,7 +128,10 @@ Json Service::model_card() const {
   return {{"id", options_.model_name},
           {"object", "model"},
           {"created", started_},
-          {"owned_by", "anser"}};
+          {"owned_by", "anser"},
+          {"kind", engine_.model().kind()},
+          {"fingerprint", fmt::format("{:016x}", engine_.model().fingerprint())},
+          {"trace_tokens", trace_route_.most_tokens()}};
 }
 
 void Service::models(const http::Request&, const Reply& reply) {
@@ -164,6 +172,7 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       order.origin = beginning.origin;
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
+      order.prompt_details = wanted.echo;
       choices.push_back(completion_choice(int(choices.size()),
                                           wanted.echo ? tokenizer.decode(prompt) : "",
                                           wanted.top_logprobs >= 0, tokenizer));

@@ -15,6 +15,7 @@
 #include "server/response_routes.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
+#include "server/trace_route.h"
 #include "text/chat_templates.h"
 
 namespace anser {
@@ -35,12 +36,14 @@ struct ServiceOptions {
   StateDesk* desk = nullptr;  // nullptr: no states are kept
 };
 
+//   GET  /                  the page, and /page/... (page/page.h); needs no key
 //   GET  /health            {"status": "ok"}; needs no key
 //   GET  /metrics           Prometheus' text format
 //   GET  /v1/models         and /v1/models/{id}
 //   POST /v1/completions    and /v1/chat/completions
 //   /v1/responses...      response_routes.h
 //   /v1/states...         state_routes.h
+//   POST /v1/trace          trace_route.h
 //   POST /tokenize          {"content"} -> {"tokens"}
 //   POST /detokenize        {"tokens"} -> {"content"}
 class Service {
@@ -91,6 +94,7 @@ class Service {
   const ServiceOptions options_;
   StateRoutes state_routes_;
   ResponseRoutes response_routes_;
+  TraceRoute trace_route_;
   const int64_t started_;  // Unix seconds
 };
 

@@ -38,6 +38,9 @@ class StateRoutes {
   // They throw what answering() takes.
   std::vector<Route> routes();
 
+  // Of a body with "prompt" or "messages", on top of a state. Throws ApiError.
+  std::vector<Token> tokens_to_read(const openai::Json& body, const Beginning& beginning) const;
+
  private:
   using Member = void (StateRoutes::*)(const http::Request&, const Reply&);
   Route route(const char* method, const char* path, Member member);
@@ -51,8 +54,6 @@ class StateRoutes {
   void fork(const http::Request& request, const Reply& reply);
 
   void upload(const http::Request& request, const Reply& reply);
-  std::vector<Token> tokens_to_read(const openai::Json& body, const Beginning& beginning) const;
-
   const Model& model_;
   Scheduler& scheduler_;
   StateDesk* const desk_;

@@ -1,0 +1,4 @@
+export class Picture {
+  show() {}
+  resize() {}
+}
