@@ -144,13 +144,18 @@ void Writing::complete() {
   reply_->end();
 }
 
+// One for every token of every stream: what all chunks begin with is written once.
 void Writing::send(const std::vector<Json>& choices) {
+  if (chunk_head_.empty()) {
+    chunk_head_ =
+        "data: " + head(chunk_object_).dump(-1, ' ', false, Json::error_handler_t::replace);
+    chunk_head_.back() = ',';  // for the brace
+    chunk_head_ += "\"choices\":[";
+  }
   for (const Json& choice : choices) {
-    Json chunk = head(chunk_object_);
-    chunk["choices"] = Json::array({choice});
-    if (heading_.include_usage) chunk["usage"] = nullptr;
-    const std::string text = chunk.dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (!reply_->write("data: " + text + "\n\n")) failed_ = true;
+    std::string text = chunk_head_ + choice.dump(-1, ' ', false, Json::error_handler_t::replace);
+    text += heading_.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
+    if (!reply_->write(text)) failed_ = true;
   }
 }
 

@@ -69,6 +69,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   std::mutex mutex_;  // of all that follows
   std::vector<std::unique_ptr<Choice>> choices_;
   std::vector<Json> whole_;  // of choices that have ended
+  std::string chunk_head_;   // up to the choice; made for the first chunk
   std::vector<Scheduler::Id> ids_;
   size_t left_ = 0;  // choices that have not ended
   size_t prompt_tokens_ = 0, cached_tokens_ = 0, written_tokens_ = 0;
