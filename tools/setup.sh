@@ -4,18 +4,23 @@
 #   tools/setup.sh checks   and what the other checks of .ci/run need
 #   tools/setup.sh training and what the test of tools/train needs, which is skipped without it
 #   tools/setup.sh client   and the openai client from PyPI, below build/, for its test, which is skipped without it
+#   tools/setup.sh scaleout and what the tests of a store in Redis need, which are skipped without it. Debian's
+#                           packages start the two servers; the tests start their own, those can be disabled
+#   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
 #   tools/setup.sh arm64    or what building for aarch64 and running it here needs
 set -euo pipefail
 
 packages=(g++ make cmake ninja-build pkg-config python3 python3-pip
   nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev libxxhash-dev libzstd-dev
-  libsqlite3-dev libgtest-dev libbenchmark-dev)
+  libsqlite3-dev libhiredis-dev libgtest-dev libbenchmark-dev)
 # Boost's headers, 1.74 or newer. Debian lets only one version in, so any that is there stays.
 if [ ! -e /usr/include/boost/beast/http.hpp ]; then
   apt-cache show libboost1.81-dev >/dev/null 2>&1 && packages+=(libboost1.81-dev) || packages+=(libboost-dev)
 fi
 [ "${1:-}" != checks ] || packages+=(clang clang-format libclang-rt-14-dev)
 [ "${1:-}" != training ] || packages+=(python3-torch python3-numpy)
+[ "${1:-}" != scaleout ] || packages+=(redis-server haproxy)
+[ "${1:-}" != browser ] || packages+=(chromium chromium-driver)
 if [ "${1:-}" = arm64 ]; then
   packages+=(g++-aarch64-linux-gnu qemu-user)
   for library in libfmt-dev libedit-dev libxxhash-dev libzstd-dev libsqlite3-dev libgtest-dev; do packages+=("$library:arm64"); done

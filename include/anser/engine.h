@@ -13,6 +13,8 @@
 
 namespace anser {
 
+struct StateTrace;
+
 // automatic: an NVIDIA GPU where this program and machine have one that can be used, else the CPU.
 enum class Device { automatic, cpu, cuda };
 
@@ -57,6 +59,9 @@ struct Sequence {
   // `last` and `all`, the last row also goes to state->logits(); with `none` state->logits() is
   // emptied.
   float* logits = nullptr;
+  // On the CPU: what each token does to the state is added here (anser/state_trace.h). The results
+  // are the same, the step takes longer.
+  StateTrace* trace = nullptr;
 };
 
 // A token to be drawn from a state's logits.
@@ -93,9 +98,9 @@ class Engine {
   // sample(), looking at a state, wait(), and forward() itself with LogitsFor::all.
   //
   // Throws Error, before any state has changed, when a token is outside the vocabulary, a state
-  // belongs to another model or a sequence is empty; and when a result is not finite, naming the
-  // weight that is to blame where one is. Of a GPU's step the next call that waits throws that, or
-  // one of the next two calls of forward().
+  // belongs to another model, a sequence is empty, or a trace is wanted of a GPU; and when a result
+  // is not finite, naming the weight that is to blame where one is. Of a GPU's step the next call
+  // that waits throws that, or one of the next two calls of forward().
   virtual void forward(std::span<const Sequence> batch) = 0;
 
   void forward(State& state, std::span<const Token> tokens) {

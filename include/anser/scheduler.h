@@ -14,6 +14,7 @@
 
 #include "anser/engine.h"
 #include "anser/generate.h"
+#include "anser/state_trace.h"
 
 namespace anser {
 
@@ -55,6 +56,9 @@ struct Order {
   bool prompt_details = false;
   // The state is wanted at the end. It costs one more token to be read where the length ended it.
   bool keep_state = false;
+  // What every token that is read does to the state is wanted at the end; on the CPU only. Nothing
+  // comes from the cache then.
+  bool trace = false;
 
   // What `state` is, by a name of the caller's: orders with the same name begin with equal states,
   // and the cache knows beginnings by it. Empty is the model's initial state; another state without
@@ -71,8 +75,10 @@ struct Finished {
   std::string error;          // not empty: it failed, and nothing else here counts
   bool overdue = false;       // why it failed: SchedulerOptions::max_wait_seconds or max_seconds
   std::vector<Token> tokens;  // all that the state has read after the prompt
-  State state;                // with Order::keep_state; empty when the text was cancelled
-  size_t cached_tokens = 0;   // of the prompt, that did not have to be read
+  // With Order::keep_state; empty when the text was cancelled. On the host, for any thread.
+  State state;
+  StateTrace trace;          // with Order::trace: of the prompt's tokens, then of those written
+  size_t cached_tokens = 0;  // of the prompt, that did not have to be read
   double queued_s = 0, prompt_s = 0, generated_s = 0;
 };
 
@@ -123,6 +129,11 @@ class Scheduler {
   // Takes no more orders (submit gives 0) and returns when all have ended, or after so many
   // seconds: true if nothing is left.
   bool drain(double seconds);
+
+  // Takes no more orders, and ends all before the next step: a text that is being written and keeps
+  // its state ends as if its length had been reached, so that it can go on another day; the others
+  // are cancelled. Returns at once; drain() waits.
+  void conclude();
 
   SchedulerStats stats() const;
 

@@ -3,15 +3,20 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include "anser/error.h"
 #include "anser/scheduler.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
+#include "cli/state_commands.h"
 #include "server/http/server.h"
 #include "server/service.h"
 
@@ -27,6 +32,10 @@ struct ServeOptions {
   std::string model_name, format = "chat";
   openai::Limits limits;
   int cache_mb = 256;
+  StoreOptions store;
+  bool no_states = false;
+  int state_ram_mb = 256, state_disk_mb = 0;
+  double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
 };
 
@@ -59,12 +68,74 @@ std::string name_of(const ServeOptions& options, const Model& model) {
   return stem.empty() ? model.name() : stem;
 }
 
+bool on_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+// No states: none are kept.
+OpenedStates open_store(const ServeOptions& options) {
+  if (options.no_states) return {};
+  const bool given = options.store.given();
+  // Whoever reaches the server sees what is in the folder: one's own is not opened to a network by
+  // accident.
+  if (!given && !on_loopback(options.http.host)) {
+    say("anser: no states are kept: others can reach {}; --state-dir DIR says where to keep theirs",
+        options.http.host);
+    return {};
+  }
+  OpenedStates store;
+  try {
+    store = open_states(options.store.address(),
+                        {.max_ram_bytes = uint64_t(options.state_ram_mb) << 20,
+                         .max_disk_bytes = uint64_t(options.state_disk_mb) << 20,
+                         .lifetime_days = options.state_days});
+  } catch (const Error& error) {
+    if (given) throw;
+    say("anser: no states are kept: {}", error.what());
+    return {};
+  }
+  say("anser: states that are asked for are kept in {}; --no-states keeps none", store.where);
+  for (const std::string& problem : store.problems) say("anser: {}", problem);
+  return store;
+}
+
+// A state file must fit into a body, that it can be uploaded.
+void make_room_for_states(http::Options& http, const Model& model) {
+  constexpr uint64_t kHeader = 4096;
+  const uint64_t file =
+      (model.initial_state().shape().floats() + size_t(model.hyperparameters().vocab)) *
+          sizeof(float) +
+      kHeader;
+  http.body_bytes = std::max(http.body_bytes, file);
+  http.all_body_bytes = std::max(http.all_body_bytes, 4 * file);
+}
+
+// Texts have `patience_s` to come to their end. Those whose state is wanted then end where they
+// are, and are saved; the others' clients are told that the server is ending.
+void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) {
+  constexpr double kSaving = 10;  // seconds, at the most, that this may take
+  std::mutex mutex;
+  std::condition_variable_any ended;
+  const std::jthread conclusion([&](std::stop_token stop) {
+    std::unique_lock lock(mutex);
+    ended.wait_for(lock, stop, std::chrono::duration<double>(patience_s), [] { return false; });
+    if (!stop.stop_requested()) scheduler.conclude();
+  });
+  server.stop(std::chrono::milliseconds(int64_t((patience_s + kSaving) * 1000)));
+}
+
 void serve_command(ServeOptions options) {
   options.sampling.check();
   const EndSignals signals;
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
+  const OpenedStates store = open_store(options);
+  std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
+  if (store.states != nullptr) {
+    desk = std::make_unique<StateDesk>(*store.states, model);
+    make_room_for_states(options.http, model);
+  }
   Scheduler scheduler(*loaded.engine, options.scheduler);
 
   ServiceOptions service_options;
@@ -75,6 +146,7 @@ void serve_command(ServeOptions options) {
   service_options.limits.max_choices = options.scheduler.max_queue;
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
+  service_options.desk = desk.get();
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;
@@ -82,12 +154,12 @@ void serve_command(ServeOptions options) {
   http::Server server(options.http, service.routes());
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;
-  say("anser: serving {} at http://{}{}{}:{}/v1; Ctrl-C ends it", model.name(), v6 ? "[" : "",
+  say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(), v6 ? "[" : "",
       options.http.host, v6 ? "]" : "", server.port());
 
   signals.wait();
   say("anser: ending; texts that are being written have {} s", options.patience_s);
-  server.stop(std::chrono::milliseconds(int64_t(options.patience_s * 1000)));
+  end_in_time(server, scheduler, options.patience_s);
 }
 
 }  // namespace
@@ -137,6 +209,28 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--cache-mb", options->cache_mb, "for states after beginnings of texts")
       ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  options->store.add_to(*command,
+                        "where states are kept that clients want kept; without it that of `anser "
+                        "state`, if nobody but this machine can reach the server");
+  command->add_flag("--no-states", options->no_states, "keep no states");
+  command
+      ->add_option("--state-ram-mb", options->state_ram_mb,
+                   "for stored states that are kept in memory, too")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--state-days", options->state_days,
+                   "after how many days without use Redis drops states without a name or a tag; 0: "
+                   "never")
+      ->check(CLI::Range(0.0, 36500.0))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--state-disk-mb", options->state_disk_mb,
+          "for stored states in a folder; those without a name or a tag that were not used for the "
+          "longest time go first. 0: no limit")
+      ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--max-tokens", options->limits.max_tokens, "of an answer, at the most")
       ->check(CLI::PositiveNumber)

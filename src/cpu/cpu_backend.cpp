@@ -239,7 +239,7 @@ void CpuBackend::project(int layer, const Rows& rows) {
 
 void CpuBackend::recur(int layer, const Rows& rows) {
   const TimeMix& att = weights_.weights.layers[layer].att;
-  const int D = h_.width, N = h_.head_size, H = h_.heads;
+  const int N = h_.head_size, H = h_.heads;
   const Product products[] = {
       {att.w2, act_.w1, act_.w, Epilogue::decay, att.w0.data()},
       {att.a2, act_.a1, act_.a, Epilogue::sigmoid, att.a0.data()},
@@ -265,33 +265,38 @@ void CpuBackend::recur(int layer, const Rows& rows) {
     for (const Product& product : used) multiply_columns(product, own_rows, columns);
     for (const Run& run : rows.runs.subspan(runs.begin, runs.end - runs.begin)) {
       for (int head = int(heads.begin); head < heads.end; ++head) {
-        const int at = head * N;
-        const auto of_head = [&](float* buffer) { return buffer + size_t(run.first) * D + at; };
-        kernels_.recur({.head_size = N,
-                        .tokens = run.count,
-                        .stride = D,
-                        .r = of_head(act_.r),
-                        .w = of_head(act_.w),
-                        .k = of_head(act_.k),
-                        .v = of_head(v_),
-                        .a = of_head(act_.a),
-                        .g = of_head(act_.g),
-                        .v_first = layer == 0 ? nullptr : of_head(act_.v_first),
-                        .nu = layer == 0 ? nullptr : of_head(act_.nu),
-                        .k_k = att.k_k.data() + at,
-                        .k_a = att.k_a.data() + at,
-                        .r_k = att.r_k.data() + at,
-                        .ln_weight = att.ln_x.weight.data() + at,
-                        .ln_bias = att.ln_x.bias.data() + at,
-                        .ln_eps = h_.group_norm_eps,
-                        .state = run.state->wkv(layer, head),
-                        .out = of_head(act_.y.x)});
+        kernels_.recur(recur_args(layer, run, head));
       }
     }
     for (int64_t row = own_rows.begin; quantises && row < own_rows.end; ++row) {
       quantise(act_.y, int(row), columns);
     }
   });
+}
+
+RecurArgs CpuBackend::recur_args(int layer, const Run& run, int head) const {
+  const TimeMix& att = weights_.weights.layers[layer].att;
+  const int N = h_.head_size, at = head * N;
+  const auto of_head = [&](float* buffer) { return buffer + size_t(run.first) * h_.width + at; };
+  return {.head_size = N,
+          .tokens = run.count,
+          .stride = h_.width,
+          .r = of_head(act_.r),
+          .w = of_head(act_.w),
+          .k = of_head(act_.k),
+          .v = of_head(v_),
+          .a = of_head(act_.a),
+          .g = of_head(act_.g),
+          .v_first = layer == 0 ? nullptr : of_head(act_.v_first),
+          .nu = layer == 0 ? nullptr : of_head(act_.nu),
+          .k_k = att.k_k.data() + at,
+          .k_a = att.k_a.data() + at,
+          .r_k = att.r_k.data() + at,
+          .ln_weight = att.ln_x.weight.data() + at,
+          .ln_bias = att.ln_x.bias.data() + at,
+          .ln_eps = h_.group_norm_eps,
+          .state = run.state->wkv(layer, head),
+          .out = of_head(act_.y.x)};
 }
 
 void CpuBackend::output(int layer, const Rows& rows) {

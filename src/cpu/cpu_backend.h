@@ -15,8 +15,11 @@
 
 namespace anser {
 
+class ObservedBackend;  // cpu/observed_backend.h
+
 class CpuBackend {
  public:
+  using Observed = ObservedBackend;
   static constexpr Device kDevice = Device::cpu;
   static constexpr bool kKeepsLogits = false;
 
@@ -24,6 +27,8 @@ class CpuBackend {
   CpuBackend(const Model& model, int threads, int max_rows, const Kernels& kernels);
 
   int layers() const { return h_.layers; }
+  int heads() const { return h_.heads; }
+  ThreadPool& pool() { return pool_; }
   int max_rows() const { return max_rows_; }
   int threads() const { return pool_.size(); }
   ThreadPool& pool() { return pool_; }  // for work between two steps
@@ -48,6 +53,9 @@ class CpuBackend {
   // The share of zeros in the channel mix's h over all steps of few rows so far; -1: there was
   // none.
   double zero_share() const { return zeros_of_ > 0 ? double(zeros_) / double(zeros_of_) : -1; }
+
+  // What the recurrence of a head takes, from the end of recur() to the next phase that writes it.
+  RecurArgs recur_args(int layer, const Run& run, int head) const;
 
   // For Trace: a copy of the first `rows` rows of a buffer by its name in the equations.
   std::vector<float> view(const std::string& name, int rows) const;

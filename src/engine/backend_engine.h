@@ -32,6 +32,7 @@ namespace anser {
 //   state's logits stays with the backend, and steps may still be
 //     running when logits() returns. wait() waits for them and throws where a result is not finite,
 //     and candidates() brings the sampler what it needs.
+// Where it has a type Observed, that is a backend over it which fills Run::trace.
 template <Backend B>
 class BackendEngine final : public Engine {
  public:
@@ -63,6 +64,8 @@ class BackendEngine final : public Engine {
   double zero_share() const override { return backend_.zero_share(); }
 
  private:
+  static constexpr bool kTraces = requires { typename B::Observed; };
+
   void check(std::span<const Sequence> batch);
   // Cuts the batch into pieces of at most max_rows rows, sequence after sequence, for run(rows).
   template <class Run>
@@ -102,6 +105,9 @@ void BackendEngine<B>::check(std::span<const Sequence> batch) {
                       model_.path()));
     }
     if (s.tokens.empty()) fail("no tokens to feed");
+    if (s.trace != nullptr && !kTraces) {
+      fail("what tokens do to a state can be traced on the CPU only; use --device cpu");
+    }
     if (s.wanted == LogitsFor::all && s.logits == nullptr) {
       fail("all logits are wanted, but there is nowhere to write them");
     }
@@ -129,7 +135,16 @@ void BackendEngine<B>::forward(std::span<const Sequence> batch) {
     }
   }
   const FlushDenormals flush;
-  feed(batch, [&](const Rows& rows) { anser::forward(backend_, rows); });
+  const bool traced = std::ranges::any_of(batch, &Sequence::trace);
+  feed(batch, [&](const Rows& rows) {
+    if constexpr (kTraces) {
+      if (traced) {
+        typename B::Observed observed(backend_);
+        return anser::forward(observed, rows);
+      }
+    }
+    anser::forward(backend_, rows);
+  });
   for (const Sequence& s : batch) {
     if constexpr (B::kKeepsLogits) s.state->take_logits(s.wanted == LogitsFor::last ? V : 0);
     if (s.wanted == LogitsFor::all) {
@@ -164,7 +179,7 @@ void BackendEngine<B>::feed(std::span<const Sequence> batch, Run&& run) {
       const int count = int(std::min<size_t>(s.tokens.size() - fed, backend_.max_rows() - first));
       const auto piece = s.tokens.subspan(fed, count);
       tokens_.insert(tokens_.end(), piece.begin(), piece.end());
-      runs_.push_back({s.state, first, count, s.state->tokens() + fed});
+      runs_.push_back({s.state, first, count, s.state->tokens() + fed, s.trace});
       for (int i = 0; s.wanted == LogitsFor::all && i < count; ++i) {
         wanted_.push_back({first + i, s.logits + (fed + i) * V, tokens});
       }

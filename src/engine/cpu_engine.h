@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/cpu_backend.h"
+#include "cpu/observed_backend.h"
 #include "engine/backend_engine.h"
 
 namespace anser {

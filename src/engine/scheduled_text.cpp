@@ -28,6 +28,7 @@ ScheduledText::ScheduledText(Order&& order, const Tokenizer& tokenizer, std::sha
       top_logprobs(order.top_logprobs),
       prompt_details(order.prompt_details && order.top_logprobs >= 0),
       keep_state(order.keep_state),
+      traced(order.trace),
       cached(may_be_cached),
       origin(std::move(order.origin)),
       prompt(pending),

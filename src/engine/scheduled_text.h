@@ -34,6 +34,7 @@ struct ScheduledText {
   const std::shared_ptr<Reader> reader;
   Continuation continuation;
   State state, marked;
+  StateTrace trace;
   bool from_the_beginning = false;  // `state` is the model's initial one, made when work begins
   std::vector<Token> pending;       // to be read by the model, from `fed` on
   size_t fed = 0;
@@ -41,7 +42,7 @@ struct ScheduledText {
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
   const bool prompt_details;
-  const bool keep_state;
+  const bool keep_state, traced;
   const bool cached;
   const std::string origin;
   std::vector<Token> prompt;
@@ -55,6 +56,9 @@ struct ScheduledText {
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
   bool overdue = false;
+  // Rows of others' prompts that one of its own takes as long as. Three is what a traced row costs
+  // with the embedded model; where products are larger, a trace's share is smaller.
+  size_t row_cost() const { return traced ? 3 : 1; }
 
   size_t left() const { return pending.size() - fed; }
   // Reading, or waiting for one that reads the same.

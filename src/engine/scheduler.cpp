@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "anser/error.h"
 #include "engine/logprobs.h"
 #include "engine/pace.h"
 #include "engine/prefix_cache.h"
@@ -58,6 +59,7 @@ class Scheduler::Work {
   Id submit(Order&& order, std::shared_ptr<Reader>&& reader);
   void cancel(Id id);
   bool drain(double seconds);
+  void conclude();
   SchedulerStats stats() const {
     const std::lock_guard lock(mutex_);
     SchedulerStats now = stats_;
@@ -83,6 +85,8 @@ class Scheduler::Work {
   void go_on_after(const Text& leader);
   void serve();
   bool admit();
+  void conclude(Text& text);
+  static void end_writing(Text& text);
   void step();
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
@@ -103,7 +107,7 @@ class Scheduler::Work {
   std::condition_variable changed_;
   std::deque<std::unique_ptr<Text>> queue_;
   std::vector<Id> cancelled_;
-  bool stopping_ = false, draining_ = false;
+  bool stopping_ = false, draining_ = false, concluding_ = false;
   Id last_id_ = 0;
   SchedulerStats stats_;
 
@@ -120,8 +124,12 @@ class Scheduler::Work {
 Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
   const Model& model = engine_.model();
   check_order(order, model);
+  if (order.trace && engine_.device() != Device::cpu) {
+    throw Error("what tokens do to a state can be traced on the CPU only, and this is a GPU");
+  }
   const bool initial = order.state.tokens() == 0 && order.state == model.initial_state();
-  const bool cached = options_.cache_bytes > 0 && (!order.origin.empty() || initial);
+  const bool cached =
+      options_.cache_bytes > 0 && !order.trace && (!order.origin.empty() || initial);
   // A long queue shall not take a state a text.
   if (initial) order.state = State();
   auto text =
@@ -151,6 +159,12 @@ bool Scheduler::Work::drain(double seconds) {
                            [&] { return queue_.empty() && stats_.running == 0; });
 }
 
+void Scheduler::Work::conclude() {
+  const std::lock_guard lock(mutex_);
+  draining_ = concluding_ = true;
+  changed_.notify_all();
+}
+
 void Scheduler::Work::serve() {
   while (admit()) step();
 }
@@ -160,7 +174,7 @@ bool Scheduler::Work::admit() {
   std::vector<Id> cancelled;
   Texts dropped, overdue;  // from the queue
   const size_t old = running_.size();
-  bool stopping;
+  bool stopping, concluding;
   {
     std::unique_lock lock(mutex_);
     stats_.running = int(running_.size());
@@ -169,9 +183,10 @@ bool Scheduler::Work::admit() {
       return stopping_ || !running_.empty() || !queue_.empty() || !cancelled_.empty();
     });
     stopping = stopping_;
+    concluding = stopping || concluding_;
     cancelled = std::exchange(cancelled_, {});
     for (auto& text : queue_) {
-      if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
+      if (concluding || std::ranges::find(cancelled, text->id) != cancelled.end()) {
         dropped.push_back(std::move(text));
       } else if (has_waited_too_long(*text)) {
         overdue.push_back(std::move(text));
@@ -199,6 +214,8 @@ bool Scheduler::Work::admit() {
     if (is_finished(*text)) continue;
     if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
       finish(*text, StopReason::cancelled);
+    } else if (concluding) {
+      conclude(*text);
     }
   }
   remove_finished();
@@ -210,16 +227,23 @@ void Scheduler::Work::end_if_overdue(Text& text) {
   if (options_.max_seconds <= 0 || text.end || text.overdue) return;
   if (seconds_since(text.begun) <= options_.max_seconds) return;
   text.overdue = true;
-  if (text.writing) {
-    text.give(text.continuation.finish());
-    text.end = StopReason::length;
-  } else {
-    finish(text, StopReason::cancelled,
-           fmt::format("the prompt could not be read in {} s, as long as a request may take; "
-                       "{} of its {} tokens were read. Shorten it, or try again when there are "
-                       "fewer requests",
-                       options_.max_seconds, text.fed, text.prompt.size()));
-  }
+  if (text.writing) return end_writing(text);
+  finish(text, StopReason::cancelled,
+         fmt::format("the prompt could not be read in {} s, as long as a request may take; "
+                     "{} of its {} tokens were read. Shorten it, or try again when there are "
+                     "fewer requests",
+                     options_.max_seconds, text.fed, text.prompt.size()));
+}
+
+void Scheduler::Work::conclude(Text& text) {
+  if (!text.writing || !text.keep_state) return finish(text, StopReason::cancelled);
+  if (!text.end) end_writing(text);
+}
+
+// Here, as one that has its length.
+void Scheduler::Work::end_writing(Text& text) {
+  text.give(text.continuation.finish());
+  text.end = StopReason::length;
 }
 
 // Takes up the longest beginning that is known, or waits for one that is being read.
@@ -302,7 +326,7 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
     if (!text->writing) {
       // An equal share of what is left, so that short prompts are done soon; what they leave over
       // goes to the others.
-      count = std::min(count, std::max<size_t>(1, rows / size_t(shares--)));
+      count = std::min(count, std::max<size_t>(1, rows / size_t(shares--) / text->row_cost()));
       // Not past a state that is to be kept.
       count = std::min(count, *text->checkpoints.upper_bound(text->fed) - text->fed);
       if (text->wants_all_logits()) {
@@ -312,13 +336,13 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
         prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);
         logits = prompt_logits_.data() + std::exchange(logits_used, logits_used + count * vocab);
       }
-      rows -= std::min(rows, count);
+      rows -= std::min(rows, count * text->row_cost());
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);
     const LogitsFor wanted = logits != nullptr       ? LogitsFor::all
                              : count == text->left() ? LogitsFor::last
                                                      : LogitsFor::none;
-    batch.push_back({&text->state, piece, wanted, logits});
+    batch.push_back({&text->state, piece, wanted, logits, text->traced ? &text->trace : nullptr});
     texts.push_back(text.get());
   }
 }
@@ -340,14 +364,17 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
   }
   const double seconds = seconds_since(begin);
 
-  int prompt_rows = 0;
+  int prompt_rows = 0, cost = 0;
   bool writing = false;
   for (size_t i = 0; i < texts.size(); ++i) {
     writing |= texts[i]->writing;
-    if (!texts[i]->writing) prompt_rows += int(batch[i].tokens.size());
+    if (!texts[i]->writing) {
+      prompt_rows += int(batch[i].tokens.size());
+      cost += int(batch[i].tokens.size() * texts[i]->row_cost());
+    }
     texts[i]->fed += batch[i].tokens.size();
   }
-  pace_.learn(prompt_rows, writing, seconds);
+  pace_.learn(cost, writing, seconds);
   {
     const std::lock_guard lock(mutex_);
     ++stats_.steps;
@@ -454,8 +481,16 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   finished.overdue = text.overdue;
   finished.tokens = text.continuation.tokens();
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
-    finished.state = std::move(text.state);
+    try {
+      // Whoever gets it looks at it from other threads, which a device does not like.
+      std::as_const(text.state).data();
+      std::as_const(text.state).logits();
+      finished.state = std::move(text.state);
+    } catch (const std::exception& failure) {
+      finished.error = failure.what();
+    }
   }
+  finished.trace = std::move(text.trace);
   const auto between = [](Clock::time_point begin, Clock::time_point end) {
     return std::chrono::duration<double>(end - begin).count();
   };
@@ -503,6 +538,9 @@ void Scheduler::cancel(Id id) {
 }
 bool Scheduler::drain(double seconds) {
   return work_->drain(seconds);
+}
+void Scheduler::conclude() {
+  work_->conclude();
 }
 SchedulerStats Scheduler::stats() const {
   return work_->stats();

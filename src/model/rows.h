@@ -9,12 +9,15 @@
 
 namespace anser {
 
+struct StateTrace;  // anser/state_trace.h
+
 // Consecutive tokens of one sequence: rows [first, first + count).
 struct Run {
   State* state;
   int first;
   int count;
-  uint64_t position;  // of row `first` in its context: tokens before it
+  uint64_t position;            // of row `first` in its context: tokens before it
+  StateTrace* trace = nullptr;  // gets what the tokens do to the state, from backends that can
 };
 
 // A row whose logits are wanted, and where they go: [V]. nullptr, for backends that keep logits: to

@@ -5,30 +5,19 @@
 #include <algorithm>
 #include <utility>
 
-#include "anser/constraint.h"
 #include "anser/error.h"
+#include "server/answering.h"
 #include "server/metrics.h"
-#include "server/openai/chat_prompt.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
-#include "server/openai/writing.h"
+#include "server/orders.h"
+#include "server/page/page.h"
 
 namespace anser {
 
 using namespace openai;
 
 namespace {
-
-constexpr char kJson[] = "application/json";
-
-int64_t unix_seconds() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
-}
-
-void send(const std::shared_ptr<http::Reply>& reply, const Json& body) {
-  reply->send(200, kJson, body.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
 
 // Takes the same time wherever they differ.
 bool equal_in_constant_time(std::string_view a, std::string_view b) {
@@ -39,58 +28,34 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-// Which numbers of tokens make up the first `bytes` of the text, for states to be kept there: the
-// last token that ends at or before each. The text's own tokens, for a prefix may be cut otherwise.
-std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Token> tokens,
-                                const std::vector<size_t>& bytes) {
-  std::vector<size_t> found;
-  size_t at = 0, next = 0;
-  for (size_t i = 0; i < tokens.size() && next < bytes.size(); ++i) {
-    const size_t end = at + tokenizer.bytes_of(tokens[i]).size();
-    while (next < bytes.size() && bytes[next] < end) {
-      if (i > 0) found.push_back(i);
-      ++next;
-    }
-    at = end;
-  }
-  return found;
-}
-
-// What the text must be, if the request says so. Throws ApiError for a schema that cannot be kept.
-std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, const Model& model) {
-  const int vocab = model.hyperparameters().vocab;
-  if (request.json_object) return Constraint::json_object(model.tokenizer(), vocab);
-  if (!request.json_schema) return nullptr;
-  try {
-    return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump());
-  } catch (const Error& error) {
-    throw ApiError::bad_field("response_format.json_schema.schema", error.what());
-  }
-}
-
-// What this server cannot do yet, rather than doing something else.
-void refuse_what_is_missing(const WriteRequest& request) {
-  if (!request.state.empty()) throw ApiError::bad_field("state", "states are not kept here yet");
-  if (request.save_state) throw ApiError::bad_field("save_state", "states are not kept here yet");
-}
-
 }  // namespace
 
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
       options_(std::move(options)),
+      state_routes_(engine.model(), scheduler, options_.desk, options_.limits),
+      response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
+                       {options_.model_name, options_.chat_template}),
+      trace_route_(engine, scheduler, options_.desk, state_routes_),
       started_(unix_seconds()) {}
+
+Service::~Service() {
+  if (options_.desk != nullptr) options_.desk->errands().wait();
+}
 
 http::ErrorBody Service::error_body(int status, const std::string& message) {
   const bool ours = status >= 500;
-  return {kJson, ApiError(status, ours ? "server_error" : "invalid_request_error", message).body()};
+  return {kJsonType,
+          ApiError(status, ours ? "server_error" : "invalid_request_error", message).body()};
 }
 
 http::Router Service::routes() {
   http::Router router;
-  const auto add = [&](const char* method, const char* path, auto handler, bool open = false) {
-    router.add(method, path, guarded(handler, open));
+  const auto add = [&](const char* method, const char* path,
+                       void (Service::*handle)(const http::Request&, const Reply&),
+                       bool open = false) {
+    router.add(method, path, guarded(std::bind_front(handle, this), open));
   };
   add("GET", "/health", &Service::health, true);
   add("GET", "/metrics", &Service::metrics);
@@ -100,25 +65,41 @@ http::Router Service::routes() {
   add("POST", "/v1/chat/completions", &Service::chat);
   add("POST", "/tokenize", &Service::tokenize);
   add("POST", "/detokenize", &Service::detokenize);
+  const auto add_all = [&](const auto& routes) {
+    for (const auto& route : routes) {
+      router.add(route.method, route.path, guarded(route.handle, false));
+    }
+  };
+  add_all(state_routes_.routes());
+  add_all(response_routes_.routes());
+  router.add("POST", "/v1/trace",
+             guarded(std::bind_front(&TraceRoute::handle, &trace_route_), false));
+  add_page(router);
   return router;
 }
 
-http::Handler Service::guarded(void (Service::*handler)(const http::Request&, const Reply&),
-                               bool open) {
-  return [this, handler, open](http::Request request, Reply reply) {
-    try {
+http::Handler Service::guarded(Handle handle, bool open) {
+  return [this, handle = std::move(handle), open](http::Request request, Reply reply) {
+    answering(*reply, [&] {
       if (!open && !may_enter(request)) {
         throw ApiError(401, "authentication_error",
                        "a valid API key is needed: Authorization: Bearer KEY", {},
                        "invalid_api_key");
       }
-      (this->*handler)(request, reply);
-    } catch (const ApiError& error) {
-      reply->send(error.status(), kJson, error.body());
-    } catch (const Error& error) {
-      reply->send(400, kJson, ApiError(400, "invalid_request_error", error.what()).body());
-    }
+      handle(request, reply);
+    });
   };
+}
+
+void Service::begin(const WriteRequest& request, size_t choices, const Reply& reply,
+                    std::function<void(const Beginning&)> then) {
+  if (request.save && !request.save->name.empty() && choices > 1) {
+    throw ApiError::bad_field(
+        "save_state.name",
+        fmt::format("a name is for one state, and {} answers are asked for", choices));
+  }
+  begin_at(options_.desk, engine_.model(), request.state, "state", request.save, reply,
+           std::move(then));
 }
 
 bool Service::may_enter(const http::Request& request) const {
@@ -133,22 +114,28 @@ bool Service::may_enter(const http::Request& request) const {
 }
 
 void Service::health(const http::Request&, const Reply& reply) {
-  send(reply, {{"status", "ok"}});
+  send_json(*reply, {{"status", "ok"}});
 }
 
 void Service::metrics(const http::Request&, const Reply& reply) {
-  reply->send(200, "text/plain; version=0.0.4", prometheus_text(scheduler_.stats()));
+  std::optional<DeskStats> states;
+  if (options_.desk != nullptr) states = options_.desk->stats();
+  reply->send(200, "text/plain; version=0.0.4",
+              prometheus_text(scheduler_.stats(), states ? &*states : nullptr));
 }
 
 Json Service::model_card() const {
   return {{"id", options_.model_name},
           {"object", "model"},
           {"created", started_},
-          {"owned_by", "anser"}};
+          {"owned_by", "anser"},
+          {"kind", engine_.model().kind()},
+          {"fingerprint", fmt::format("{:016x}", engine_.model().fingerprint())},
+          {"trace_tokens", trace_route_.most_tokens()}};
 }
 
 void Service::models(const http::Request&, const Reply& reply) {
-  send(reply, {{"object", "list"}, {"data", Json::array({model_card()})}});
+  send_json(*reply, {{"object", "list"}, {"data", Json::array({model_card()})}});
 }
 
 void Service::model(const http::Request& request, const Reply& reply) {
@@ -157,88 +144,91 @@ void Service::model(const http::Request& request, const Reply& reply) {
                                           request.capture("id"), options_.model_name),
                               "model_not_found");
   }
-  send(reply, model_card());
+  send_json(*reply, model_card());
 }
 
 void Service::completions(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const Tokenizer& tokenizer = engine_.model().tokenizer();
-  const CompletionRequest wanted =
-      read_completion_request(Fields(body), options_.limits, tokenizer);
-  refuse_what_is_missing(wanted);
+  const auto wanted = std::make_shared<const CompletionRequest>(
+      read_completion_request(Fields(body), options_.limits, tokenizer));
+  begin(*wanted, wanted->prompts.size() * size_t(wanted->n), reply,
+        [this, wanted, reply](const Beginning& beginning) {
+          write_completions(*wanted, beginning, reply);
+        });
+}
+
+void Service::write_completions(const CompletionRequest& wanted, const Beginning& beginning,
+                                const Reply& reply) {
+  const Tokenizer& tokenizer = engine_.model().tokenizer();
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
-  const bool logprobs = wanted.top_logprobs >= 0;
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   size_t prompt_tokens = 0;
   for (const std::vector<Token>& prompt : wanted.prompts) {
     prompt_tokens += prompt.size();
     for (int i = 0; i < wanted.n; ++i) {
-      Order order{engine_.model().initial_state(), prompt, wanted.generation, wanted.top_logprobs};
+      Order order{beginning.state, prompt, wanted.generation, wanted.top_logprobs};
+      order.origin = beginning.origin;
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
       order.prompt_details = wanted.echo;
-      choices.push_back(completion_choice(
-          int(choices.size()), wanted.echo ? tokenizer.decode(prompt) : "", logprobs, tokenizer));
+      choices.push_back(completion_choice(int(choices.size()),
+                                          wanted.echo ? tokenizer.decode(prompt) : "",
+                                          wanted.top_logprobs >= 0, tokenizer));
       orders.push_back(std::move(order));
     }
   }
-  const Heading heading{new_id("cmpl-"), options_.model_name, unix_seconds(), wanted.stream,
-                        wanted.include_usage};
-  std::make_shared<Writing>(heading, "text_completion", "text_completion", reply, scheduler_)
-      ->start(std::move(orders), std::move(choices), prompt_tokens);
+  write(wanted, {"cmpl-", "text_completion", "text_completion"}, beginning, std::move(choices),
+        reply)
+      ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
-  const Model& model = engine_.model();
-  const Tokenizer& tokenizer = model.tokenizer();
-  ChatRequest wanted = read_chat_request(Fields(body), options_.limits);
-  refuse_what_is_missing(wanted);
-  const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, model);
-  // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
-  if (constraint != nullptr)
-    wanted.effort = Effort::unsaid, wanted.tool_choice = {ToolChoice::Kind::none, {}};
-  const bool story = model.tells_stories();
-  const ChatPrompt prompt =
-      render_chat(wanted, constraint != nullptr ? Template::chat : options_.chat_template, story);
+  const auto wanted =
+      std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
+  begin(*wanted, size_t(wanted->n), reply, [this, wanted, reply](const Beginning& beginning) {
+    write_chat(*wanted, beginning, reply);
+  });
+}
 
-  std::vector<Token> tokens = tokenizer.encode(prompt.text);
-  if (story && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  if (tokens.empty()) throw ApiError::bad_field("messages", "they have no words");
-  if (int64_t(tokens.size()) > options_.limits.max_prompt_tokens) {
-    throw ApiError::bad_field("messages",
-                              fmt::format("expected at most {} tokens, found {}",
-                                          options_.limits.max_prompt_tokens, tokens.size()));
-  }
-  GenerateOptions generation = wanted.generation;
-  generation.constraint = constraint;
-  if (!story) {
-    for (std::string& stop : default_stops(Template::chat)) {
-      generation.stop.push_back(std::move(stop));
-    }
-  }
-  const std::vector<Tool> tools =
-      wanted.tool_choice.kind == ToolChoice::Kind::none ? std::vector<Tool>() : wanted.tools;
+void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
+                         const Reply& reply) {
+  const Model& model = engine_.model();
+  const ChatOrder chat =
+      chat_order(wanted, beginning, options_.chat_template, options_.limits, model);
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   for (int i = 0; i < wanted.n; ++i) {
-    Order order{model.initial_state(), tokens, generation, wanted.top_logprobs};
-    order.generation.sampling.seed += uint64_t(i);
-    order.checkpoints = checkpoints(tokenizer, tokens, prompt.message_ends);
-    orders.push_back(std::move(order));
-    choices.push_back(chat_choice(i, prompt.opening, tools, wanted.top_logprobs >= 0, tokenizer));
+    orders.push_back(chat.order);
+    orders.back().generation.sampling.seed += uint64_t(i);
+    choices.push_back(
+        chat_choice(i, chat.opening, chat.tools, wanted.top_logprobs >= 0, model.tokenizer()));
   }
-  const Heading heading{new_id("chatcmpl-"), options_.model_name, unix_seconds(), wanted.stream,
+  write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
+        std::move(choices), reply)
+      ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
+}
+
+std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names& names,
+                                        const Beginning& beginning,
+                                        std::vector<std::unique_ptr<Choice>> choices,
+                                        const Reply& reply) {
+  const Heading heading{new_id(names.id_prefix), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
-  std::make_shared<Writing>(heading, "chat.completion", "chat.completion.chunk", reply, scheduler_)
-      ->start(std::move(orders), std::move(choices), tokens.size());
+  auto answer = std::make_unique<ChoicesAnswer>(heading, names.object, names.chunk_object,
+                                                std::move(choices));
+  auto writing = std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
+  if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
+  if (wanted.end_with_sentence) writing->end_with_sentences(engine_.model().tokenizer());
+  return writing;
 }
 
 void Service::tokenize(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
-  send(reply,
-       {{"tokens", engine_.model().tokenizer().encode(Fields(body).required_text("content"))}});
+  send_json(*reply, {{"tokens",
+                      engine_.model().tokenizer().encode(Fields(body).required_text("content"))}});
 }
 
 void Service::detokenize(const http::Request& request, const Reply& reply) {
@@ -253,7 +243,7 @@ void Service::detokenize(const http::Request& request, const Reply& reply) {
     }
     tokens.push_back(entry.get<Token>());
   }
-  send(reply, {{"content", engine_.model().tokenizer().decode(tokens)}});
+  send_json(*reply, {{"content", engine_.model().tokenizer().decode(tokens)}});
 }
 
 }  // namespace anser

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,20 @@
 #include "server/http/options.h"
 #include "server/http/router.h"
 #include "server/openai/write_request.h"
+#include "server/response_routes.h"
+#include "server/state_desk.h"
+#include "server/state_routes.h"
+#include "server/trace_route.h"
 #include "text/chat_templates.h"
 
 namespace anser {
+
+namespace openai {
+struct ChatRequest;
+struct CompletionRequest;
+class Choice;
+class Writing;
+}  // namespace openai
 
 struct ServiceOptions {
   // Who may use it: "Authorization: Bearer KEY" must name one of them. Empty: everybody.
@@ -21,18 +33,25 @@ struct ServiceOptions {
   std::string model_name;                   // as /v1/models has it
   Template chat_template = Template::chat;  // of an answer where nothing is said of reasoning
   openai::Limits limits;
+  StateDesk* desk = nullptr;  // nullptr: no states are kept
 };
 
+//   GET  /                  the page, and /page/... (page/page.h); needs no key
 //   GET  /health            {"status": "ok"}; needs no key
 //   GET  /metrics           Prometheus' text format
 //   GET  /v1/models         and /v1/models/{id}
 //   POST /v1/completions    and /v1/chat/completions
+//   /v1/responses...      response_routes.h
+//   /v1/states...         state_routes.h
+//   POST /v1/trace          trace_route.h
 //   POST /tokenize          {"content"} -> {"tokens"}
 //   POST /detokenize        {"tokens"} -> {"content"}
 class Service {
  public:
-  // All three must outlive every request.
+  // The engine, the scheduler and the desk must outlive every request.
   Service(Engine& engine, Scheduler& scheduler, ServiceOptions options);
+  // Waits for the desk's errands, which may be requests still. To be called when no more come.
+  ~Service();
 
   http::Router routes();
   // For http::Options::error_body.
@@ -41,7 +60,22 @@ class Service {
  private:
   using Reply = std::shared_ptr<http::Reply>;
   // Answers with JSON what an ApiError says.
-  http::Handler guarded(void (Service::*handler)(const http::Request&, const Reply&), bool open);
+  using Handle = std::function<void(const http::Request&, const Reply&)>;
+  http::Handler guarded(Handle handle, bool open);
+  // Hands over where the text shall begin, on a thread of the desk's if that takes time.
+  void begin(const openai::WriteRequest& request, size_t choices, const Reply& reply,
+             std::function<void(const Beginning&)> then);
+  void write_completions(const openai::CompletionRequest& wanted, const Beginning& beginning,
+                         const Reply& reply);
+  void write_chat(const openai::ChatRequest& wanted, const Beginning& beginning,
+                  const Reply& reply);
+  struct Names {
+    const char *id_prefix, *object, *chunk_object;
+  };
+  std::shared_ptr<openai::Writing> write(const openai::WriteRequest& wanted, const Names& names,
+                                         const Beginning& beginning,
+                                         std::vector<std::unique_ptr<openai::Choice>> choices,
+                                         const Reply& reply);
   bool may_enter(const http::Request& request) const;
 
   void health(const http::Request& request, const Reply& reply);
@@ -58,6 +92,9 @@ class Service {
   Engine& engine_;
   Scheduler& scheduler_;
   const ServiceOptions options_;
+  StateRoutes state_routes_;
+  ResponseRoutes response_routes_;
+  TraceRoute trace_route_;
   const int64_t started_;  // Unix seconds
 };
 

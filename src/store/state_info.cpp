@@ -18,9 +18,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMaxLabel = 100;       // bytes
-constexpr size_t kMaxTags = 64;         // of a state
-constexpr size_t kMaxNote = 64 * 1024;  // bytes
+constexpr size_t kMaxLabel = 100;  // bytes
+constexpr size_t kMaxTags = 64;    // of a state
 constexpr size_t kMaxNoteDepth = 32;
 constexpr size_t kMaxModel = 200;  // bytes of a model's name
 constexpr int kVersion = 1;
@@ -128,6 +127,11 @@ StateLabels labels_of(const Members& members, const std::string& source) {
 }
 
 }  // namespace
+
+bool StateInfo::pinned() const {
+  return !labels.name.empty() || std::any_of(labels.tags.begin(), labels.tags.end(),
+                                             [](const auto& tag) { return tag != kResponseTag; });
+}
 
 void normalize(StateLabels& labels) {
   if (!labels.name.empty()) check_label(labels.name, "name");

@@ -9,7 +9,13 @@
 
 namespace anser {
 
-// What people can change. A state with a name or a tag is pinned: it is never evicted.
+// The tag of what a server keeps of its own accord, answers that may be gone on from.
+inline constexpr char kResponseTag[] = "response";
+
+inline constexpr size_t kMaxNote = 64 * 1024;  // bytes of a note
+
+// What people can change. A state with a name or a tag other than kResponseTag is pinned: it is
+// never evicted.
 struct StateLabels {
   // One state at a time has a name. Empty: none. UTF-8 of at most 100 bytes without control
   // characters, not in the form of an id.
@@ -32,7 +38,7 @@ struct StateInfo {
   // of.
   std::string content;
 
-  bool pinned() const { return !labels.name.empty() || !labels.tags.empty(); }
+  bool pinned() const;
 };
 
 // Puts tags and note into the form in which they are kept. Throws Error for what StateLabels does

@@ -58,7 +58,7 @@ class StateStore : public States {
   const std::vector<std::string>& problems() const { return problems_; }
 
   std::string put(const State& state, const std::string& model, const std::string& parent = "",
-                  const StateLabels& labels = {}) override;
+                  const StateLabels& labels = {}, const std::string& id = "") override;
   std::string fork(const std::string& id, const StateLabels& labels = {}) override;
   State get(const std::string& id, const Model& model) override;
   State get(const std::string& id) override;

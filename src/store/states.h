@@ -5,7 +5,7 @@
 //
 // A state whose id put() or fork() has returned is there until it is removed or evicted. Functions
 // may be called from several threads at once, and throw Error, which says what, where, and what to
-// do.
+// do; StatesUnavailable where it is not about the state.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,18 @@
 #include <string>
 #include <vector>
 
+#include "anser/error.h"
 #include "anser/model.h"
 #include "anser/state.h"
 #include "store/state_info.h"
 
 namespace anser {
+
+// The store cannot be reached, or not at present: the same call may do later.
+class StatesUnavailable : public Error {
+ public:
+  using Error::Error;
+};
 
 // All that is given must fit.
 struct StateFilter {
@@ -31,10 +38,12 @@ class States {
   virtual ~States() = default;
 
   // Returns the new id. `model`: the name of its model. `parent`: the id of what the state was
-  // continued from, or empty; it need not be there any more. Looks at the state's numbers, so
-  // nobody may be working with it meanwhile.
+  // continued from, or empty; it need not be there any more. `id`: for those who had to name it
+  // before it was there, from new_state_id() (state_id.h). Looks at the state's numbers, so nobody
+  // may be working with it meanwhile.
   virtual std::string put(const State& state, const std::string& model,
-                          const std::string& parent = "", const StateLabels& labels = {}) = 0;
+                          const std::string& parent = "", const StateLabels& labels = {},
+                          const std::string& id = "") = 0;
 
   // Another id for the same state, its child, with labels of its own. It takes no more room.
   virtual std::string fork(const std::string& id, const StateLabels& labels = {}) = 0;

@@ -64,7 +64,7 @@ TEST(Requests, EveryFieldIsRead) {
   EXPECT_TRUE(request.seeded);
   EXPECT_EQ(request.generation.stop, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(request.n, 2);
-  EXPECT_TRUE(request.stream && request.include_usage && request.save_state);
+  EXPECT_TRUE(request.stream && request.include_usage && request.save);
   EXPECT_EQ(sampling.banned, (std::vector<Token>{5}));
   ASSERT_EQ(sampling.biases.size(), 1u);
   EXPECT_EQ(sampling.biases[0].id, 7);

@@ -127,6 +127,30 @@ class Train(unittest.TestCase):
                 case = json.loads((self.at / "golden.json").read_text())["cases"][0]
                 self.compare(model, case, tolerance)
 
+    def test_several_checkpoints_become_their_mean(self):
+        ranks = "--ranks", 32, 32, 32, 32  # narrower pairs are F16 in any file
+        self.train("a", "--steps", 3, *ranks)
+        self.train("b", "--steps", 3, "--seed", 2, *ranks)
+
+        def export(*runs):
+            out = self.at / "mean.gguf"
+            run("export.py", "--checkpoint", *(self.at / r for r in runs), "--vocab", self.at / "vocab.txt", "--type", "f32",
+                "--out", out)
+            return out.read_bytes()
+
+        a, b = export("a/checkpoint.pt"), export("b/checkpoint.pt")
+        shutil.copyfile(self.at / "mean.gguf", self.at / "b.gguf")
+        both = export("a/checkpoint.pt", "b.gguf")  # a file made from a checkpoint stands for it
+        last = [struct.unpack("<4096f", file[-4 * 4096:]) for file in (a, b, both)]  # numbers of the last block
+        self.assertNotEqual(last[0], last[1])
+        for x, y, mean in zip(*last):
+            self.assertAlmostEqual(mean, (x + y) / 2, delta=1e-6)
+        self.assertEqual(export("b.gguf", "b/checkpoint.pt"), b)
+        self.train("wide", "--steps", 1, "--width", 128)
+        said = run("export.py", "--checkpoint", self.at / "b.gguf", self.at / "wide" / "checkpoint.pt", "--vocab",
+                   self.at / "vocab.txt", "--out", self.at / "mean.gguf", wanted=1)
+        self.assertIn("only runs of one model have a mean", said)
+
     def compare(self, model, case, tolerance):
         program = os.environ.get("ANSER_BINARY")
         if not program:
@@ -154,6 +178,33 @@ class Overlap(unittest.TestCase):
             self.assertIn(run_of_60, found)
             self.assertLessEqual(len(found), 60)
         self.assertEqual(overlap.longest_run(noise(200), text, 50), b"")
+
+    def test_counts_documents_not_places(self):
+        sys.path.insert(0, str(TOOLS))
+        import overlap
+        common, rare = b"Once upon a time", b"a goose long ago"
+        documents = [common + b" x " + common, common + b"!" + rare, b"nothing of it"]
+        found = overlap.holders(overlap.windows(common + b"." + rare, 16), documents, 16)
+        self.assertEqual(found, {common: 2, rare: 1})
+
+    def test_says_how_many_documents_hold_a_run(self):
+        formula = "Once upon a time, there was a little girl who loved to play outside"
+        with tempfile.TemporaryDirectory() as folder:
+            texts = {"pg-children": ["A house stood by the sea."],
+                     "tinystories-part": [f"{formula}. The {a} sang." for a in ("fox", "dog")] + ["The cat sat on a mat. " * 4],
+                     "storybooks-ccby": ["A goose."]}
+            for part, documents in texts.items():
+                with lzma.open(Path(folder) / f"{part}.train.txt.xz", "wt") as f:
+                    f.write("".join(d + "\n<|endoftext|>\n" for d in documents))
+            samples = {"formula": formula + " in the 1st snow", "heart": "The cat sat on a mat. " * 3, "own": "Nobody wrote this. " * 5}
+            for name, text in samples.items():
+                (Path(folder) / name).write_text(text)
+            said = run("overlap.py", "--corpus", folder, *(Path(folder) / n for n in samples), wanted=1)
+        self.assertRegex(said, r"formula: .* has 67, in 2 documents of tinystories-part: .*; its rarest stretch of 50 is in 2\n")
+        self.assertRegex(said, r"heart: .*; its rarest stretch of 50 is in 1\n")
+        self.assertRegex(said, r"own: 95 characters, (no run of 20|the longest run that is in the corpus has 2\d,)[^;]*\n")
+        self.assertIn("2 of 3 samples share 50 characters with a training document, 1 of them a stretch that stands in one "
+                      "document only", said)
 
 
 if __name__ == "__main__":

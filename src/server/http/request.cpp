@@ -57,6 +57,18 @@ std::optional<std::string> Request::parameter(std::string_view name) const {
   return result;
 }
 
+std::vector<std::string> Request::parameters(std::string_view name) const {
+  std::vector<std::string> results;
+  split(query, '&', [&](std::string_view pair) {
+    const size_t equals = std::min(pair.find('='), pair.size());
+    if (form_decoded(pair.substr(0, equals)) != name) return false;
+    auto value = form_decoded(pair.substr(std::min(equals + 1, pair.size())));
+    if (value) results.push_back(*std::move(value));
+    return false;
+  });
+  return results;
+}
+
 std::optional<std::string> percent_decoded(std::string_view text) {
   std::string result;
   result.reserve(text.size());

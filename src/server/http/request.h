@@ -26,6 +26,8 @@ struct Request {
   // The first value of that name in the query, decoded, '+' being a space. Nothing when it is
   // missing or not decodable.
   std::optional<std::string> parameter(std::string_view name) const;
+  // All of them.
+  std::vector<std::string> parameters(std::string_view name) const;
 };
 
 // "%41" becomes "A". Nothing when a '%' is not followed by two hexadecimal digits.

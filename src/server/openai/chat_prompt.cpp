@@ -91,12 +91,14 @@ std::string opening_of(const ChatRequest& request, Template usual) {
   return "";
 }
 
-ChatPrompt render_story(const ChatRequest& request) {
+constexpr std::string_view kTurnEnd = "\n\n";
+
+ChatPrompt render_story(const ChatRequest& request, bool goes_on) {
   ChatPrompt prompt;
   for (const Message& message : request.messages) {
     const std::string words = clean_role_text(message.text);
     if (words.empty()) continue;
-    prompt.text += (prompt.text.empty() ? "" : " ") + words;
+    prompt.text += (prompt.text.empty() && !goes_on ? "" : " ") + words;
     prompt.message_ends.push_back(prompt.text.size());
   }
   return prompt;
@@ -104,11 +106,13 @@ ChatPrompt render_story(const ChatRequest& request) {
 
 }  // namespace
 
-ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story) {
-  if (story) return render_story(request);
+ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story, bool goes_on) {
+  if (story) return render_story(request, goes_on);
   ChatPrompt prompt;
+  if (goes_on) prompt.text = kTurnEnd;
   const auto add = [&](const std::string& text) {
-    prompt.text += text + "\n\n";
+    prompt.text += text;
+    prompt.text += kTurnEnd;
     prompt.message_ends.push_back(prompt.text.size());
   };
   if (request.tool_choice.kind != ToolChoice::Kind::none) add("System: " + tools_text(request));
@@ -122,6 +126,12 @@ ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story) {
   prompt.opening = opening_of(request, usual);
   prompt.text += "Assistant:" + prompt.opening;
   return prompt;
+}
+
+std::string render_messages(const ChatRequest& request, bool story, bool goes_on) {
+  const ChatPrompt prompt = render_chat(request, Template::chat, story, goes_on);
+  if (story) return prompt.text;
+  return prompt.text.substr(0, prompt.message_ends.back() - kTurnEnd.size());
 }
 
 }  // namespace anser::openai

@@ -27,7 +27,12 @@ struct ChatPrompt {
 //   Return only a JSON function call.
 //
 // and a call that must be made is opened for it, by "```json". Results go back as a user's turn,
-// "Function output:". A model of stories gets nothing but the words themselves.
-ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story);
+// "Function output:". A model of stories gets nothing but the words themselves. With `goes_on` the
+// text continues a conversation that ends with an answer or another message, before the two
+// newlines behind it.
+ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story,
+                       bool goes_on = false);
+// The messages alone, with no answer begun: what render_chat() can go on from.
+std::string render_messages(const ChatRequest& request, bool story, bool goes_on);
 
 }  // namespace anser::openai

@@ -99,17 +99,16 @@ ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools) 
   return {};
 }
 
-Effort read_effort(const Fields& body) {
-  const auto effort =
-      body.choice("reasoning_effort", {"none", "minimal", "low", "medium", "high", "xhigh"});
+}  // namespace
+
+Effort read_effort(const Fields& fields, const char* name) {
+  const auto effort = fields.choice(name, {"none", "minimal", "low", "medium", "high", "xhigh"});
   if (!effort) return Effort::unsaid;
   if (*effort == "low") return Effort::low;
   if (*effort == "medium") return Effort::medium;
   if (*effort == "high" || *effort == "xhigh") return Effort::high;
   return Effort::none;
 }
-
-}  // namespace
 
 ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
   ChatRequest request{read_write_request(body, limits), {}, {}, {}, Effort::unsaid};
@@ -127,7 +126,7 @@ ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
   }
   request.tools = read_tools(body);
   request.tool_choice = read_tool_choice(body, request.tools);
-  request.effort = read_effort(body);
+  request.effort = read_effort(body, "reasoning_effort");
   const auto top = body.integer("top_logprobs", 0, kMostTopLogprobs);
   if (body.boolean("logprobs").value_or(false)) request.top_logprobs = int(top.value_or(0));
   return request;

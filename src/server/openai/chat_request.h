@@ -46,6 +46,9 @@ struct ChatRequest : WriteRequest {
 
 // Throws ApiError. A message's content is a string or a list of parts of type text; the role
 // "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them.
+// "none" to "xhigh", if it is there.
+Effort read_effort(const Fields& fields, const char* name);
+
 ChatRequest read_chat_request(const Fields& body, const Limits& limits);
 
 }  // namespace anser::openai

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "server/openai/answer_stream.h"
+
 namespace anser::openai {
 namespace {
 

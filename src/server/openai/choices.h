@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "anser/tokenizer.h"
-#include "server/openai/writing.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/choices_answer.h"
 
 namespace anser::openai {
 

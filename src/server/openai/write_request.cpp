@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "server/openai/state_object.h"
 
 namespace anser::openai {
 namespace {
@@ -83,6 +84,12 @@ void read_format(const Fields& body, WriteRequest& request) {
   request.json_schema = *holder->any("schema");
 }
 
+std::optional<StateLabels> read_save(const Fields& body) {
+  const Json* save = body.any("save_state");
+  if (save != nullptr && save->is_object()) return read_labels(*save, {}, "save_state");
+  return body.boolean("save_state").value_or(false) ? std::optional(StateLabels()) : std::nullopt;
+}
+
 }  // namespace
 
 WriteRequest read_write_request(const Fields& body, const Limits& limits) {
@@ -108,7 +115,8 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
   read_biases(body, limits, generation.sampling);
   read_format(body, request);
   request.state = body.text("state").value_or("");
-  request.save_state = body.boolean("save_state").value_or(false);
+  request.save = read_save(body);
+  request.end_with_sentence = body.boolean("end_with_sentence").value_or(false);
   try {
     generation.sampling.check();
   } catch (const Error& error) {

@@ -8,6 +8,7 @@
 
 #include "anser/generate.h"
 #include "server/openai/fields.h"
+#include "store/state_info.h"
 
 namespace anser::openai {
 
@@ -25,8 +26,9 @@ struct Limits {
 // Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens), temperature,
 // top_p, top_k (0: off), min_p, presence_penalty, frequency_penalty, penalty_decay (of both, per
 // token; 1: they never fade), stop, seed, n, stream, stream_options.include_usage, logit_bias
-// (-100 to 100; -100: the token is banned), response_format, state (an id: go on from there),
-// save_state.
+// (-100 to 100; -100: the token is banned), response_format, state (an id or a name: go on from
+// there), save_state (true, or its labels: the state after the answer is stored), end_with_sentence
+// (true: the text ends with a sentence in the last third of max_tokens if it can).
 struct WriteRequest {
   std::string model;  // as the client named it; it is not checked, there is only one
   GenerateOptions generation;
@@ -37,7 +39,8 @@ struct WriteRequest {
   bool json_object = false;         // response_format: any object
   std::optional<Json> json_schema;  // response_format: this one
   std::string state;                // empty: from the beginning
-  bool save_state = false;
+  std::optional<StateLabels> save;  // the state at the end shall be stored
+  bool end_with_sentence = false;
 };
 
 // All of it but top_logprobs, which the two calls spell differently. Throws ApiError.

@@ -1,7 +1,12 @@
 #include "server/openai/writing.h"
 
+#include <algorithm>
+#include <chrono>
 #include <random>
 #include <utility>
+
+#include "server/answering.h"
+#include "server/openai/sentence_reader.h"
 
 namespace anser::openai {
 
@@ -28,10 +33,19 @@ std::string new_id(const std::string& prefix) {
   return id;
 }
 
+int64_t unix_seconds() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
+}
+
+std::string event_text(const Json& data) {
+  return "data: " + data.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
+}
+
 // Between the scheduler and its place in the answer.
-class Writing::ChoiceReader final : public Reader {
+class Writing::TextReader final : public Reader {
  public:
-  ChoiceReader(std::shared_ptr<Writing> writing, int index)
+  TextReader(std::shared_ptr<Writing> writing, int index)
       : writing_(std::move(writing)), index_(index) {}
   bool on_text(std::string_view piece, std::vector<TokenDetails> details) override {
     return writing_->on_text(index_, piece, details);
@@ -43,41 +57,36 @@ class Writing::ChoiceReader final : public Reader {
   const int index_;
 };
 
-Writing::Writing(Heading heading, std::string object, std::string chunk_object,
-                 std::shared_ptr<http::Reply> reply, Scheduler& scheduler)
-    : heading_(std::move(heading)),
-      object_(std::move(object)),
-      chunk_object_(std::move(chunk_object)),
+Writing::Writing(std::unique_ptr<Answer> answer, bool stream, std::shared_ptr<http::Reply> reply,
+                 Scheduler& scheduler)
+    : stream_(stream),
       reply_(std::move(reply)),
-      scheduler_(scheduler) {}
+      scheduler_(scheduler),
+      answer_(std::move(answer)) {}
 
-void Writing::start(std::vector<Order> orders, std::vector<std::unique_ptr<Choice>> choices,
-                    size_t prompt_tokens) {
+void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens) {
   {
     const std::lock_guard lock(mutex_);
-    choices_ = std::move(choices);
-    whole_.resize(choices_.size());
-    left_ = choices_.size();
-    prompt_tokens_ = prompt_tokens;
+    left_ = orders.size();
+    usage_.prompt_tokens = prompt_tokens + state_tokens;
+    usage_.cached_tokens = state_tokens_ = state_tokens;
     // The lock is held: nothing of an answer may go out before all have a place in the queue.
     for (size_t i = 0; i < orders.size(); ++i) {
-      const Scheduler::Id id = scheduler_.submit(
-          std::move(orders[i]), std::make_shared<ChoiceReader>(shared_from_this(), int(i)));
-      if (id == 0) {
-        failed_ = true;
-        const ApiError busy = ApiError::busy("too many requests are waiting; try again later");
-        reply_->send(busy.status(), "application/json", busy.body(), {{"Retry-After", "1"}});
-        break;
+      orders[i].keep_state = saving_.has_value();
+      std::shared_ptr<Reader> reader = std::make_shared<TextReader>(shared_from_this(), int(i));
+      if (sentences_) {
+        reader = std::make_shared<SentenceReader>(std::move(reader),
+                                                  sentences_->decode(orders[i].prompt),
+                                                  orders[i].generation.max_tokens);
       }
+      const Scheduler::Id id = scheduler_.submit(std::move(orders[i]), std::move(reader));
+      if (id == 0) return fail(ApiError::busy("too many requests are waiting; try again later"));
       ids_.push_back(id);
     }
-    if (failed_) {
-      for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
-      return;
-    }
-    if (heading_.stream) {
+    if (stream_) {
       begun_ = true;
       reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}});
+      send(answer_->opening());
     }
   }
   reply_->on_close([weak = weak_from_this()] {
@@ -94,83 +103,71 @@ void Writing::cancel_all() {
 bool Writing::on_text(int index, std::string_view piece, const std::vector<TokenDetails>& details) {
   const std::lock_guard lock(mutex_);
   if (failed_) return false;
-  const std::vector<Json> chunks = choices_[size_t(index)]->chunks(piece, details);
-  if (heading_.stream) send(chunks);
+  send(answer_->piece(index, piece, details));
   return !failed_;
 }
 
 void Writing::on_end(int index, Finished finished) {
   const std::lock_guard lock(mutex_);
-  --left_;
-  cached_tokens_ = std::max(cached_tokens_, finished.cached_tokens);
-  written_tokens_ += finished.tokens.size();
+  usage_.cached_tokens = std::max(usage_.cached_tokens, state_tokens_ + finished.cached_tokens);
+  usage_.written_tokens += finished.tokens.size();
   if (failed_) return;
   if (!finished.error.empty()) {
-    failed_ = true;
-    for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
-    const ApiError error = finished.overdue ? ApiError::unavailable(finished.error)
-                                            : ApiError(500, "server_error", finished.error);
-    http::Headers headers;
-    if (finished.overdue) headers.add("Retry-After", "1");
-    if (!begun_) return reply_->send(error.status(), "application/json", error.body(), headers);
-    reply_->write("data: " + error.body() + "\n\n");
-    return reply_->end();
+    return fail(finished.overdue ? ApiError::unavailable(finished.error)
+                                 : ApiError(500, "server_error", finished.error));
   }
-  Choice& choice = *choices_[size_t(index)];
-  if (heading_.stream) {
-    send(choice.last_chunks(finished.reason));
-  } else {
-    whole_[size_t(index)] = choice.whole(finished.reason);
+  // Nobody but the scheduler's own end cancels what has not failed.
+  if (finished.reason == StopReason::cancelled) {
+    return fail(ApiError::unavailable("the server is ending; ask again"));
   }
-  if (left_ == 0) complete();
+  if (!saving_) return end_text(index, {.reason = finished.reason});
+  // Not on this thread, which all texts wait for.
+  saving_->desk->errands().add([self = shared_from_this(), index, reason = finished.reason,
+                                state = std::make_shared<const State>(std::move(finished.state))] {
+    self->save(index, reason, *state);
+  });
 }
 
-void Writing::complete() {
-  if (failed_) return;
-  if (!heading_.stream) {
-    Json body = head(object_);
-    body["choices"] = std::move(whole_);
-    body["usage"] = usage();
-    return reply_->send(200, "application/json",
-                        body.dump(-1, ' ', false, Json::error_handler_t::replace));
+// An answer is not lost with its state.
+void Writing::save(int index, StopReason reason, const State& state) {
+  Ending ending{.reason = reason, .saving = true};
+  StateLabels labels;
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed_) return;
+    labels = answer_->labels(reason, usage_, saving_->labels);
   }
-  if (heading_.include_usage) {
-    Json chunk = head(chunk_object_);
-    chunk["choices"] = Json::array();
-    chunk["usage"] = usage();
-    reply_->write("data: " + chunk.dump() + "\n\n");
+  try {
+    ending.state = saving_->desk->save(state, saving_->parent, labels, saving_->id).id;
+  } catch (const std::exception& error) {
+    ending.state_error = error.what();
   }
-  reply_->write("data: [DONE]\n\n");
+  const std::lock_guard lock(mutex_);
+  if (!failed_) end_text(index, ending);
+}
+
+void Writing::end_text(int index, const Ending& ending) {
+  send(answer_->ending(index, ending));
+  if (--left_ == 0 && !failed_) complete();
+}
+
+void Writing::fail(const ApiError& error) {
+  failed_ = true;
+  for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
+  if (!begun_) return send_error(*reply_, error);
+  reply_->write(answer_->failure(error));
   reply_->end();
 }
 
-// One for every token of every stream: what all chunks begin with is written once.
-void Writing::send(const std::vector<Json>& choices) {
-  if (chunk_head_.empty()) {
-    chunk_head_ =
-        "data: " + head(chunk_object_).dump(-1, ' ', false, Json::error_handler_t::replace);
-    chunk_head_.back() = ',';  // for the brace
-    chunk_head_ += "\"choices\":[";
-  }
-  for (const Json& choice : choices) {
-    std::string text = chunk_head_ + choice.dump(-1, ' ', false, Json::error_handler_t::replace);
-    text += heading_.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
-    if (!reply_->write(text)) failed_ = true;
-  }
+void Writing::complete() {
+  if (!stream_) return send_json(*reply_, answer_->whole(usage_));
+  reply_->write(answer_->closing(usage_));
+  reply_->end();
 }
 
-Json Writing::head(const std::string& object) const {
-  return {{"id", heading_.id},
-          {"object", object},
-          {"created", heading_.created},
-          {"model", heading_.model}};
-}
-
-Json Writing::usage() const {
-  return {{"prompt_tokens", prompt_tokens_},
-          {"completion_tokens", written_tokens_},
-          {"total_tokens", prompt_tokens_ + written_tokens_},
-          {"prompt_tokens_details", {{"cached_tokens", cached_tokens_}}}};
+void Writing::send(const std::string& events) {
+  if (!stream_ || events.empty()) return;
+  if (!reply_->write(events)) failed_ = true;
 }
 
 }  // namespace anser::openai

@@ -1,78 +1,107 @@
-// The answers to one request while they are being written: from the scheduler's readers to one JSON
-// body, or to a stream of server-sent events.
+// The texts of one request while they are being written: from the scheduler's readers to one body,
+// or to a stream of server-sent events. What these look like is the Answer's affair.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "anser/scheduler.h"
+#include "anser/tokenizer.h"
 #include "server/http/reply.h"
-#include "server/openai/answer_stream.h"
 #include "server/openai/api_error.h"
+#include "server/state_desk.h"
 
 namespace anser::openai {
 
-// What all answers to one request share.
-struct Heading {
-  std::string id;       // "chatcmpl-..."
-  std::string model;    // its name, as /v1/models has it
-  int64_t created = 0;  // Unix seconds
-  bool stream = false, include_usage = false, logprobs = false;
+// The state at the end of each text is stored.
+struct Saving {
+  StateDesk* desk;
+  std::string parent;  // an id, or empty
+  StateLabels labels;
+  std::string id = {};  // of the new state; empty: any
 };
 
-// One answer: text goes in, what a client shall see of it comes out. One for each choice, used by
-// the scheduler's thread alone.
-class Choice {
- public:
-  virtual ~Choice() = default;
-  // What goes into a chunk's "choices" for this piece of text; there may be none.
-  virtual std::vector<Json> chunks(std::string_view piece,
-                                   const std::vector<TokenDetails>& details) = 0;
-  // The last of them, with the finish_reason. Called once, after the last piece.
-  virtual std::vector<Json> last_chunks(StopReason reason) = 0;
-  // The whole entry of "choices", if the answer is not streamed. In place of last_chunks().
-  virtual Json whole(StopReason reason) = 0;
+// Tokens of all texts together.
+struct Usage {
+  // What was there before the texts; of it, what did not have to be read.
+  size_t prompt_tokens = 0, cached_tokens = 0;
+  size_t written_tokens = 0;
 };
+
+// How a text ended, and what became of its state.
+struct Ending {
+  StopReason reason;
+  bool saving = false;           // the state was wanted; then one of these is there:
+  std::string state = {};        // its id
+  std::string state_error = {};  // why it is not kept
+};
+
+// What a client sees. Called by a Writing, by one thread at a time. A stream's functions return
+// events, as they are sent; for whole answers they are called, too, and whole() after them.
+class Answer {
+ public:
+  virtual ~Answer() = default;
+  virtual std::string opening() { return {}; }
+  virtual std::string piece(int index, std::string_view text,
+                            const std::vector<TokenDetails>& details) = 0;
+  // The text has ended, and its state is about to be stored: under which labels?
+  virtual StateLabels labels(StopReason, const Usage&, StateLabels given) { return given; }
+  virtual std::string ending(int index, const Ending& ending) = 0;
+  // After the last ending.
+  virtual std::string closing(const Usage& usage) = 0;
+  virtual Json whole(const Usage& usage) = 0;
+  // In the midst of a stream, which ends with it.
+  virtual std::string failure(const ApiError& error) { return "data: " + error.body() + "\n\n"; }
+};
+
+// An event's data as it is sent.
+std::string event_text(const Json& data);
 
 // Lives as long as somebody writes for it. All functions may be called from any thread.
 class Writing : public std::enable_shared_from_this<Writing> {
  public:
-  // `object` and `chunk_object` are the "object" of a whole answer and of a chunk.
-  Writing(Heading heading, std::string object, std::string chunk_object,
-          std::shared_ptr<http::Reply> reply, Scheduler& scheduler);
+  Writing(std::unique_ptr<Answer> answer, bool stream, std::shared_ptr<http::Reply> reply,
+          Scheduler& scheduler);
 
-  // Hands everything to the scheduler, order i being written as choice i; if its queue is full, all
-  // are taken back, and the client is told to come again. `prompt_tokens`: of all different
-  // prompts.
-  void start(std::vector<Order> orders, std::vector<std::unique_ptr<Choice>> choices,
-             size_t prompt_tokens);
+  // Before start().
+  void save_states(Saving saving) { saving_ = std::move(saving); }
+  // Texts shall end with a sentence if they can. The tokenizer reads the orders' prompts.
+  void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
+
+  // Hands everything to the scheduler; if its queue is full, all are taken back, and the client is
+  // told to come again. `prompt_tokens`: of all different prompts, and before them `state_tokens`
+  // that stored states have read.
+  void start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens);
 
  private:
-  class ChoiceReader;
+  class TextReader;
 
   bool on_text(int index, std::string_view piece, const std::vector<TokenDetails>& details);
   void on_end(int index, Finished finished);
+  void save(int index, StopReason reason, const State& state);
   void cancel_all();
+  // Below: with mutex_ held.
+  void end_text(int index, const Ending& ending);
+  void fail(const ApiError& error);
   void complete();
-  void send(const std::vector<Json>& choices);
-  Json head(const std::string& object) const;
-  Json usage() const;
+  void send(const std::string& events);
 
-  const Heading heading_;
-  const std::string object_, chunk_object_;
+  const bool stream_;
   const std::shared_ptr<http::Reply> reply_;
   Scheduler& scheduler_;
+  std::optional<Saving> saving_;
+  std::optional<Tokenizer> sentences_;
 
   std::mutex mutex_;  // of all that follows
-  std::vector<std::unique_ptr<Choice>> choices_;
-  std::vector<Json> whole_;  // of choices that have ended
-  std::string chunk_head_;   // up to the choice; made for the first chunk
+  std::unique_ptr<Answer> answer_;
   std::vector<Scheduler::Id> ids_;
-  size_t left_ = 0;  // choices that have not ended
-  size_t prompt_tokens_ = 0, cached_tokens_ = 0, written_tokens_ = 0;
+  size_t left_ = 0;  // texts that have not ended
+  Usage usage_;
+  size_t state_tokens_ = 0;
   bool begun_ = false;   // the stream's head has been sent
   bool failed_ = false;  // the client has been told of an error, or needs no answer any more
 };
@@ -82,5 +111,7 @@ const char* finish_reason(StopReason reason);
 
 // The ids of answers: a prefix and 24 letters and digits, of which none has been given out before.
 std::string new_id(const std::string& prefix);
+
+int64_t unix_seconds();
 
 }  // namespace anser::openai

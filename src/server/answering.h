@@ -1,0 +1,41 @@
+// What a handler throws, told to the client.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "anser/error.h"
+#include "server/http/reply.h"
+#include "server/openai/api_error.h"
+#include "store/states.h"
+
+namespace anser {
+
+inline constexpr char kJsonType[] = "application/json";
+
+inline void send_json(http::Reply& reply, const openai::Json& body) {
+  reply.send(200, kJsonType, body.dump(-1, ' ', false, openai::Json::error_handler_t::replace));
+}
+
+inline void send_error(http::Reply& reply, const openai::ApiError& error) {
+  http::Headers more;
+  if (error.status() == 429 || error.status() == 503) more.add("Retry-After", "1");
+  reply.send(error.status(), kJsonType, error.body(), more);
+}
+
+// Runs `work`, which must not have answered when it throws. Of Errors that are no ApiErrors the
+// client's request is to blame.
+template <class Work>
+void answering(http::Reply& reply, Work&& work) {
+  try {
+    work();
+  } catch (const openai::ApiError& error) {
+    send_error(reply, error);
+  } catch (const StatesUnavailable& error) {
+    send_error(reply, {503, "server_error", error.what(), {}, "states_unavailable"});
+  } catch (const Error& error) {
+    send_error(reply, {400, "invalid_request_error", error.what()});
+  }
+}
+
+}  // namespace anser

@@ -1,0 +1,42 @@
+// Threads for what takes time and nobody may wait for: states being compressed, written and read.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace anser {
+
+class Errands {
+ public:
+  Errands(int threads, size_t many);
+  // Runs all that was added, also what that adds.
+  ~Errands();
+  Errands(const Errands&) = delete;
+  Errands& operator=(const Errands&) = delete;
+
+  // Never waits, and never refuses: what is already done must not be lost. The errand must not
+  // throw. It may run at the same time as others, and after those that were added later.
+  void add(std::function<void()> errand);
+  // More than `many` wait: who can still be told to come again shall be.
+  bool busy() const;
+  // Returns when nothing is left to do.
+  void wait();
+
+ private:
+  void run();
+
+  const size_t many_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> waiting_;
+  size_t running_ = 0;
+  bool ending_ = false;
+  std::vector<std::jthread> threads_;  // the last, so that they end before the rest does
+};
+
+}  // namespace anser

@@ -1,0 +1,59 @@
+// Answers that are lists of choices: what /v1/completions and /v1/chat/completions give.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/openai/writing.h"
+
+namespace anser::openai {
+
+// What all answers to one request share.
+struct Heading {
+  std::string id;       // "chatcmpl-..."
+  std::string model;    // its name, as /v1/models has it
+  int64_t created = 0;  // Unix seconds
+  bool stream = false, include_usage = false;
+};
+
+// One answer: text goes in, what a client shall see of it comes out. One for each choice.
+class Choice {
+ public:
+  virtual ~Choice() = default;
+  // What goes into a chunk's "choices" for this piece of text; there may be none.
+  virtual std::vector<Json> chunks(std::string_view piece,
+                                   const std::vector<TokenDetails>& details) = 0;
+  // The last of them, with the finish_reason. Called once, after the last piece.
+  virtual std::vector<Json> last_chunks(StopReason reason) = 0;
+  // The whole entry of "choices", if the answer is not streamed. In place of last_chunks().
+  virtual Json whole(StopReason reason) = 0;
+};
+
+// A choice whose state was wanted has "state", its id; or null, and "state_error" says why.
+class ChoicesAnswer final : public Answer {
+ public:
+  // `object` and `chunk_object` are the "object" of a whole answer and of a chunk.
+  ChoicesAnswer(Heading heading, std::string object, std::string chunk_object,
+                std::vector<std::unique_ptr<Choice>> choices);
+
+  std::string piece(int index, std::string_view text,
+                    const std::vector<TokenDetails>& details) override;
+  std::string ending(int index, const Ending& ending) override;
+  std::string closing(const Usage& usage) override;
+  Json whole(const Usage& usage) override;
+
+ private:
+  Json head(const std::string& object) const;
+  std::string events(const std::vector<Json>& choices) const;
+
+  const Heading heading_;
+  const std::string object_, chunk_object_;
+  const std::vector<std::unique_ptr<Choice>> choices_;
+  std::string chunk_head_;   // of every chunk's event, up to the choice
+  std::vector<Json> whole_;  // of choices that have ended
+};
+
+}  // namespace anser::openai

@@ -1,0 +1,236 @@
+#include "server/openai/response_answer.h"
+
+#include <utility>
+
+namespace anser::openai {
+namespace {
+
+Json or_else(const Json& value, Json otherwise) {
+  return value.is_null() ? std::move(otherwise) : value;
+}
+
+Json usage_object(const Usage& usage, size_t reasoning_tokens) {
+  return {
+      {"input_tokens", usage.prompt_tokens},
+      {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", 0}}},
+      {"output_tokens", usage.written_tokens},
+      {"output_tokens_details", {{"reasoning_tokens", reasoning_tokens}}},
+      {"total_tokens", usage.prompt_tokens + usage.written_tokens}};
+}
+
+Json text_part(bool reasoning, const std::string& text) {
+  if (reasoning) return {{"type", "reasoning_text"}, {"text", text}};
+  return {{"type", "output_text"},
+          {"text", text},
+          {"annotations", Json::array()},
+          {"logprobs", Json::array()}};
+}
+
+Json text_item(bool reasoning, const std::string& id, const char* status, Json content) {
+  if (reasoning) {
+    return {{"type", "reasoning"},
+            {"id", id},
+            {"summary", Json::array()},
+            {"content", std::move(content)},
+            {"status", status}};
+  }
+  return {{"type", "message"},
+          {"id", id},
+          {"role", "assistant"},
+          {"content", std::move(content)},
+          {"status", status}};
+}
+
+Json tool_choice_object(const ToolChoice& choice) {
+  switch (choice.kind) {
+    case ToolChoice::Kind::none:
+      return "none";
+    case ToolChoice::Kind::automatic:
+      return "auto";
+    case ToolChoice::Kind::required:
+      return "required";
+    case ToolChoice::Kind::named:
+      return {{"type", "function"}, {"name", choice.name}};
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+ResponseAnswer::ResponseAnswer(Heading heading, const ResponseRequest& request,
+                               const std::string& opening, std::vector<Tool> tools,
+                               Tokenizer tokenizer)
+    : heading_(std::move(heading)),
+      tools_(std::move(tools)),
+      tokenizer_(std::move(tokenizer)),
+      stream_(opening, tools_) {
+  const Json plain = {{"type", "text"}};
+  fixed_ = {{"instructions", request.instructions},
+            {"max_output_tokens", request.max_output_tokens},
+            {"metadata", or_else(request.metadata, Json::object())},
+            {"parallel_tool_calls", true},
+            {"previous_response_id", request.previous.empty() ? Json() : Json(request.previous)},
+            {"reasoning", {{"effort", request.effort_said}, {"summary", nullptr}}},
+            {"temperature", request.generation.sampling.temperature},
+            {"text", {{"format", or_else(request.format, plain)}}},
+            {"tool_choice",
+             request.tools.empty() ? Json("auto") : tool_choice_object(request.tool_choice)},
+            {"tools", or_else(request.tools_said, Json::array())},
+            {"top_p", request.generation.sampling.top_p},
+            {"truncation", "disabled"}};
+}
+
+Json ResponseAnswer::object(const char* status, const Usage* usage) const {
+  Json object = {{"id", heading_.id},
+                 {"object", "response"},
+                 {"created_at", heading_.created},
+                 {"status", status},
+                 {"error", nullptr},
+                 {"incomplete_details", nullptr},
+                 {"model", heading_.model},
+                 {"output", output_},
+                 {"store", heading_.store && ending_.state_error.empty()},
+                 {"usage", usage == nullptr ? Json() : usage_object(*usage, reasoning_tokens_)}};
+  if (status == std::string_view("incomplete")) {
+    object["incomplete_details"] = {{"reason", "max_output_tokens"}};
+  }
+  if (!ending_.state.empty()) object["state"] = ending_.state;
+  if (!ending_.state_error.empty()) object["state_error"] = ending_.state_error;
+  object.update(fixed_);
+  return object;
+}
+
+std::string ResponseAnswer::event(const char* type, Json data) {
+  Json event = {{"type", type}, {"sequence_number", sequence_++}};
+  event.update(data);
+  return std::string("event: ") + type + "\n" + event_text(event);
+}
+
+std::string ResponseAnswer::opening() {
+  const Json response = object("in_progress", nullptr);
+  std::string events = event("response.created", {{"response", response}});
+  return events += event("response.in_progress", {{"response", response}});
+}
+
+std::string ResponseAnswer::piece(int, std::string_view text, const std::vector<TokenDetails>&) {
+  std::string events;
+  for (const auto& part : stream_.push(text)) events += add(part);
+  return events;
+}
+
+std::string ResponseAnswer::add(const AnswerStream::Part& part) {
+  std::string events;
+  if (open_ && kind_ != part.kind) events += close_item("completed");
+  if (part.kind == Kind::call) return events + add_call(part);
+  if (!open_) events += open_item(part.kind);
+  text_ += part.text;
+  Json data = part_place();
+  data["delta"] = part.text;
+  if (kind_ == Kind::content) data["logprobs"] = Json::array();
+  return events + event(kind_ == Kind::content ? "response.output_text.delta"
+                                               : "response.reasoning_text.delta",
+                        std::move(data));
+}
+
+Json ResponseAnswer::part_place() const {
+  return {{"item_id", item_id_}, {"output_index", output_.size()}, {"content_index", 0}};
+}
+
+std::string ResponseAnswer::open_item(Kind kind) {
+  open_ = true;
+  kind_ = kind;
+  text_.clear();
+  const bool reasoning = kind == Kind::reasoning;
+  item_id_ = new_id(reasoning ? "rs_" : "msg_");
+  Json part = part_place();
+  part["part"] = text_part(reasoning, "");
+  std::string events =
+      event("response.output_item.added",
+            {{"output_index", output_.size()},
+             {"item", text_item(reasoning, item_id_, "in_progress", Json::array())}});
+  return events += event("response.content_part.added", std::move(part));
+}
+
+std::string ResponseAnswer::close_item(const char* status) {
+  open_ = false;
+  const bool reasoning = kind_ == Kind::reasoning;
+  if (reasoning) reasoning_tokens_ += tokenizer_.encode(text_).size();
+  Json text = part_place(), part = part_place();
+  text["text"] = text_;
+  if (!reasoning) text["logprobs"] = Json::array();
+  part["part"] = text_part(reasoning, text_);
+  Json item = text_item(reasoning, item_id_, status, Json::array({text_part(reasoning, text_)}));
+  std::string events = event(
+      reasoning ? "response.reasoning_text.done" : "response.output_text.done", std::move(text));
+  events += event("response.content_part.done", std::move(part));
+  events += event("response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
+  output_.push_back(std::move(item));
+  return events;
+}
+
+std::string ResponseAnswer::add_call(const AnswerStream::Part& part) {
+  Json item = {{"type", "function_call"}, {"id", new_id("fc_")}, {"call_id", new_id("call_")},
+               {"name", part.name},       {"arguments", ""},     {"status", "in_progress"}};
+  const Json place = {{"item_id", item["id"]}, {"output_index", output_.size()}};
+  std::string events =
+      event("response.output_item.added", {{"output_index", output_.size()}, {"item", item}});
+  Json delta = place, done = place;
+  delta["delta"] = part.text;
+  done["name"] = part.name;
+  done["arguments"] = part.text;
+  events += event("response.function_call_arguments.delta", std::move(delta));
+  events += event("response.function_call_arguments.done", std::move(done));
+  item["arguments"] = part.text;
+  item["status"] = "completed";
+  events += event("response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
+  output_.push_back(std::move(item));
+  return events;
+}
+
+std::string ResponseAnswer::end_text(StopReason reason) {
+  ended_ = true;
+  status_ = reason == StopReason::length ? "incomplete" : "completed";
+  std::string events;
+  for (const auto& part : stream_.finish()) events += add(part);
+  if (!open_ && output_.empty()) events += open_item(Kind::content);
+  if (open_) events += close_item(status_);
+  return events;
+}
+
+StateLabels ResponseAnswer::labels(StopReason reason, const Usage& usage, StateLabels given) {
+  last_events_ = end_text(reason);
+  Json note = object(status_, &usage);
+  note["tools"] = Json::array();
+  note["text"] = {{"format", {{"type", "text"}}}};
+  const auto text = [&] { return note.dump(-1, ' ', false, Json::error_handler_t::replace); };
+  if (text().size() > kMaxNote) note["instructions"] = nullptr;
+  if (text().size() > kMaxNote) {
+    note["output"] = Json::array();
+    note["output_not_kept"] = true;
+  }
+  given.note = text();
+  return given;
+}
+
+std::string ResponseAnswer::ending(int, const Ending& ending) {
+  ending_ = ending;
+  return ended_ ? std::exchange(last_events_, {}) : end_text(ending.reason);
+}
+
+std::string ResponseAnswer::closing(const Usage& usage) {
+  return event(
+      status_ == std::string_view("incomplete") ? "response.incomplete" : "response.completed",
+      {{"response", object(status_, &usage)}});
+}
+
+Json ResponseAnswer::whole(const Usage& usage) {
+  return object(status_, &usage);
+}
+
+std::string ResponseAnswer::failure(const ApiError& error) {
+  Json response = object("failed", nullptr);
+  response["error"] = {{"code", "server_error"}, {"message", error.what()}};
+  return event("response.failed", {{"response", std::move(response)}});
+}
+
+}  // namespace anser::openai

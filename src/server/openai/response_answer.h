@@ -1,0 +1,69 @@
+// The answer of /v1/responses: a response object, or the events in which it comes to be.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "anser/tokenizer.h"
+#include "server/openai/answer_stream.h"
+#include "server/openai/response_request.h"
+#include "server/openai/writing.h"
+
+namespace anser::openai {
+
+// Thoughts become an item of type reasoning, calls of tools items of type function_call, and the
+// rest is one message.
+class ResponseAnswer final : public Answer {
+ public:
+  struct Heading {
+    std::string id;  // "resp_..."
+    std::string model;
+    int64_t created = 0;  // Unix seconds
+    bool store = false;
+  };
+  // `opening` and `tools` as AnswerStream has them.
+  ResponseAnswer(Heading heading, const ResponseRequest& request, const std::string& opening,
+                 std::vector<Tool> tools, Tokenizer tokenizer);
+
+  std::string opening() override;
+  std::string piece(int index, std::string_view text,
+                    const std::vector<TokenDetails>& details) override;
+  // What a later GET gives back goes into the note: without the tools and the format of the
+  // request, and without what would be too long for it.
+  StateLabels labels(StopReason reason, const Usage& usage, StateLabels given) override;
+  std::string ending(int index, const Ending& ending) override;
+  std::string closing(const Usage& usage) override;
+  Json whole(const Usage& usage) override;
+  std::string failure(const ApiError& error) override;
+
+ private:
+  using Kind = AnswerStream::Part::Kind;
+  // Each returns the events of what it does.
+  std::string event(const char* type, Json data);
+  std::string add(const AnswerStream::Part& part);
+  std::string open_item(Kind kind);
+  std::string close_item(const char* status);
+  std::string add_call(const AnswerStream::Part& part);
+  std::string end_text(StopReason reason);
+  Json part_place() const;
+  Json object(const char* status, const Usage* usage) const;
+
+  const Heading heading_;
+  Json fixed_;  // the fields that do not change
+  const std::vector<Tool> tools_;
+  const Tokenizer tokenizer_;
+  AnswerStream stream_;
+  int sequence_ = 0;
+  Json output_ = Json::array();  // items that are complete
+  // The item that is being written.
+  bool open_ = false;
+  Kind kind_ = Kind::content;
+  std::string item_id_, text_;
+  size_t reasoning_tokens_ = 0;
+  bool ended_ = false;
+  const char* status_ = "in_progress";
+  std::string last_events_;
+  Ending ending_{};
+};
+
+}  // namespace anser::openai

@@ -1,0 +1,48 @@
+#include "server/openai/state_object.h"
+
+#include <fmt/format.h>
+
+#include "anser/error.h"
+
+namespace anser::openai {
+namespace {
+
+constexpr size_t kMostTags = 64;
+
+}  // namespace
+
+Json state_object(const StateInfo& info) {
+  const StateLabels& labels = info.labels;
+  return {{"id", info.id},
+          {"object", "state"},
+          {"created", int64_t(info.created)},
+          {"last_used", int64_t(info.last_used)},
+          {"name", labels.name},
+          {"tags", labels.tags},
+          {"note", labels.note.empty() ? Json() : Json::parse(labels.note, nullptr, false)},
+          {"parent", info.parent.empty() ? Json() : Json(info.parent)},
+          {"tokens", info.tokens},
+          {"model", info.model},
+          {"fingerprint", fmt::format("{:016x}", info.fingerprint)},
+          {"bytes", info.stored_bytes},
+          {"raw_bytes", info.raw_bytes},
+          {"checksum", fmt::format("{:016x}", info.checksum)}};
+}
+
+StateLabels read_labels(const Json& body, StateLabels labels, const std::string& path) {
+  const Fields fields(body, path);
+  if (body.contains("name")) labels.name = fields.text("name").value_or("");
+  if (body.contains("tags")) labels.tags = fields.texts("tags", kMostTags);
+  if (body.contains("note")) {
+    const Json* note = fields.any("note");
+    labels.note = note == nullptr ? "" : note->dump();
+  }
+  try {
+    normalize(labels);
+  } catch (const Error& error) {
+    throw ApiError(400, "invalid_request_error", error.what(), path);
+  }
+  return labels;
+}
+
+}  // namespace anser::openai

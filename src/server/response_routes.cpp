@@ -1,0 +1,114 @@
+#include "server/response_routes.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "server/answering.h"
+#include "server/openai/response_answer.h"
+#include "server/orders.h"
+#include "store/state_id.h"
+
+namespace anser {
+
+using namespace openai;
+
+namespace {
+
+constexpr std::string_view kPrefix = "resp_";
+
+// What stands behind the prefix; an id that nothing has if it is no response's.
+std::string state_of(std::string_view id) {
+  return std::string(id.starts_with(kPrefix) ? id.substr(kPrefix.size()) : "");
+}
+
+}  // namespace
+
+StateInfo find_response(StateDesk& desk, const std::string& id, const std::string& param) {
+  const std::string state = state_of(id);
+  std::optional<StateInfo> info;
+  if (is_state_id(state)) info = desk.states().find(state);
+  if (!info) {
+    throw ApiError(
+        404, "invalid_request_error",
+        fmt::format("there is no response '{}': it was not stored, or is no longer kept", id),
+        param, "response_not_found");
+  }
+  return *std::move(info);
+}
+
+ResponseRoutes::ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
+                               Limits limits, Options options)
+    : model_(model),
+      scheduler_(scheduler),
+      desk_(desk),
+      limits_(std::move(limits)),
+      options_(std::move(options)) {}
+
+std::vector<StateRoutes::Route> ResponseRoutes::routes() {
+  const auto about_one = [this](void (ResponseRoutes::*member)(const std::string&, const Reply&)) {
+    return [this, member](const http::Request& request, const Reply& reply) {
+      if (desk_ == nullptr) fail_without_states("");
+      desk_->later(
+          reply, [this, member, id = request.capture("id"), reply] { (this->*member)(id, reply); });
+    };
+  };
+  return {{"POST", "/v1/responses", std::bind_front(&ResponseRoutes::create, this)},
+          {"GET", "/v1/responses/{id}", about_one(&ResponseRoutes::show)},
+          {"DELETE", "/v1/responses/{id}", about_one(&ResponseRoutes::remove)}};
+}
+
+void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
+  const Json body = parse_body(request.body);
+  ResponseRequest wanted = read_response_request(Fields(body), limits_);
+  const bool goes_on = !wanted.previous.empty() || !wanted.state.empty();
+  if (desk_ == nullptr) {
+    if (goes_on) fail_without_states(wanted.state.empty() ? "previous_response_id" : "state");
+    if (wanted.store && wanted.store_said) fail_without_states("store");
+    wanted.store = false;
+  }
+  if (!goes_on) return write(wanted, {model_.initial_state(), {}, {}}, reply);
+  desk_->later(reply, [this, wanted = std::move(wanted), reply] {
+    if (wanted.previous.empty()) return write(wanted, desk_->load(wanted.state, "state"), reply);
+    const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
+    write(wanted, desk_->load(previous.id, "previous_response_id"), reply);
+  });
+}
+
+void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& beginning,
+                           const Reply& reply) {
+  ChatOrder chat = chat_order(wanted, beginning, options_.chat_template, limits_, model_);
+  const std::string state = new_state_id();
+  const size_t prompt_tokens = chat.order.prompt.size();
+  auto answer = std::make_unique<ResponseAnswer>(
+      ResponseAnswer::Heading{std::string(kPrefix) + state, options_.model_name, unix_seconds(),
+                              wanted.store},
+      wanted, chat.opening, std::move(chat.tools), model_.tokenizer());
+  const auto writing =
+      std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
+  if (wanted.store) {
+    writing->save_states({desk_, beginning.id, {"", {kResponseTag}, ""}, state});
+  }
+  std::vector<Order> orders;
+  orders.push_back(std::move(chat.order));
+  writing->start(std::move(orders), prompt_tokens, beginning.state.tokens());
+}
+
+void ResponseRoutes::show(const std::string& id, const Reply& reply) {
+  const StateInfo info = find_response(*desk_, id, "id");
+  Json note = Json::parse(info.labels.note, nullptr, false);
+  if (!note.is_object() || !note.contains("id") || note["id"] != id) {
+    throw ApiError::not_found(
+        fmt::format("the note of the state {} is no longer the response '{}'", info.id, id),
+        "response_not_found");
+  }
+  note["state"] = info.id;
+  send_json(*reply, note);
+}
+
+void ResponseRoutes::remove(const std::string& id, const Reply& reply) {
+  desk_->states().remove(find_response(*desk_, id, "id").id);
+  send_json(*reply, {{"id", id}, {"object", "response"}, {"deleted", true}});
+}
+
+}  // namespace anser

@@ -1,0 +1,53 @@
+// /v1/responses: answers that are kept with the state at their end, to go on from. docs/serving.md
+// lists fields.
+//
+//   POST   /v1/responses
+//   GET    /v1/responses/{id}
+//   DELETE /v1/responses/{id}
+//
+// The response "resp_X" is the stored state X, whose tag is kResponseTag and whose note is what GET
+// gives back.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "anser/scheduler.h"
+#include "server/openai/response_request.h"
+#include "server/state_desk.h"
+#include "server/state_routes.h"
+#include "text/chat_templates.h"
+
+namespace anser {
+
+class ResponseRoutes {
+ public:
+  struct Options {
+    std::string model_name;
+    Template chat_template;
+  };
+  // The first three must outlive every request. Without a desk no response is kept.
+  ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits,
+                 Options options);
+
+  std::vector<StateRoutes::Route> routes();
+
+ private:
+  using Reply = std::shared_ptr<http::Reply>;
+  void create(const http::Request& request, const Reply& reply);
+  void write(const openai::ResponseRequest& wanted, const Beginning& beginning, const Reply& reply);
+  void show(const std::string& id, const Reply& reply);
+  void remove(const std::string& id, const Reply& reply);
+
+  const Model& model_;
+  Scheduler& scheduler_;
+  StateDesk* const desk_;
+  const openai::Limits limits_;
+  const Options options_;
+};
+
+// The state of the response `id`. Throws ApiError, 404, where there is none.
+StateInfo find_response(StateDesk& desk, const std::string& id, const std::string& param);
+
+}  // namespace anser

@@ -1,0 +1,146 @@
+#include "server/state_desk.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "anser/error.h"
+#include "server/answering.h"
+#include "server/openai/api_error.h"
+
+namespace anser {
+
+using openai::ApiError;
+
+namespace {
+
+// One compresses while another waits for the disk.
+constexpr int kThreads = 2;
+constexpr size_t kManyErrands = 256;
+
+}  // namespace
+
+StateDesk::StateDesk(States& states, const Model& model)
+    : states_(states), model_(model), errands_(kThreads, kManyErrands) {}
+
+void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
+  if (errands_.busy()) {
+    throw ApiError::busy("too many states are being read and written; try again later");
+  }
+  run(std::move(reply), std::move(work));
+}
+
+void StateDesk::run(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
+  errands_.add([reply = std::move(reply), work = std::move(work)] {
+    try {
+      answering(*reply, work);
+    } catch (const std::exception& error) {
+      reply->error(500, error.what());
+    }
+  });
+}
+
+StateInfo StateDesk::find(const std::string& id_or_name, const std::string& param) {
+  std::optional<StateInfo> info = states_.find(id_or_name);
+  if (!info) {
+    throw ApiError(404, "invalid_request_error",
+                   fmt::format("there is no state with the id or name '{}'", id_or_name), param,
+                   "state_not_found");
+  }
+  return *std::move(info);
+}
+
+Beginning StateDesk::load(const std::string& id_or_name, const std::string& param) {
+  const StateInfo info = find(id_or_name, param);
+  if (info.fingerprint != model_.fingerprint()) {
+    throw ApiError::bad_field(
+        param, fmt::format("the state {} is of another model, {}: its fingerprint is {:016x}, that "
+                           "of the model here {:016x}",
+                           info.id, info.model.empty() ? "of no name" : info.model,
+                           info.fingerprint, model_.fingerprint()));
+  }
+  const auto get = [&] { return states_.get(info.id, model_); };
+  Beginning beginning{read(info, get), info.id, info.content.empty() ? info.id : info.content};
+  ++loaded_;
+  return beginning;
+}
+
+std::vector<std::byte> StateDesk::content(const StateInfo& info) {
+  return read(info, [&] { return states_.get(info.id); }).serialize();
+}
+
+State StateDesk::read(const StateInfo& info, const std::function<State()>& get) {
+  try {
+    return get();
+  } catch (const Error& error) {
+    find(info.id, "state");  // it may have been removed meanwhile
+    throw ApiError(500, "server_error",
+                   fmt::format("the state {} cannot be read: {}", info.id, error.what()), {},
+                   "state_unreadable");
+  }
+}
+
+void StateDesk::check_labels(const StateLabels& labels, const std::string& id) {
+  StateLabels normal = labels;
+  normalize(normal);
+  if (normal.name.empty()) return;
+  const std::optional<StateInfo> holder = states_.find(normal.name);
+  if (!holder || holder->id == id) return;
+  throw ApiError(
+      409, "invalid_request_error",
+      fmt::format("the name '{}' is taken by the state {}; choose another, or take it away there",
+                  normal.name, holder->id),
+      "name", "name_taken");
+}
+
+StateInfo StateDesk::save(const State& state, const std::string& parent, const StateLabels& labels,
+                          const std::string& id) {
+  try {
+    check_labels(labels);
+    const StateInfo info =
+        find(states_.put(state, model_.name(), parent, labels, id), "save_state");
+    ++saved_;
+    saved_bytes_ += info.stored_bytes;
+    return info;
+  } catch (const StatesUnavailable&) {
+    ++failed_;
+    throw;
+  } catch (const Error& error) {
+    ++failed_;
+    check_labels(labels);  // the name may have been taken meanwhile
+    throw ApiError(500, "server_error", fmt::format("the state cannot be kept: {}", error.what()),
+                   {}, "state_not_kept");
+  } catch (...) {
+    ++failed_;
+    throw;
+  }
+}
+
+StateInfo StateDesk::fork(const StateInfo& info, const StateLabels& labels) {
+  check_labels(labels);
+  return find(states_.fork(info.id, labels), "id");
+}
+
+DeskStats StateDesk::stats() const {
+  return {saved_, failed_, saved_bytes_, loaded_};
+}
+
+void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+              const std::string& param, const std::optional<StateLabels>& save,
+              std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then) {
+  if (state.empty() && !save) return then({model.initial_state(), {}, {}});
+  if (desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
+  desk->later(std::move(reply), [desk, &model, state, param, save, then = std::move(then)] {
+    if (save) desk->check_labels(*save);
+    then(state.empty() ? Beginning{model.initial_state(), {}, {}} : desk->load(state, param));
+  });
+}
+
+void fail_without_states(const std::string& param) {
+  throw ApiError(400, "invalid_request_error",
+                 "this server keeps no states: start it with --state-dir DIR or "
+                 "--state-store redis://HOST",
+                 param, "no_states");
+}
+
+}  // namespace anser

@@ -1,0 +1,81 @@
+// Stored states as requests name them: found, loaded and saved, with errors as a client is told
+// them.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "anser/model.h"
+#include "anser/scheduler.h"
+#include "server/errands.h"
+#include "server/http/reply.h"
+#include "store/states.h"
+
+namespace anser {
+
+// Where a text begins.
+struct Beginning {
+  State state;
+  std::string id;      // of the stored state; empty: the model's initial state
+  std::string origin;  // for Order: equal for all stored states that share their bytes
+};
+
+struct DeskStats {
+  uint64_t saved = 0, failed = 0, saved_bytes = 0, loaded = 0;
+};
+
+// All functions may be called from any thread. Those that take time are for errands(); they throw
+// openai::ApiError.
+class StateDesk {
+ public:
+  // Both must outlive it; and it must outlive the scheduler, whose texts are saved here.
+  StateDesk(States& states, const Model& model);
+
+  States& states() { return states_; }
+  const Model& model() const { return model_; }
+  Errands& errands() { return errands_; }
+
+  // Runs `work` as an errand; what it throws answers the request. Throws ApiError when there is too
+  // much to do already.
+  void later(std::shared_ptr<http::Reply> reply, std::function<void()> work);
+  // The same for work that must not be refused any more.
+  void run(std::shared_ptr<http::Reply> reply, std::function<void()> work);
+
+  // The rest takes time. `param` names the field of the request that `id_or_name` stood in.
+  StateInfo find(const std::string& id_or_name, const std::string& param);
+  Beginning load(const std::string& id_or_name, const std::string& param);
+  // The state file.
+  std::vector<std::byte> content(const StateInfo& info);
+  // 409 for a name that another state than `id` has; 400 for what StateLabels does not allow.
+  void check_labels(const StateLabels& labels, const std::string& id = "");
+  // Returns what is known of the new state. `id`: from new_state_id(); empty: any.
+  StateInfo save(const State& state, const std::string& parent, const StateLabels& labels,
+                 const std::string& id = "");
+
+  StateInfo fork(const StateInfo& info, const StateLabels& labels);
+
+  DeskStats stats() const;
+
+ private:
+  State read(const StateInfo& info, const std::function<State()>& get);
+
+  States& states_;
+  const Model& model_;
+  std::atomic<uint64_t> saved_{0}, failed_{0}, saved_bytes_{0}, loaded_{0};
+  Errands errands_;  // the last, so that it ends first
+};
+
+// Hands over where a text shall begin: at once for an empty `state` and nothing to save, else as an
+// errand, for which `desk` is needed. `param`: the field that `state` stood in.
+void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+              const std::string& param, const std::optional<StateLabels>& save,
+              std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then);
+
+// What a request that needs states gets where there are none.
+[[noreturn]] void fail_without_states(const std::string& param);
+
+}  // namespace anser

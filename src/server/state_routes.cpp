@@ -1,0 +1,181 @@
+#include "server/state_routes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "anser/error.h"
+#include "server/answering.h"
+#include "server/openai/chat_prompt.h"
+#include "server/openai/completion_request.h"
+#include "server/openai/state_object.h"
+#include "server/orders.h"
+#include "server/reading.h"
+#include "server/response_routes.h"
+#include "store/state_id.h"
+
+namespace anser {
+
+using namespace openai;
+
+namespace {
+
+constexpr char kBytesType[] = "application/octet-stream";
+
+bool is_upload(const http::Request& request) {
+  return request.headers["Content-Type"].starts_with(kBytesType);
+}
+
+// A body may be left out where all of its fields may.
+Json body_of(const http::Request& request) {
+  return request.body.empty() ? Json::object() : parse_body(request.body);
+}
+
+// Numbers from outside: one that is none would spoil all that is computed from it.
+void check_numbers(const State& state) {
+  const auto finite = [](float number) { return std::isfinite(number); };
+  if (std::ranges::all_of(state.data(), finite) && std::ranges::all_of(state.logits(), finite)) {
+    return;
+  }
+  throw ApiError(400, "invalid_request_error",
+                 "the state in the body has numbers that are infinite or none");
+}
+
+// The labels of an upload stand in the query.
+StateLabels query_labels(const http::Request& request) {
+  Json labels = {{"name", request.parameter("name").value_or("")},
+                 {"tags", request.parameters("tag")}};
+  if (const auto note = request.parameter("note")) {
+    labels["note"] = Json::parse(*note, nullptr, false);
+    if (labels["note"].is_discarded()) throw ApiError::bad_field("note", "expected JSON");
+  }
+  return read_labels(labels);
+}
+
+}  // namespace
+
+StateRoutes::StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
+                         openai::Limits limits)
+    : model_(model), scheduler_(scheduler), desk_(desk), limits_(std::move(limits)) {}
+
+StateRoutes::Route StateRoutes::route(const char* method, const char* path, Member member) {
+  return {method, path, [this, member](const http::Request& request, const Reply& reply) {
+            if (desk_ == nullptr) fail_without_states("");
+            desk_->later(reply,
+                         [this, member, request, reply] { (this->*member)(request, reply); });
+          }};
+}
+
+std::vector<StateRoutes::Route> StateRoutes::routes() {
+  return {route("GET", "/v1/states", &StateRoutes::list),
+          route("POST", "/v1/states", &StateRoutes::create),
+          route("GET", "/v1/states/{id}", &StateRoutes::show),
+          route("PATCH", "/v1/states/{id}", &StateRoutes::relabel),
+          route("POST", "/v1/states/{id}", &StateRoutes::relabel),
+          route("DELETE", "/v1/states/{id}", &StateRoutes::remove),
+          route("GET", "/v1/states/{id}/content", &StateRoutes::content),
+          route("POST", "/v1/states/{id}/fork", &StateRoutes::fork)};
+}
+
+void StateRoutes::list(const http::Request& request, const Reply& reply) {
+  StateFilter filter;
+  filter.tag = request.parameter("tag").value_or("");
+  filter.parent = request.parameter("parent").value_or("");
+  Json data = Json::array();
+  for (const StateInfo& info : desk_->states().list(filter)) data.push_back(state_object(info));
+  send_json(*reply, {{"object", "list"}, {"data", std::move(data)}});
+}
+
+void StateRoutes::show(const http::Request& request, const Reply& reply) {
+  send_json(*reply, state_object(desk_->find(request.capture("id"), "id")));
+}
+
+void StateRoutes::relabel(const http::Request& request, const Reply& reply) {
+  const StateInfo info = desk_->find(request.capture("id"), "id");
+  const StateLabels labels = read_labels(body_of(request), info.labels);
+  desk_->check_labels(labels, info.id);
+  desk_->states().relabel(info.id, labels);
+  send_json(*reply, state_object(desk_->find(info.id, "id")));
+}
+
+void StateRoutes::remove(const http::Request& request, const Reply& reply) {
+  const StateInfo info = desk_->find(request.capture("id"), "id");
+  desk_->states().remove(info.id);
+  send_json(*reply, {{"id", info.id}, {"object", "state.deleted"}, {"deleted", true}});
+}
+
+void StateRoutes::content(const http::Request& request, const Reply& reply) {
+  const StateInfo info = desk_->find(request.capture("id"), "id");
+  const std::vector<std::byte> file = desk_->content(info);
+  reply->send(200, kBytesType,
+              std::string_view(reinterpret_cast<const char*>(file.data()), file.size()),
+              {{"Content-Disposition", fmt::format("attachment; filename=\"{}.state\"", info.id)}});
+}
+
+void StateRoutes::fork(const http::Request& request, const Reply& reply) {
+  const StateInfo info = desk_->find(request.capture("id"), "id");
+  const StateLabels labels = read_labels(body_of(request));
+  send_json(*reply, state_object(desk_->fork(info, labels)));
+}
+
+void StateRoutes::upload(const http::Request& request, const Reply& reply) {
+  const StateLabels labels = query_labels(request);
+  desk_->check_labels(labels);
+  std::string parent = request.parameter("parent").value_or("");
+  if (!parent.empty() && !is_state_id(parent)) parent = desk_->find(parent, "parent").id;
+  const State state =
+      State::deserialize(std::as_bytes(std::span(request.body)), "the state in the body");
+  model_.check_state(state, "the state in the body");
+  check_numbers(state);
+  send_json(*reply, state_object(desk_->save(state, parent, labels)));
+}
+
+void StateRoutes::create(const http::Request& request, const Reply& reply) {
+  if (is_upload(request)) return upload(request, reply);
+  const Json body = parse_body(request.body);
+  const Fields fields(body);
+  const StateLabels labels = read_labels(body);
+  desk_->check_labels(labels);
+  if (const auto response = fields.text("response")) {
+    const StateInfo info = find_response(*desk_, *response, "response");
+    return send_json(*reply, state_object(desk_->fork(info, labels)));
+  }
+  Beginning beginning{model_.initial_state(), {}, {}};
+  if (const auto state = fields.text("state")) beginning = desk_->load(*state, "state");
+  Order order{beginning.state, tokens_to_read(body, beginning)};
+  order.origin = beginning.origin;
+  read_prompt(
+      scheduler_, std::move(order), reply,
+      [desk = desk_, reply, parent = beginning.id, labels](const State& state) {
+        send_json(*reply, state_object(desk->save(state, parent, labels)));
+      },
+      *desk_);
+}
+
+std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning& beginning) const {
+  const Fields fields(body);
+  const Tokenizer& tokenizer = model_.tokenizer();
+  if (fields.any("messages") != nullptr) {
+    const bool story = model_.tells_stories(), goes_on = beginning.state.tokens() > 0;
+    std::vector<Token> tokens =
+        tokenizer.encode(render_messages(read_chat_request(fields, limits_), story, goes_on));
+    if (story && !goes_on) begin_text(model_, tokens);
+    return tokens;
+  }
+  if (fields.any("prompt") == nullptr) {
+    throw ApiError(400, "invalid_request_error",
+                   "expected one of prompt, messages and response, or a state file with "
+                   "Content-Type: application/octet-stream");
+  }
+  const CompletionRequest wanted = read_completion_request(fields, limits_, tokenizer);
+  if (wanted.prompts.size() != 1 || wanted.prompts[0].empty()) {
+    fields.fail("prompt", "expected one text, or one list of tokens, that is not empty");
+  }
+  return wanted.prompts[0];
+}
+
+}  // namespace anser

@@ -1,0 +1,63 @@
+// /v1/states: stored states over HTTP. docs/serving.md lists fields and answers.
+//
+//   GET    /v1/states                 ?tag= &parent=
+//   POST   /v1/states                 from a prompt, messages or a response; or an upload
+//   GET    /v1/states/{id}            {id} is an id or a name
+//   PATCH  /v1/states/{id}            (POST, too) new labels
+//   DELETE /v1/states/{id}
+//   GET    /v1/states/{id}/content    the state file
+//   POST   /v1/states/{id}/fork
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "anser/model.h"
+#include "anser/scheduler.h"
+#include "server/http/reply.h"
+#include "server/http/request.h"
+#include "server/openai/write_request.h"
+#include "server/state_desk.h"
+
+namespace anser {
+
+class StateRoutes {
+ public:
+  // All but the limits must outlive every request. Without a desk all routes answer that there are
+  // no states.
+  StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits);
+
+  using Reply = std::shared_ptr<http::Reply>;
+  struct Route {
+    const char* method;
+    const char* path;
+    std::function<void(const http::Request&, const Reply&)> handle;
+  };
+  // They throw what answering() takes.
+  std::vector<Route> routes();
+
+  // Of a body with "prompt" or "messages", on top of a state. Throws ApiError.
+  std::vector<Token> tokens_to_read(const openai::Json& body, const Beginning& beginning) const;
+
+ private:
+  using Member = void (StateRoutes::*)(const http::Request&, const Reply&);
+  Route route(const char* method, const char* path, Member member);
+  // All of these run as errands.
+  void list(const http::Request& request, const Reply& reply);
+  void create(const http::Request& request, const Reply& reply);
+  void show(const http::Request& request, const Reply& reply);
+  void relabel(const http::Request& request, const Reply& reply);
+  void remove(const http::Request& request, const Reply& reply);
+  void content(const http::Request& request, const Reply& reply);
+  void fork(const http::Request& request, const Reply& reply);
+
+  void upload(const http::Request& request, const Reply& reply);
+  const Model& model_;
+  Scheduler& scheduler_;
+  StateDesk* const desk_;
+  const openai::Limits limits_;
+};
+
+}  // namespace anser
