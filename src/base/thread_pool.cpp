@@ -60,26 +60,49 @@ int usable_cores() {
   return std::max(1, int(std::thread::hardware_concurrency()));
 }
 
+namespace {
+
+// The floating-point unit's control word of this thread, and the bits in it that flush denormals.
 #if defined(__x86_64__)
-FlushDenormals::FlushDenormals() : before_(_mm_getcsr()) {
-  constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
-  _mm_setcsr(unsigned(before_) | kFlushToZero | kDenormalsAreZero);
+constexpr uint64_t kFlushBits = 0x8000 | 0x0040;  // results to zero, operands as zero
+uint64_t control_word() {
+  return _mm_getcsr();
 }
-FlushDenormals::~FlushDenormals() {
-  _mm_setcsr(unsigned(before_));
+void set_control_word(uint64_t word) {
+  _mm_setcsr(unsigned(word));
 }
 #elif defined(__aarch64__)
-FlushDenormals::FlushDenormals() {
-  asm volatile("mrs %0, fpcr" : "=r"(before_));
-  asm volatile("msr fpcr, %0" ::"r"(before_ | uint64_t(1) << 24));
+constexpr uint64_t kFlushBits = uint64_t(1) << 24;
+uint64_t control_word() {
+  uint64_t word;
+  asm volatile("mrs %0, fpcr" : "=r"(word));
+  return word;
 }
-FlushDenormals::~FlushDenormals() {
-  asm volatile("msr fpcr, %0" ::"r"(before_));
+void set_control_word(uint64_t word) {
+  asm volatile("msr fpcr, %0" ::"r"(word));
 }
 #else
-FlushDenormals::FlushDenormals() : before_(0) {}
-FlushDenormals::~FlushDenormals() = default;
+constexpr uint64_t kFlushBits = 0;
+uint64_t control_word() {
+  return 0;
+}
+void set_control_word(uint64_t) {}
 #endif
+
+}  // namespace
+
+FlushDenormals::FlushDenormals() : before_(control_word()) {
+  set_control_word(before_ | kFlushBits);
+}
+FlushDenormals::~FlushDenormals() {
+  set_control_word(before_);
+}
+KeepDenormals::KeepDenormals() : before_(control_word()) {
+  set_control_word(before_ & ~kFlushBits);
+}
+KeepDenormals::~KeepDenormals() {
+  set_control_word(before_);
+}
 
 ThreadPool::ThreadPool(int threads) {
   ANSER_CHECK(threads >= 1);

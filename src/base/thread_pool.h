@@ -38,6 +38,19 @@ class FlushDenormals {
   uint64_t before_;
 };
 
+// Makes them numbers again on this thread while it lives, for work that promises what others
+// compute.
+class KeepDenormals {
+ public:
+  KeepDenormals();
+  ~KeepDenormals();
+  KeepDenormals(const KeepDenormals&) = delete;
+  KeepDenormals& operator=(const KeepDenormals&) = delete;
+
+ private:
+  uint64_t before_;
+};
+
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // >= 1, with the caller

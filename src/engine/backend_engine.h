@@ -15,6 +15,7 @@
 #include "anser/engine.h"
 #include "anser/error.h"
 #include "base/thread_pool.h"
+#include "engine/host_sampling.h"
 #include "model/forward.h"
 #include "model/load_weights.h"
 #include "model/phases.h"
@@ -27,8 +28,8 @@ namespace anser {
 // weights whose h is zero), state_bytes() (of a state as it is kept), zero_share(), kDevice and
 // kKeepsLogits.
 //   kKeepsLogits false: logits() writes to the host, and the engine looks at them with
-//   all_finite(). kKeepsLogits true: what goes to a state's logits stays with the backend, and
-//   steps may still be
+//   all_finite(), and draws from them on the threads of pool(). kKeepsLogits true: what goes to a
+//   state's logits stays with the backend, and steps may still be
 //     running when logits() returns. wait() waits for them and throws where a result is not finite,
 //     and candidates() brings the sampler what it needs.
 // Where it has a type Observed, that is a backend over it which fills Run::trace.
@@ -81,7 +82,8 @@ class BackendEngine final : public Engine {
   std::vector<Token> tokens_;
   std::vector<Run> runs_;
   std::vector<LogitRow> wanted_;
-  // Of one sample call.
+  // Of one sample call; of a backend that keeps no logits, and of one that does.
+  HostSampling host_sampling_;
   std::vector<const float*> rows_;
   std::vector<CandidateQuery> queries_;
 };
@@ -203,7 +205,7 @@ void BackendEngine<B>::check_finite(std::span<const Sequence> batch) const {
 template <Backend B>
 void BackendEngine<B>::sample(std::span<Draw> draws) {
   if constexpr (!B::kKeepsLogits) {
-    Engine::sample(draws);
+    host_sampling_.sample(draws, backend_.pool());
   } else {
     rows_.clear();
     queries_.clear();

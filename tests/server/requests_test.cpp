@@ -76,6 +76,13 @@ TEST(Requests, EveryFieldIsRead) {
   EXPECT_TRUE(write(R"({"response_format": {"type": "json_object"}})").json_object);
 }
 
+TEST(Requests, WhoSaysNothingOfLengthGetsNoMoreThanTheLimit) {
+  Limits limits;
+  limits.max_tokens = 7;
+  const Json body = Json::object();
+  EXPECT_EQ(read_write_request(Fields(body), limits).generation.max_tokens, 7);
+}
+
 TEST(Requests, WhatIsWrongIsNamed) {
   const std::pair<const char*, const char*> wrong[] = {
       {R"({"temperature": "hot"})", "temperature"},

@@ -26,7 +26,11 @@ ChoicesAnswer::ChoicesAnswer(Heading heading, std::string object, std::string ch
       object_(std::move(object)),
       chunk_object_(std::move(chunk_object)),
       choices_(std::move(choices)),
-      whole_(choices_.size()) {}
+      whole_(choices_.size()) {
+  chunk_head_ = event_text(head(chunk_object_));
+  chunk_head_.resize(chunk_head_.size() - 3);  // the brace and the event's end
+  chunk_head_ += ",\"choices\":[";
+}
 
 std::string ChoicesAnswer::piece(int index, std::string_view text,
                                  const std::vector<TokenDetails>& details) {
@@ -64,13 +68,12 @@ Json ChoicesAnswer::whole(const Usage& usage) {
   return body;
 }
 
+// One for every token of every stream: what all begin with was written once.
 std::string ChoicesAnswer::events(const std::vector<Json>& choices) const {
   std::string text;
   for (const Json& choice : choices) {
-    Json chunk = head(chunk_object_);
-    chunk["choices"] = Json::array({choice});
-    if (heading_.include_usage) chunk["usage"] = nullptr;
-    text += event_text(chunk);
+    text += chunk_head_ + choice.dump(-1, ' ', false, Json::error_handler_t::replace);
+    text += heading_.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
   }
   return text;
 }

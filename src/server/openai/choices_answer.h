@@ -52,6 +52,7 @@ class ChoicesAnswer final : public Answer {
   const Heading heading_;
   const std::string object_, chunk_object_;
   const std::vector<std::unique_ptr<Choice>> choices_;
+  std::string chunk_head_;   // of every chunk's event, up to the choice
   std::vector<Json> whole_;  // of choices that have ended
 };
 

@@ -99,7 +99,8 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
   generation.sampling = read_sampling(body, limits, request.seeded);
   const auto tokens = body.integer("max_tokens", 0, limits.max_tokens);
   const auto completion = body.integer("max_completion_tokens", 0, limits.max_tokens);
-  generation.max_tokens = int(completion ? *completion : tokens.value_or(limits.default_tokens));
+  const int usual = std::min(limits.default_tokens, limits.max_tokens);
+  generation.max_tokens = int(completion ? *completion : tokens.value_or(usual));
   generation.stop = body.texts("stop", kMostStops);
   for (const std::string& stop : generation.stop) {
     if (stop.empty() || stop.size() > kLongestStop) {

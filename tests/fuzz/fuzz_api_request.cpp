@@ -1,0 +1,62 @@
+// Bodies of requests: they are read, or an ApiError that is JSON says what is wrong with them; and
+// the prompt of a chat that can be read is one.
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "server/openai/chat_prompt.h"
+#include "server/openai/completion_request.h"
+
+namespace {
+
+using namespace anser;
+using namespace anser::openai;
+
+const Limits kLimits = {.max_tokens = 100, .max_prompt_tokens = 500, .max_n = 4, .vocab = 256};
+
+void check(const WriteRequest& request) {
+  ANSER_CHECK(request.n >= 1 && request.n <= kLimits.max_n);
+  ANSER_CHECK(request.generation.max_tokens >= 0 &&
+              request.generation.max_tokens <= kLimits.max_tokens);
+  const Sampler sampler(request.generation.sampling);  // throws for bad options
+  for (const auto& entry : request.generation.sampling.biases) {
+    ANSER_CHECK(entry.id >= 0 && entry.id < kLimits.vocab);
+  }
+}
+
+void complete(const Json& body) {
+  const CompletionRequest request =
+      read_completion_request(Fields(body), kLimits, Tokenizer::bytes());
+  check(request);
+  for (const auto& prompt : request.prompts) {
+    ANSER_CHECK(int(prompt.size()) <= kLimits.max_prompt_tokens);
+    ANSER_CHECK(std::ranges::all_of(prompt, [](Token t) { return t >= 0 && t < kLimits.vocab; }));
+  }
+}
+
+void chat(const Json& body) {
+  const ChatRequest request = read_chat_request(Fields(body), kLimits);
+  check(request);
+  ANSER_CHECK(!request.messages.empty());
+  for (const bool story : {false, true}) {
+    const ChatPrompt prompt = render_chat(request, Template::think, story);
+    ANSER_CHECK(std::ranges::is_sorted(prompt.message_ends));
+    ANSER_CHECK(prompt.message_ends.empty() || prompt.message_ends.back() <= prompt.text.size());
+    ANSER_CHECK(prompt.text.ends_with(prompt.opening));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  for (void (*read)(const Json&) : {complete, chat}) {
+    try {
+      read(parse_body(text));
+    } catch (const ApiError& error) {
+      ANSER_CHECK(error.status() == 400);
+      ANSER_CHECK(Json::parse(error.body())["error"]["message"].is_string());
+    }
+  }
+  return 0;
+}
