@@ -311,7 +311,7 @@ TEST(StateCommandInRedis, WorksAndKeepsThePasswordToItself) {
   EXPECT_EQ(elsewhere.exit_code, 1);
   const Result both =
       run_anser({"state", "ls", "--state-dir", "x", "--state-store", "redis://host"});
-  EXPECT_EQ(both.exit_code, 1);
+  EXPECT_EQ(both.exit_code, 2);
   EXPECT_NE(both.err.find("one place"), std::string::npos) << both.err;
 }
 
