@@ -120,6 +120,11 @@ class Scheduler {
   // seconds: true if nothing is left.
   bool drain(double seconds);
 
+  // Takes no more orders, and ends all before the next step: a text that is being written and keeps
+  // its state ends as if its length had been reached, so that it can go on another day; the others
+  // are cancelled. Returns at once; drain() waits.
+  void conclude();
+
   SchedulerStats stats() const;
 
  private:

@@ -5,8 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include "anser/error.h"
 #include "anser/scheduler.h"
@@ -106,6 +109,20 @@ void make_room_for_states(http::Options& http, const Model& model) {
   http.all_body_bytes = std::max(http.all_body_bytes, 4 * file);
 }
 
+// Texts have `patience_s` to come to their end. Those whose state is wanted then end where they
+// are, and are saved; the others' clients are told that the server is ending.
+void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) {
+  constexpr double kSaving = 10;  // seconds, at the most, that this may take
+  std::mutex mutex;
+  std::condition_variable_any ended;
+  const std::jthread conclusion([&](std::stop_token stop) {
+    std::unique_lock lock(mutex);
+    ended.wait_for(lock, stop, std::chrono::duration<double>(patience_s), [] { return false; });
+    if (!stop.stop_requested()) scheduler.conclude();
+  });
+  server.stop(std::chrono::milliseconds(int64_t((patience_s + kSaving) * 1000)));
+}
+
 void serve_command(ServeOptions options) {
   options.sampling.check();
   const EndSignals signals;
@@ -140,7 +157,7 @@ void serve_command(ServeOptions options) {
 
   signals.wait();
   say("anser: ending; texts that are being written have {} s", options.patience_s);
-  server.stop(std::chrono::milliseconds(int64_t(options.patience_s * 1000)));
+  end_in_time(server, scheduler, options.patience_s);
 }
 
 }  // namespace

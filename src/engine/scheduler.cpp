@@ -54,6 +54,7 @@ class Scheduler::Work {
   Id submit(Order&& order, std::shared_ptr<Reader>&& reader);
   void cancel(Id id);
   bool drain(double seconds);
+  void conclude();
   SchedulerStats stats() const {
     const std::lock_guard lock(mutex_);
     SchedulerStats now = stats_;
@@ -74,6 +75,7 @@ class Scheduler::Work {
   void go_on_after(const Text& leader);
   void serve();
   bool admit();
+  void conclude(Text& text);
   void step();
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
@@ -93,7 +95,7 @@ class Scheduler::Work {
   std::condition_variable changed_;
   std::deque<std::unique_ptr<Text>> queue_;
   std::vector<Id> cancelled_;
-  bool stopping_ = false, draining_ = false;
+  bool stopping_ = false, draining_ = false, concluding_ = false;
   Id last_id_ = 0;
   SchedulerStats stats_;
 
@@ -141,6 +143,12 @@ bool Scheduler::Work::drain(double seconds) {
                            [&] { return queue_.empty() && stats_.running == 0; });
 }
 
+void Scheduler::Work::conclude() {
+  const std::lock_guard lock(mutex_);
+  draining_ = concluding_ = true;
+  changed_.notify_all();
+}
+
 void Scheduler::Work::serve() {
   while (admit()) step();
 }
@@ -150,7 +158,7 @@ bool Scheduler::Work::admit() {
   std::vector<Id> cancelled;
   Texts dropped;  // from the queue
   const size_t old = running_.size();
-  bool stopping;
+  bool stopping, concluding;
   {
     std::unique_lock lock(mutex_);
     stats_.running = int(running_.size());
@@ -159,9 +167,10 @@ bool Scheduler::Work::admit() {
       return stopping_ || !running_.empty() || !queue_.empty() || !cancelled_.empty();
     });
     stopping = stopping_;
+    concluding = stopping || concluding_;
     cancelled = std::exchange(cancelled_, {});
     for (auto& text : queue_) {
-      if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
+      if (concluding || std::ranges::find(cancelled, text->id) != cancelled.end()) {
         dropped.push_back(std::move(text));
       }
     }
@@ -178,10 +187,19 @@ bool Scheduler::Work::admit() {
   for (const auto& text : running_) {
     if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
       finish(*text, StopReason::cancelled);
+    } else if (concluding) {
+      conclude(*text);
     }
   }
   remove_finished();
   return !stopping;
+}
+
+void Scheduler::Work::conclude(Text& text) {
+  if (!text.writing || !text.keep_state) return finish(text, StopReason::cancelled);
+  if (text.end) return;
+  text.give(text.continuation.finish());
+  text.end = StopReason::length;
 }
 
 // Takes up the longest beginning that is known, or waits for one that is being read.
@@ -441,6 +459,9 @@ void Scheduler::cancel(Id id) {
 }
 bool Scheduler::drain(double seconds) {
   return work_->drain(seconds);
+}
+void Scheduler::conclude() {
+  work_->conclude();
 }
 SchedulerStats Scheduler::stats() const {
   return work_->stats();

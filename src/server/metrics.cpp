@@ -4,7 +4,7 @@
 
 namespace anser {
 
-std::string prometheus_text(const SchedulerStats& stats) {
+std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states) {
   std::string out;
   const auto add = [&](const char* name, const char* type, const char* help, double value) {
     out += fmt::format("# HELP anser_{0} {1}\n# TYPE anser_{0} {2}\nanser_{0} {3}\n", name, help,
@@ -28,6 +28,13 @@ std::string prometheus_text(const SchedulerStats& stats) {
   add("longest_step_seconds", "gauge",
       "The longest that others' prompts have held up a text that was being written.",
       stats.longest_step_s);
+  if (states == nullptr) return out;
+  add("states_saved_total", "counter", "States that were stored.", double(states->saved));
+  add("states_saved_bytes_total", "counter", "What these take, compressed.",
+      double(states->saved_bytes));
+  add("states_failed_total", "counter", "States that could not be stored.", double(states->failed));
+  add("states_loaded_total", "counter", "Times that a text began from a stored state.",
+      double(states->loaded));
   return out;
 }
 

@@ -118,7 +118,10 @@ void Service::health(const http::Request&, const Reply& reply) {
 }
 
 void Service::metrics(const http::Request&, const Reply& reply) {
-  reply->send(200, "text/plain; version=0.0.4", prometheus_text(scheduler_.stats()));
+  std::optional<DeskStats> states;
+  if (options_.desk != nullptr) states = options_.desk->stats();
+  reply->send(200, "text/plain; version=0.0.4",
+              prometheus_text(scheduler_.stats(), states ? &*states : nullptr));
 }
 
 Json Service::model_card() const {

@@ -1,80 +1,14 @@
 // The server as clients see it: OpenAI's addresses over a random model.
-#include "server/service.h"
-
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "server/http/server.h"
-#include "server/http_client.h"
-#include "support/temp_dir.h"
-#include "support/writers.h"
+#include "server/service_fixture.h"
 
 namespace anser {
 namespace {
 
-using namespace support;
 using http::Answer;
 using http::Client;
 using openai::Json;
-
-// 300 rows, with a vocabulary: id b + 1 is the byte b, id 0 the end of a text.
-class ServiceTest : public testing::Test {
- protected:
-  void start(ServiceOptions options = {}, SchedulerOptions scheduling = {}) {
-    GgufOptions form;
-    form.byte_vocabulary = true;
-    write_gguf(dir_ / "m.gguf", random_model({.vocab = 300, .width = 64, .layers = 2, .ffn = 64}),
-               form);
-    model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
-    engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 2});
-    scheduler_ = std::make_unique<Scheduler>(*engine_, scheduling);
-    options.model_name = "goose";
-    options.limits.vocab = 300;
-    service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
-    http::Options listening = http::any_port();
-    listening.error_body = &Service::error_body;
-    server_ = std::make_unique<http::Server>(listening, service_->routes());
-    server_->start();
-  }
-
-  Answer ask(const std::string& request) {
-    Client client(server_->port());
-    client.send(request);
-    return client.read_answer();
-  }
-  Json post(const std::string& path, const std::string& body, int status = 200) {
-    const Answer answer = ask(http::post(path, body));
-    EXPECT_EQ(answer.status, status) << answer.body;
-    return Json::parse(answer.body, nullptr, false);
-  }
-  // The objects of a stream; the last line must be [DONE].
-  std::vector<Json> stream(const std::string& path, const std::string& body) {
-    const Answer answer = ask(http::post(path, body));
-    EXPECT_EQ(answer.headers["Content-Type"], "text/event-stream");
-    std::vector<Json> events;
-    std::string_view rest = answer.body;
-    std::string last;
-    while (!rest.empty()) {
-      const size_t end = rest.find("\n\n");
-      if (end == std::string_view::npos || !rest.starts_with("data: ")) {
-        ADD_FAILURE() << "no event: " << rest;
-        break;
-      }
-      last = rest.substr(6, end - 6);
-      if (last != "[DONE]") events.push_back(Json::parse(last, nullptr, false));
-      rest.remove_prefix(end + 2);
-    }
-    EXPECT_EQ(last, "[DONE]");
-    return events;
-  }
-
-  TempDir dir_;
-  std::unique_ptr<Model> model_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::unique_ptr<Service> service_;
-  std::unique_ptr<http::Server> server_;
-};
 
 TEST_F(ServiceTest, ACompletionIsWhatGenerateWrites) {
   start();

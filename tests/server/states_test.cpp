@@ -1,0 +1,409 @@
+// States as clients see them: kept, gone on from, labelled, moved.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <span>
+
+#include "server/service_fixture.h"
+#include "store/state_id.h"
+
+namespace anser {
+namespace {
+
+class StatesTest : public ServiceTest {
+ protected:
+  static std::string text_of(const Json& answer, size_t i = 0) {
+    return answer["choices"][i]["text"];
+  }
+  // Of the state that a choice has kept: of all its numbers, bit for bit.
+  std::string checksum(const Json& answer, size_t i = 0) {
+    return get("/v1/states/" + answer["choices"][i]["state"].get<std::string>())["checksum"];
+  }
+  Json upload(const std::string& bytes, const std::string& query = "", int status = 200) {
+    std::string request = http::post("/v1/states" + query, bytes);
+    request.insert(request.find("\r\n") + 2, "Content-Type: application/octet-stream\r\n");
+    return json(ask(request), status);
+  }
+  std::string download(const std::string& id) {
+    const Answer answer = ask(http::get("/v1/states/" + id + "/content"));
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(answer.headers["Content-Type"], "application/octet-stream");
+    return answer.body;
+  }
+  static std::string file_of(const State& state) {
+    const std::vector<std::byte> bytes = state.serialize();
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  size_t stored() { return get("/v1/states")["data"].size(); }
+};
+
+TEST_F(StatesTest, WhereNoneAreKeptTheOptionIsNamed) {
+  start();
+  const auto expect_refusal = [](const Json& answer) {
+    const std::string message = answer["error"]["message"];
+    EXPECT_NE(message.find("--state-dir"), std::string::npos) << message;
+  };
+  expect_refusal(get("/v1/states", 400));
+  expect_refusal(post("/v1/states", R"({"prompt": "a"})", 400));
+  for (const char* path : {"/v1/states/a", "/v1/states/a/content", "/v1/responses/resp_a"}) {
+    expect_refusal(get(path, 400));
+  }
+  expect_refusal(post("/v1/states/a/fork", "{}", 400));
+  expect_refusal(send("DELETE", "/v1/states/a", "", 400));
+  expect_refusal(post("/v1/completions", R"({"prompt": "a", "state": "b"})", 400));
+  expect_refusal(post("/v1/completions", R"({"prompt": "a", "save_state": true})", 400));
+  expect_refusal(post("/v1/responses", R"({"input": "a", "previous_response_id": "r"})", 400));
+  expect_refusal(post("/v1/responses", R"({"input": "a", "store": true})", 400));
+}
+
+// With what was written remembered, and with nothing remembered.
+TEST_F(StatesTest, GoingOnIsNeverHavingStopped) {
+  for (const size_t cache_bytes : {size_t(64) << 20, size_t(0)}) {
+    SchedulerOptions scheduling;
+    scheduling.cache_bytes = cache_bytes;
+    start_with_states({}, scheduling);
+    const Json whole =
+        post("/v1/completions", R"({"prompt": "ab", "max_tokens": 30, "save_state": true})");
+    const Json begun =
+        post("/v1/completions", R"({"prompt": "ab", "max_tokens": 11, "save_state": true})");
+    const std::string state = begun["choices"][0]["state"];
+    // Another server, which knows the folder only.
+    start_with_states({}, scheduling);
+    const Json rest =
+        post("/v1/completions",
+             fmt::format(R"({{"state": "{}", "max_tokens": 19, "save_state": true}})", state));
+    EXPECT_EQ(text_of(begun) + text_of(rest), text_of(whole));
+    EXPECT_EQ(checksum(rest), checksum(whole));
+    EXPECT_EQ(rest["usage"]["prompt_tokens"], 3 + 11);
+    EXPECT_EQ(rest["usage"]["prompt_tokens_details"]["cached_tokens"], 3 + 11);
+  }
+}
+
+TEST_F(StatesTest, APromptsStateIsWhatTheEngineMakes) {
+  start_with_states();
+  const Json made = post("/v1/states", R"({"prompt": "abc", "name": "first", "tags": ["x", "y"],
+                                           "note": {"k": [1, "ä"]}})");
+  EXPECT_EQ(made["object"], "state");
+  EXPECT_EQ(made["tokens"], 4);
+  EXPECT_EQ(made["name"], "first");
+  EXPECT_EQ(made["tags"], Json({"x", "y"}));
+  EXPECT_EQ(made["note"], Json::parse(R"({"k": [1, "ä"]})"));
+  EXPECT_EQ(made["parent"], Json());
+  EXPECT_EQ(made["fingerprint"], fmt::format("{:016x}", model_->fingerprint()));
+  const auto alone = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
+  State state = model_->initial_state();
+  alone->forward(state, std::vector<Token>{0, 'a' + 1, 'b' + 1, 'c' + 1});
+  EXPECT_EQ(download("first"), file_of(state));
+  EXPECT_EQ(made["raw_bytes"], file_of(state).size());
+  // As tokens, and in two pieces.
+  const Json tokens = post("/v1/states", R"({"prompt": [0, 98, 99, 100]})");
+  EXPECT_EQ(tokens["checksum"], made["checksum"]);
+  const Json begun = post("/v1/states", R"({"prompt": "a"})");
+  const Json rest = post("/v1/states", fmt::format(R"({{"prompt": "bc", "state": "{}"}})",
+                                                   begun["id"].get<std::string>()));
+  EXPECT_EQ(rest["checksum"], made["checksum"]);
+  EXPECT_EQ(rest["parent"], begun["id"]);
+}
+
+TEST_F(StatesTest, AConversationGoesOnFromItsMessages) {
+  start_with_states();
+  post("/v1/states", R"({"name": "rules", "messages": [{"role": "system", "content": "Be brief."},
+                                                       {"role": "user", "content": "Hi"}]})");
+  const std::string rest = R"("max_tokens": 20, "save_state": true})";
+  const Json from_state = post("/v1/chat/completions",
+                               R"({"state": "rules", "messages": [{"role": "user", "content": "x"}],
+                                   )" +
+                                   rest);
+  const Json whole = post("/v1/chat/completions",
+                          R"({"messages": [{"role": "system", "content": "Be brief."},
+                                           {"role": "user", "content": "Hi"},
+                                           {"role": "user", "content": "x"}], )" +
+                              rest);
+  EXPECT_EQ(from_state["choices"][0]["message"], whole["choices"][0]["message"]);
+  EXPECT_EQ(checksum(from_state), checksum(whole));
+  EXPECT_EQ(from_state["usage"]["prompt_tokens"], whole["usage"]["prompt_tokens"]);
+  // And behind the answer, whatever that was.
+  const std::string state = from_state["choices"][0]["state"];
+  const Json next =
+      post("/v1/chat/completions", fmt::format(R"({{"state": "{}", "messages": [{{"role": "user",
+                                         "content": "y"}}], {})",
+                                               state, rest));
+  const Json by_hand =
+      post("/v1/completions", fmt::format(R"({{"state": "{}", "prompt": "\n\nUser: y\n\nAssistant:",
+                      "stop": ["\n\nUser:", "\nUser:", "\n\nSystem:"], {})",
+                                          state, rest));
+  EXPECT_EQ(checksum(next), checksum(by_hand));
+}
+
+TEST_F(StatesTest, EveryChoiceKeepsItsOwn) {
+  start_with_states();
+  const std::string root = post("/v1/states", R"({"prompt": "ab"})")["id"];
+  const std::string wanted = fmt::format(
+      R"({{"state": "{}", "prompt": ["c", "d"], "n": 2, "max_tokens": 9, "temperature": 1, "seed": 4,
+          "save_state": {{"tags": ["t"], "note": "n"}})",
+      root);
+  const Json whole = post("/v1/completions", wanted + "}");
+  EXPECT_EQ(whole["usage"]["prompt_tokens"], 2 * (3 + 1));
+  std::vector<std::string> texts(4), states(4);
+  for (const Json& event : stream("/v1/completions", wanted + R"(, "stream": true})")) {
+    const Json& choice = event["choices"][0];
+    const size_t index = choice["index"];
+    texts.at(index) += choice["text"];
+    EXPECT_EQ(choice.contains("state"), !choice["finish_reason"].is_null());
+    if (choice.contains("state")) states.at(index) = choice["state"];
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(texts[i], text_of(whole, i));
+    const Json state = get("/v1/states/" + states[i]);
+    EXPECT_EQ(state["checksum"], checksum(whole, i)) << i;
+    EXPECT_EQ(state["parent"], root);
+    EXPECT_EQ(state["note"], "n");
+  }
+  EXPECT_EQ(get("/v1/states?tag=t")["data"].size(), 8u);
+  EXPECT_EQ(get("/v1/states?parent=" + root)["data"].size(), 8u);
+}
+
+TEST_F(StatesTest, BeginningsBehindAStateAreRemembered) {
+  start_with_states();
+  post("/v1/states", R"({"prompt": "ab", "name": "s"})");
+  const std::string fork = post("/v1/states/s/fork", "{}")["id"];
+  const std::string wanted = R"("prompt": "cdefghijkl", "max_tokens": 5})";
+  const Json first = post("/v1/completions", R"({"state": "s", )" + wanted);
+  EXPECT_EQ(first["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
+  // The fork is the same state.
+  for (const std::string& state : {std::string("s"), fork}) {
+    const Json again = post("/v1/completions", R"({"state": ")" + state + R"(", )" + wanted);
+    EXPECT_EQ(again["choices"], first["choices"]);
+    EXPECT_EQ(again["usage"]["prompt_tokens_details"]["cached_tokens"], 3 + 10);
+  }
+}
+
+TEST_F(StatesTest, LabelsChangeOneByOne) {
+  start_with_states();
+  const std::string id =
+      post("/v1/states", R"({"prompt": "a", "name": "a/b c", "tags": "x"})")["id"];
+  const Json noted = send("PATCH", "/v1/states/" + id, R"({"note": [1]})");
+  EXPECT_EQ(noted["name"], "a/b c");
+  EXPECT_EQ(noted["tags"], Json({"x"}));
+  EXPECT_EQ(noted["note"], Json::parse("[1]"));
+  EXPECT_EQ(post("/v1/states/" + id, R"({"name": "ä b", "tags": []})")["tags"], Json::array());
+  EXPECT_EQ(get("/v1/states/%C3%A4%20b")["id"], id);
+  EXPECT_EQ(send("PATCH", "/v1/states/" + id, R"({"name": null, "note": null})")["note"], Json());
+  get("/v1/states/%C3%A4%20b", 404);
+  send("PATCH", "/v1/states/" + id, R"({"name": 5})", 400);
+  send("PATCH", "/v1/states/" + id, R"({"name": "a\nb"})", 400);
+  send("PATCH", "/v1/states/" + id, R"({"name": ")" + new_state_id() + R"("})", 400);
+  EXPECT_EQ(get("/v1/states/" + id)["name"], "");
+}
+
+TEST_F(StatesTest, ANameIsForOneState) {
+  start_with_states();
+  post("/v1/states", R"({"prompt": "a", "name": "one"})");
+  const std::string two = post("/v1/states", R"({"prompt": "b", "name": "two"})")["id"];
+  EXPECT_EQ(post("/v1/states", R"({"prompt": "a", "name": "one"})", 409)["error"]["code"],
+            "name_taken");
+  post("/v1/states/two/fork", R"({"name": "one"})", 409);
+  send("PATCH", "/v1/states/two", R"({"name": "one"})", 409);
+  post("/v1/states/" + two, R"({"name": "two"})");  // its own
+  post("/v1/completions", R"({"prompt": "a", "save_state": {"name": "one"}})", 409);
+  upload(download("one"), "?name=one", 409);
+  const Json many =
+      post("/v1/completions", R"({"prompt": "a", "n": 2, "save_state": {"name": "three"}})", 400);
+  EXPECT_EQ(many["error"]["param"], "save_state.name");
+  EXPECT_EQ(stored(), 2u);
+}
+
+TEST_F(StatesTest, ForksAndChildrenOutliveTheirParent) {
+  start_with_states();
+  const Json root = post("/v1/states", R"({"prompt": "ab", "name": "root"})");
+  const Json fork = post("/v1/states/root/fork", R"({"name": "side", "tags": ["f"]})");
+  EXPECT_EQ(fork["parent"], root["id"]);
+  EXPECT_EQ(fork["checksum"], root["checksum"]);
+  const Json gone = send("DELETE", "/v1/states/root");
+  EXPECT_EQ(gone, Json({{"id", root["id"]}, {"object", "state.deleted"}, {"deleted", true}}));
+  send("DELETE", "/v1/states/root", "", 404);
+  EXPECT_EQ(get("/v1/states/side"), fork);
+  EXPECT_EQ(
+      post("/v1/completions", R"({"state": "side", "max_tokens": 3})")["usage"]["prompt_tokens"],
+      3);
+}
+
+TEST_F(StatesTest, AStateMovesToAnotherServerAndBack) {
+  start_with_states();
+  const Json made = post("/v1/states", R"({"prompt": "abc"})");
+  const std::string id = made["id"], file = download(id);
+  send("DELETE", "/v1/states/" + id);
+  const Json back = upload(file, "?name=back&tag=p+q&tag=r&note=%7B%22k%22%3A1%7D&parent=" + id);
+  EXPECT_EQ(back["checksum"], made["checksum"]);
+  EXPECT_EQ(back["parent"], id);
+  EXPECT_EQ(back["tags"], Json({"p q", "r"}));
+  EXPECT_EQ(back["note"], Json({{"k", 1}}));
+  EXPECT_EQ(upload(file, "?parent=back")["parent"], back["id"]);
+  upload(file, "?parent=nobody", 404);
+  upload(file, "?note=%7B", 400);
+}
+
+TEST_F(StatesTest, WhatIsNoStateOfThisModelIsNotTakenIn) {
+  start_with_states();
+  post("/v1/states", R"({"prompt": "abc", "name": "s"})");
+  const std::string file = download("s");
+  const auto expect_refused = [&](const std::string& bytes, const char* reason) {
+    const std::string message = upload(bytes, "", 400)["error"]["message"];
+    EXPECT_NE(message.find(reason), std::string::npos) << message;
+  };
+  for (size_t at : {size_t(70), file.size() / 2, file.size() - 1}) {
+    std::string damaged = file;
+    damaged[at] = char(damaged[at] ^ 4);
+    expect_refused(damaged, "damaged");
+  }
+  expect_refused(file.substr(0, 40), "cut off");
+  expect_refused(file.substr(0, file.size() - 8), "cut off");
+  expect_refused("", "ANSERST");
+  expect_refused(file_of(State({1, 32, 2, 16}, model_->fingerprint())), "another model");
+  expect_refused(file_of(State(model_->initial_state().shape(), 5)), "another model");
+  State spoilt = model_->initial_state();
+  *spoilt.wkv(1) = std::numeric_limits<float>::quiet_NaN();
+  expect_refused(file_of(spoilt), "infinite or none");
+  State logits = model_->initial_state();
+  logits.logits().assign(17, 0.0f);
+  expect_refused(file_of(logits), "17 logits");
+  EXPECT_EQ(stored(), 1u);
+}
+
+TEST_F(StatesTest, WhatIsNotThereIsNotFound) {
+  start_with_states();
+  const std::string unknown = new_state_id();
+  for (const std::string& id : {unknown, std::string("nobody"), std::string("index.sqlite"),
+                                std::string("%C3"), std::string(300, 'x')}) {
+    EXPECT_EQ(get("/v1/states/" + id, 404)["error"]["code"], "state_not_found");
+    get("/v1/states/" + id + "/content", 404);
+  }
+  for (const char* id : {"..", "%2e%2e", "..%2fx", "a%00b", "%2fetc%2fpasswd", "a%5cb"}) {
+    get(std::string("/v1/states/") + id, 400);
+    get(std::string("/v1/states/") + id + "/content", 400);
+  }
+  const Json answer = post("/v1/completions", R"({"prompt": "a", "state": "../x"})", 404);
+  EXPECT_EQ(answer["error"]["param"], "state");
+  post("/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "state": ")" + unknown + R"("})", 404);
+  EXPECT_EQ(get("/v1/states?parent=../x")["data"], Json::array());
+  post("/v1/states", R"({"name": "x"})", 400);
+  post("/v1/states", R"({"prompt": ["a", "b"]})", 400);
+  post("/v1/states", R"({"prompt": [300]})", 400);
+  post("/v1/states", R"({"response": "resp_x"})", 404);
+}
+
+TEST_F(StatesTest, StatesOfOtherModelsAreListedAndRefused) {
+  start_with_states();
+  const std::string other = store_->put(State({1, 32, 2, 16}, 77), "another");
+  EXPECT_EQ(get("/v1/states")["data"][0]["model"], "another");
+  const Json refused =
+      post("/v1/completions", R"({"prompt": "a", "state": ")" + other + "\"}", 400);
+  EXPECT_EQ(refused["error"]["param"], "state");
+  const std::string message = refused["error"]["message"];
+  EXPECT_NE(message.find("000000000000004d"), std::string::npos) << message;
+  EXPECT_EQ(download(other).substr(0, 7), "ANSERST");
+}
+
+TEST_F(StatesTest, ADamagedFileIsSaidToBe) {
+  start_with_states();
+  const std::string id = post("/v1/states", R"({"prompt": "abc"})")["id"];
+  {
+    std::fstream file(dir_ / ("states/" + id + ".zst"));
+    file.seekp(200);
+    file.write("damage", 6);
+  }
+  start_with_states();
+  const Json answer = post("/v1/completions", R"({"prompt": "a", "state": ")" + id + "\"}", 500);
+  EXPECT_EQ(answer["error"]["code"], "state_unreadable");
+  get("/v1/states/" + id + "/content", 500);
+  EXPECT_EQ(get("/v1/states/" + id)["tokens"], 4);
+}
+
+TEST_F(StatesTest, AnAnswerIsNotLostWithItsState) {
+  StateStoreOptions tight;
+  tight.max_disk_bytes = 1;
+  start_with_states(tight);
+  const Json answer =
+      post("/v1/completions", R"({"prompt": "ab", "max_tokens": 5, "save_state": true})");
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 5);
+  EXPECT_TRUE(answer["choices"][0]["state"].is_null());
+  const std::string error = answer["choices"][0]["state_error"];
+  EXPECT_NE(error.find("full"), std::string::npos) << error;
+  const Json refused = post("/v1/states", R"({"prompt": "ab"})", 500);
+  EXPECT_EQ(refused["error"]["code"], "state_not_kept");
+  const Json response = post("/v1/responses", R"({"input": "ab", "max_output_tokens": 5})");
+  EXPECT_EQ(response["store"], false);
+  EXPECT_NE(response["state_error"].get<std::string>().find("full"), std::string::npos);
+  EXPECT_EQ(stored(), 0u);
+  const std::string metrics = ask(http::get("/metrics")).body;
+  EXPECT_NE(metrics.find("\nanser_states_failed_total 3\n"), std::string::npos) << metrics;
+}
+
+// As when the server is ended and patience with it.
+TEST_F(StatesTest, WhatIsBeingWrittenIsSavedAtTheEnd) {
+  start_with_states();
+  const std::string endless =
+      R"("prompt": "ab", "max_tokens": 1000000000, "logit_bias": {"0": -100})";
+  Client saving(server_->port()), other(server_->port()), streaming(server_->port());
+  saving.send(http::post("/v1/completions", "{" + endless + R"(, "save_state": true})"));
+  streaming.send(
+      http::post("/v1/completions", "{" + endless + R"(, "save_state": true, "stream": true})"));
+  other.send(http::post("/v1/completions", "{" + endless + "}"));
+  ASSERT_TRUE(http::soon([&] {
+    return scheduler_->stats().running == 3 && scheduler_->stats().generated_tokens > 30;
+  }));
+  scheduler_->conclude();
+  EXPECT_EQ(other.read_answer().status, 503);
+  const Json answer = json(saving.read_answer(), 200);
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "length");
+  EXPECT_NE(streaming.read_answer().body.find("\"state\":\""), std::string::npos);
+  const int written = answer["usage"]["completion_tokens"];
+  const std::string sum = checksum(answer);
+  start_with_states();
+  const Json again =
+      post("/v1/completions",
+           fmt::format(R"({{"prompt": "ab", "max_tokens": {}, "logit_bias": {{"0": -100}},
+                      "save_state": true}})",
+                       written));
+  EXPECT_EQ(text_of(again), text_of(answer));
+  EXPECT_EQ(checksum(again), sum);
+  EXPECT_EQ(stored(), 3u);
+}
+
+TEST_F(StatesTest, WhoGoesAwayLeavesNothingBehind) {
+  start_with_states();
+  Client client(server_->port());
+  client.send(http::post("/v1/completions", R"({"prompt": "a", "max_tokens": 1000000000,
+                         "logit_bias": {"0": -100}, "save_state": true})"));
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().running == 1; }));
+  client.reset();
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().running == 0; }));
+  desk_->errands().wait();
+  EXPECT_EQ(stored(), 0u);
+}
+
+TEST(Errands, AllAreRunBeforeTheEnd) {
+  std::atomic<int> count{0};
+  {
+    Errands errands(3, 10);
+    for (int i = 0; i < 100; ++i) {
+      errands.add([&] {
+        ++count;
+        errands.add([&] { ++count; });
+      });
+    }
+    errands.wait();
+    EXPECT_EQ(count, 200);
+    EXPECT_FALSE(errands.busy());
+    for (int i = 0; i < 100; ++i) errands.add([&] { ++count; });
+  }
+  EXPECT_EQ(count, 300);
+}
+
+}  // namespace
+}  // namespace anser
