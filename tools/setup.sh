@@ -4,6 +4,7 @@
 #   tools/setup.sh checks   and what the other checks of .ci/run need
 #   tools/setup.sh training and what the test of tools/train needs, which is skipped without it
 #   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
+#   tools/setup.sh client   and the openai client from PyPI, below build/, for its test, which is skipped without it
 #   tools/setup.sh arm64    or what building for aarch64 and running it here needs
 set -euo pipefail
 
@@ -24,11 +25,25 @@ fi
 
 # A library that is there for two architectures says so twice.
 installed() { [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed* ]]; }
+# Debian has none. Below build/ it is in nobody's way.
+install_client() {
+  local version=3.57.0 to
+  to="$(cd "$(dirname "$0")/.." && pwd)/build/openai-client"
+  [ ! -e "$to/openai-$version.dist-info" ] || return 0
+  echo "setup: installing openai $version in $to" >&2
+  rm -rf "$to"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$to" \
+    "openai==$version" || { echo "setup: pip failed; the test of the openai client will be skipped" >&2; rm -rf "$to"; }
+}
+
 missing=()
 for package in "${packages[@]}"; do
   installed "$package" || missing+=("$package")
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+if [ ${#missing[@]} -eq 0 ]; then
+  [ "${1:-}" != client ] || install_client
+  exit 0
+fi
 
 if ! command -v apt-get >/dev/null; then
   echo "setup: no apt-get here; install what these Debian packages hold: ${missing[*]}" >&2
@@ -53,3 +68,4 @@ if ! { "${root[@]}" apt-get update -q && "${root[@]}" apt-get install -y -q --no
   echo "setup: apt-get failed; install by hand: ${missing[*]}" >&2
   exit 1
 fi
+[ "${1:-}" != client ] || install_client

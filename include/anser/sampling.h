@@ -35,6 +35,12 @@ struct SamplingOptions {
   float penalty_decay = 0.996f;
 
   std::vector<Token> banned;  // never sampled
+  // logit += bias, at every step; -100 to 100. Several of one token add up.
+  struct Bias {
+    Token id;
+    float bias;
+  };
+  std::vector<Bias> biases;
   uint64_t seed = 0;
 
   // Throws Error that names the first value outside its range.
@@ -59,15 +65,15 @@ SamplingOptions sampling_preset(const std::string& name);
 
 struct Candidate {
   Token id;
-  float logit;  // after penalties
+  float logit;  // after penalties and biases
   double p;
 };
 
 // For engines that leave the logits where they were computed and bring only the largest of them to
-// the sampler. logit - minus takes a logit's place; infinity: the token is banned.
+// the sampler. logit - minus takes a logit's place.
 struct LogitChange {
   Token id;
-  float minus;
+  float minus;  // may be negative; infinity: the token is banned
 };
 
 // What a sampler wants to know of its next row of logits.
@@ -143,6 +149,8 @@ class Sampler {
   bool top_k_is_first() const;
   double cut_temperature() const;
   double weight(float logit) const;
+  void list_fixed_changes();
+  bool is_banned(Token id) const;
   void list_changes(size_t vocab);
   void apply_constraint();
   void change_logits(std::span<const float> logits, bool with_bans);
@@ -155,7 +163,7 @@ class Sampler {
   Token draw();
 
   SamplingOptions options_;
-  std::vector<Token> banned_;            // of options_, ids ascending, each once
+  std::vector<LogitChange> fixed_;       // bans and biases, ids ascending, each once
   std::vector<Occurrence> occurrences_;  // ids ascending
   uint64_t random_[4];
   std::optional<ConstraintMatcher> matcher_;

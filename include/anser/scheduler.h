@@ -24,12 +24,16 @@ struct SchedulerOptions {
   // The longest that the prompts of others may hold up a text that is being written, in seconds: a
   // step reads so much of all prompts as takes this long here (never less than 16 tokens).
   double piece_seconds = 0.05;
+  // The longest that a text may wait, and that it may be in work, in seconds; 0: as long as it
+  // takes. Who has waited too long, or whose prompt has not been read by then, fails; a text that
+  // is being written ends as if its length had been reached. Looked at between steps.
+  double max_wait_seconds = 0, max_seconds = 0;
   // What states after beginnings of texts may take, so that no beginning is read twice; 0: none are
   // kept. One takes what Model::initial_state() and a row of logits take.
   size_t cache_bytes = size_t(256) << 20;
 };
 
-// What a token was drawn from, before penalties, at temperature 1.
+// What a token was drawn from, before penalties and biases, at temperature 1.
 struct TokenLogprob {
   Token token;
   float logprob;
@@ -46,6 +50,10 @@ struct Order {
   GenerateOptions generation = {};
   // < 0: no details of tokens are wanted; else how many of the most probable come with each.
   int top_logprobs = -1;
+  // Details of the prompt's tokens are wanted, too; they come first, with pieces of no text. The
+  // first token has none (NaN, no top) unless `state` has logits. The whole prompt is read,
+  // whatever the cache has of it. Without effect where top_logprobs is < 0.
+  bool prompt_details = false;
   // The state is wanted at the end. It costs one more token to be read where the length ended it.
   bool keep_state = false;
   // What every token that is read does to the state is wanted at the end; on the CPU only. Nothing
@@ -65,6 +73,7 @@ struct Order {
 struct Finished {
   StopReason reason = StopReason::length;
   std::string error;          // not empty: it failed, and nothing else here counts
+  bool overdue = false;       // why it failed: SchedulerOptions::max_wait_seconds or max_seconds
   std::vector<Token> tokens;  // all that the state has read after the prompt
   // With Order::keep_state; empty when the text was cancelled. On the host, for any thread.
   State state;
@@ -92,6 +101,7 @@ struct SchedulerStats {
   uint64_t cached_tokens = 0, generated_tokens = 0, steps = 0;
   size_t cached_states = 0, cache_bytes = 0;
   uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;
+  uint64_t overdue = 0;  // of the finished and the failed: their time was over
   // The longest time between two tokens of a text while others' prompts were read.
   double longest_step_s = 0;
 };

@@ -32,9 +32,10 @@ struct ServeOptions {
   std::string model_name, format = "chat";
   openai::Limits limits;
   int cache_mb = 256;
-  std::string state_dir;  // empty: not given
+  StoreOptions store;
   bool no_states = false;
   int state_ram_mb = 256, state_disk_mb = 0;
+  double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
 };
 
@@ -71,30 +72,30 @@ bool on_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-// nullptr: no states are kept.
-std::unique_ptr<StateStore> open_store(const ServeOptions& options) {
-  if (options.no_states) return nullptr;
-  const bool given = !options.state_dir.empty();
+// No states: none are kept.
+OpenedStates open_store(const ServeOptions& options) {
+  if (options.no_states) return {};
+  const bool given = options.store.given();
   // Whoever reaches the server sees what is in the folder: one's own is not opened to a network by
   // accident.
   if (!given && !on_loopback(options.http.host)) {
     say("anser: no states are kept: others can reach {}; --state-dir DIR says where to keep theirs",
         options.http.host);
-    return nullptr;
+    return {};
   }
-  std::unique_ptr<StateStore> store;
+  OpenedStates store;
   try {
-    const std::string folder = state_folder(options.state_dir);
-    store = std::make_unique<StateStore>(folder,
-                                         StateStoreOptions{uint64_t(options.state_disk_mb) << 20,
-                                                           uint64_t(options.state_ram_mb) << 20});
-    say("anser: states that are asked for are kept in {}; --no-states keeps none", folder);
+    store = open_states(options.store.address(),
+                        {.max_ram_bytes = uint64_t(options.state_ram_mb) << 20,
+                         .max_disk_bytes = uint64_t(options.state_disk_mb) << 20,
+                         .lifetime_days = options.state_days});
   } catch (const Error& error) {
     if (given) throw;
     say("anser: no states are kept: {}", error.what());
-    return nullptr;
+    return {};
   }
-  for (const std::string& problem : store->problems()) say("anser: {}", problem);
+  say("anser: states that are asked for are kept in {}; --no-states keeps none", store.where);
+  for (const std::string& problem : store.problems) say("anser: {}", problem);
   return store;
 }
 
@@ -129,10 +130,10 @@ void serve_command(ServeOptions options) {
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
-  const std::unique_ptr<StateStore> store = open_store(options);
+  const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
-  if (store != nullptr) {
-    desk = std::make_unique<StateDesk>(*store, model);
+  if (store.states != nullptr) {
+    desk = std::make_unique<StateDesk>(*store.states, model);
     make_room_for_states(options.http, model);
   }
   Scheduler scheduler(*loaded.engine, options.scheduler);
@@ -142,6 +143,7 @@ void serve_command(ServeOptions options) {
   service_options.model_name = name_of(options, model);
   service_options.chat_template = template_from_name(options.format);
   service_options.limits = options.limits;
+  service_options.limits.max_choices = options.scheduler.max_queue;
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
   service_options.desk = desk.get();
@@ -186,7 +188,19 @@ void add_serve(CLI::App& app) {
   command
       ->add_option("--max-queue", options->scheduler.max_queue,
                    "texts that may wait; more are told to come again")
-      ->check(CLI::Range(0, 1'000'000))
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  options->scheduler.max_wait_seconds = 120;
+  command
+      ->add_option("--max-wait", options->scheduler.max_wait_seconds,
+                   "seconds that a text may wait for its turn; 0: as long as it takes")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  options->scheduler.max_seconds = 1800;
+  command
+      ->add_option("--max-seconds", options->scheduler.max_seconds,
+                   "that a text may be in work; then it ends as it is. 0: as long as it takes")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
       ->add_option("--piece", options->scheduler.piece_seconds,
@@ -196,9 +210,9 @@ void add_serve(CLI::App& app) {
   command->add_option("--cache-mb", options->cache_mb, "for states after beginnings of texts")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
-  command->add_option("--state-dir", options->state_dir,
-                      "where states are kept that clients want kept; without it that of `anser "
-                      "state`, if nobody but this machine can reach the server");
+  options->store.add_to(*command,
+                        "where states are kept that clients want kept; without it that of `anser "
+                        "state`, if nobody but this machine can reach the server");
   command->add_flag("--no-states", options->no_states, "keep no states");
   command
       ->add_option("--state-ram-mb", options->state_ram_mb,
@@ -206,9 +220,16 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   command
-      ->add_option("--state-disk-mb", options->state_disk_mb,
-                   "for stored states; those without a name or a tag that were not used for the "
-                   "longest time go first. 0: no limit")
+      ->add_option("--state-days", options->state_days,
+                   "after how many days without use Redis drops states without a name or a tag; 0: "
+                   "never")
+      ->check(CLI::Range(0.0, 36500.0))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--state-disk-mb", options->state_disk_mb,
+          "for stored states in a folder; those without a name or a tag that were not used for the "
+          "longest time go first. 0: no limit")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--max-tokens", options->limits.max_tokens, "of an answer, at the most")
@@ -216,6 +237,9 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--max-prompt-tokens", options->limits.max_prompt_tokens)
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--max-n", options->limits.max_n, "answers to a request, at the most")
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--max-connections", options->http.connections)
       ->check(CLI::PositiveNumber)

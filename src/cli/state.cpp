@@ -14,6 +14,7 @@
 #include "cli/feed.h"
 #include "cli/options.h"
 #include "cli/state_commands.h"
+#include "store/redis_url.h"
 
 namespace anser {
 namespace {
@@ -181,13 +182,24 @@ void add_rm(CLI::App& state) {
 
 }  // namespace
 
-std::string state_folder(const std::string& given) {
-  if (!given.empty()) return given;
+std::string StoreOptions::address() const {
+  if (!folder.empty() && !server.empty()) {
+    throw CLI::ValidationError("states are kept in one place: give --state-dir or --state-store");
+  }
+  if (!server.empty()) {
+    parse_redis_url(server);  // what is no address is no name of a folder, either
+    return server;
+  }
+  if (!folder.empty()) return folder;
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
     return std::string(value == nullptr ? "" : value);
   };
-  if (const std::string folder = variable("ANSER_STATE_DIR"); !folder.empty()) return folder;
+  if (const std::string address = variable("ANSER_STATE_STORE"); !address.empty()) {
+    parse_redis_url(address);
+    return address;
+  }
+  if (const std::string dir = variable("ANSER_STATE_DIR"); !dir.empty()) return dir;
   // A relative one is to be ignored, says the specification.
   if (const std::string base = variable("XDG_STATE_HOME"); base.starts_with('/')) {
     return base + "/anser/states";
@@ -197,10 +209,23 @@ std::string state_folder(const std::string& given) {
   return home + "/.local/state/anser/states";
 }
 
+bool StoreOptions::given() const {
+  return !folder.empty() || !server.empty() || std::getenv("ANSER_STATE_STORE") != nullptr;
+}
+
+void StoreOptions::add_to(CLI::App& command, const std::string& folder_help) {
+  command.add_option("--state-dir", folder, folder_help);
+  command.add_option(
+      "--state-store", server,
+      "instead of a folder a Redis server that several share: "
+      "redis://[user:password@]host[:port][/database]; better in $ANSER_STATE_STORE, "
+      "for the list of processes shows passwords");
+}
+
 void StoreOptions::add_to(CLI::App& command) {
-  command.add_option("--state-dir", folder,
-                     "the store's folder; without it: $ANSER_STATE_DIR, or else "
-                     "$XDG_STATE_HOME/anser/states, or else ~/.local/state/anser/states");
+  add_to(command,
+         "the store's folder; without it: $ANSER_STATE_DIR, or else $XDG_STATE_HOME/anser/states, "
+         "or else ~/.local/state/anser/states");
 }
 
 void OneState::add_to(CLI::App& command) {
@@ -208,23 +233,22 @@ void OneState::add_to(CLI::App& command) {
   command.add_option("ID", id, "an id, the first characters of one, or a name")->required();
 }
 
-OpenStore::OpenStore(const StoreOptions& options)
-    : folder_(state_folder(options.folder)), store_(folder_) {
-  for (const std::string& problem : store_.problems()) say("anser: {}", problem);
+OpenStore::OpenStore(const StoreOptions& options) : store_(open_states(options.address())) {
+  for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }
 
 StateInfo OpenStore::find(const std::string& text) {
-  if (std::optional<StateInfo> info = store_.find(text)) return *std::move(info);
+  if (std::optional<StateInfo> info = store_.states->find(text)) return *std::move(info);
   constexpr size_t kFewest = 4;  // characters; fewer tempt to accidents
   std::vector<StateInfo> all;
-  if (text.size() >= kFewest) all = store_.list();
+  if (text.size() >= kFewest) all = store_.states->list();
   std::erase_if(all, [&](const StateInfo& info) { return !info.id.starts_with(text); });
   if (all.size() == 1) return all[0];
   throw Error(all.empty() ? fmt::format("{}: no state has the id or the name {}; `anser state ls` "
                                         "lists what there is",
-                                        folder_, text)
+                                        where(), text)
                           : fmt::format("{}: the ids of {} states begin with {}; give more of it",
-                                        folder_, all.size(), text));
+                                        where(), all.size(), text));
 }
 
 void add_state(CLI::App& app) {

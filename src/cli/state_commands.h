@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "store/state_store.h"
+#include "store/open_states.h"
 
 namespace CLI {
 class App;
@@ -12,15 +12,20 @@ class App;
 
 namespace anser {
 
+// Where the store is.
 struct StoreOptions {
   std::string folder;  // empty: not given
+  std::string server;  // redis://..., or empty
 
   void add_to(CLI::App& command);
-};
+  void add_to(CLI::App& command, const std::string& folder_help);
 
-// Where the store is: `given`, or else where all commands look for it. Throws Error where there is
-// no place for it.
-std::string state_folder(const std::string& given);
+  // For open_states(): what was given, or else where all commands look. Throws Error where there is
+  // no place for it or what was given is no address.
+  std::string address() const;
+  // Whether somebody has said that states shall be kept there.
+  bool given() const;
+};
 
 // A command about one state.
 struct OneState {
@@ -34,15 +39,14 @@ struct OneState {
 class OpenStore {
  public:
   explicit OpenStore(const StoreOptions& options);
-  StateStore* operator->() { return &store_; }
-  const std::string& folder() const { return folder_; }
+  States* operator->() { return store_.states.get(); }
+  const std::string& where() const { return store_.where; }
 
   // By id, name, or the first characters of an id. Throws Error.
   StateInfo find(const std::string& text);
 
  private:
-  const std::string folder_;
-  StateStore store_;
+  const OpenedStates store_;
 };
 
 // ls, show, log, diff: state_show.cpp.

@@ -96,7 +96,7 @@ void ls_command(const LsOptions& options) {
                     fmt::format("{}", fmt::join(info.labels.tags, ", "))});
   }
   if (!states.empty()) write_out(table(rows));
-  say("{} states, {} in {}", states.size(), format_bytes(bytes), store.folder());
+  say("{} states, {} in {}", states.size(), format_bytes(bytes), store.where());
 }
 
 // ---- show ----

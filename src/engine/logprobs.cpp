@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
 namespace anser {
 
@@ -13,14 +14,13 @@ TokenDetails token_details(std::span<const float> logits, Token token, int top) 
   const auto entry = [&](Token id) { return TokenLogprob{id, float(logits[size_t(id)] - norm)}; };
 
   TokenDetails details{entry(token), {}};
-  std::vector<Token> ids(logits.size());
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = Token(i);
-  const auto kept = ids.begin() + std::min<ptrdiff_t>(std::max(top, 0), ptrdiff_t(ids.size()));
-  std::partial_sort(ids.begin(), kept, ids.end(), [&](Token a, Token b) {
-    const float x = logits[size_t(a)], y = logits[size_t(b)];
-    return x != y ? x > y : a < b;
-  });
-  for (auto id = ids.begin(); id != kept; ++id) details.top.push_back(entry(*id));
+  std::vector<Token> best(std::min(size_t(std::max(top, 0)), logits.size()));
+  std::ranges::partial_sort_copy(std::views::iota(Token{0}, Token(logits.size())), best,
+                                 [&](Token a, Token b) {
+                                   const float x = logits[size_t(a)], y = logits[size_t(b)];
+                                   return x != y ? x > y : a < b;
+                                 });
+  for (const Token id : best) details.top.push_back(entry(id));
   return details;
 }
 

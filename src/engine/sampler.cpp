@@ -55,6 +55,10 @@ void SamplingOptions::check() const {
   expect(penalty_decay >= 0 && penalty_decay <= 1, "penalty decay", penalty_decay,
          "between 0 and 1");
   for (const Token id : banned) expect(id >= 0, "a banned token", id, "0 or more");
+  for (const Bias& entry : biases) {
+    expect(entry.id >= 0, "a biased token", entry.id, "0 or more");
+    expect(std::abs(entry.bias) <= 100, "a token's bias", entry.bias, "between -100 and 100");
+  }
 }
 
 SamplingOptions SamplingDefaults::over(SamplingOptions options) const {
@@ -88,10 +92,9 @@ SamplingOptions sampling_preset(const std::string& name) {
   return options;
 }
 
-Sampler::Sampler(SamplingOptions options) : options_(std::move(options)), banned_(options_.banned) {
+Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
   options_.check();
-  std::sort(banned_.begin(), banned_.end());
-  banned_.erase(std::unique(banned_.begin(), banned_.end()), banned_.end());
+  list_fixed_changes();
   uint64_t seed = options_.seed;
   for (uint64_t& word : random_) word = splitmix64(seed);
 }
@@ -107,7 +110,7 @@ void Sampler::constrain(std::shared_ptr<const Constraint> constraint, std::span<
                       end));
     }
     const bool exists = end >= 0 && end < matcher_->constraint().vocab();
-    if (exists && !std::binary_search(banned_.begin(), banned_.end(), end)) ends_.push_back(end);
+    if (exists && !is_banned(end)) ends_.push_back(end);
   }
 }
 
@@ -124,7 +127,27 @@ double Sampler::uniform() {
   return double(result >> 11) * 0x1p-53;
 }
 
-// The penalties, and infinity for what is banned.
+void Sampler::list_fixed_changes() {
+  for (const auto& [id, bias] : options_.biases) fixed_.push_back({id, -bias});
+  for (const Token id : options_.banned) fixed_.push_back({id, kInfinity});
+  std::ranges::stable_sort(fixed_, {}, &LogitChange::id);
+  size_t kept = 0;
+  for (size_t i = 0; i < fixed_.size(); ++i) {
+    if (kept > 0 && fixed_[kept - 1].id == fixed_[i].id) {
+      fixed_[kept - 1].minus += fixed_[i].minus;
+    } else {
+      fixed_[kept++] = fixed_[i];
+    }
+  }
+  fixed_.resize(kept);
+}
+
+bool Sampler::is_banned(Token id) const {
+  const auto found = std::ranges::lower_bound(fixed_, id, {}, &LogitChange::id);
+  return found != fixed_.end() && found->id == id && found->minus == kInfinity;
+}
+
+// The penalties, and what is fixed.
 void Sampler::list_changes(size_t vocab) {
   const auto check_id = [&](Token id, const char* what) {
     if (id >= 0 && size_t(id) < vocab) return;
@@ -132,19 +155,16 @@ void Sampler::list_changes(size_t vocab) {
   };
   // The last is the first to be outside.
   if (!occurrences_.empty()) check_id(occurrences_.back().id, "a generated token,");
-  if (!banned_.empty()) check_id(banned_.back(), "a banned token,");
+  if (!fixed_.empty()) check_id(fixed_.back().id, "a banned or biased token,");
   changes_.clear();
-  auto banned = banned_.begin();
+  auto fixed = fixed_.begin();
   for (const Occurrence& occurrence : occurrences_) {
-    for (; banned != banned_.end() && *banned < occurrence.id; ++banned) {
-      changes_.push_back({*banned, kInfinity});
-    }
-    const bool is_banned = banned != banned_.end() && *banned == occurrence.id;
-    if (is_banned) ++banned;
+    while (fixed != fixed_.end() && fixed->id < occurrence.id) changes_.push_back(*fixed++);
     const float penalty = options_.presence + options_.frequency * occurrence.count;
-    changes_.push_back({occurrence.id, is_banned ? kInfinity : penalty});
+    const bool both = fixed != fixed_.end() && fixed->id == occurrence.id;
+    changes_.push_back({occurrence.id, both ? penalty + fixed++->minus : penalty});
   }
-  for (; banned != banned_.end(); ++banned) changes_.push_back({*banned, kInfinity});
+  changes_.insert(changes_.end(), fixed, fixed_.end());
 }
 
 // In logits_, with their changes. As with a ban, a NaN or infinity stays: the model is broken.

@@ -26,6 +26,7 @@ ScheduledText::ScheduledText(Order&& order, const Tokenizer& tokenizer, std::sha
       state(std::move(order.state)),
       pending(std::move(order.prompt)),
       top_logprobs(order.top_logprobs),
+      prompt_details(order.prompt_details && order.top_logprobs >= 0),
       keep_state(order.keep_state),
       traced(order.trace),
       cached(may_be_cached),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,6 +15,7 @@
 
 #include "anser/scheduler.h"
 #include "engine/continuation.h"
+#include "engine/logprobs.h"
 
 namespace anser {
 
@@ -33,11 +35,13 @@ struct ScheduledText {
   Continuation continuation;
   State state, marked;
   StateTrace trace;
-  std::vector<Token> pending;  // to be read by the model, from `fed` on
+  bool from_the_beginning = false;  // `state` is the model's initial one, made when work begins
+  std::vector<Token> pending;       // to be read by the model, from `fed` on
   size_t fed = 0;
   bool writing = false;           // the prompt has been read
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
+  const bool prompt_details;
   const bool keep_state, traced;
   const bool cached;
   const std::string origin;
@@ -51,6 +55,8 @@ struct ScheduledText {
 
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
+  bool overdue = false;
+
   // Rows of others' prompts that one of its own takes as long as. Three is what a traced row costs
   // with the embedded model; where products are larger, a trace's share is smaller.
   size_t row_cost() const { return traced ? 3 : 1; }
@@ -58,7 +64,19 @@ struct ScheduledText {
   size_t left() const { return pending.size() - fed; }
   // Reading, or waiting for one that reads the same.
   bool in_prompt() const { return !writing && left() > 0; }
+  bool wants_all_logits() const { return prompt_details && !writing; }
   std::span<const Token> read_so_far() const { return std::span(prompt).first(fed); }
+
+  // To `details`, of the prompt's token `at`, which these logits came before; of its first there
+  // may be none.
+  void describe_prompt(size_t at, std::span<const float> logits) {
+    if (at >= prompt.size()) return;
+    if (logits.empty()) {
+      details.push_back({{prompt[at], std::numeric_limits<float>::quiet_NaN()}, {}});
+    } else {
+      details.push_back(token_details(logits, prompt[at], top_logprobs));
+    }
+  }
 
   // False: the reader wants no more.
   bool give(std::string_view piece) {

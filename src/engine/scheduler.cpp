@@ -1,5 +1,7 @@
 #include "anser/scheduler.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -28,6 +30,9 @@ double seconds_since(Clock::time_point begin) {
 
 // To wait for another text's state is worth it from so many common tokens on.
 constexpr size_t kWorthWaiting = 16;
+
+// Of prompts whose tokens' probabilities are wanted: so many logits are kept at a time, 64 MB.
+constexpr size_t kPromptLogits = size_t(16) << 20;
 
 size_t common(std::span<const Token> a, std::span<const Token> b) {
   return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -70,15 +75,22 @@ class Scheduler::Work {
     return (numbers + size_t(model.hyperparameters().vocab)) * sizeof(float);
   }
 
+  bool has_waited_too_long(const Text& text) const {
+    return options_.max_wait_seconds > 0 &&
+           seconds_since(text.submitted) > options_.max_wait_seconds;
+  }
+  void end_if_overdue(Text& text);
   void begin(Text& text);
   void keep(const Text& text);
   void go_on_after(const Text& leader);
   void serve();
   bool admit();
+  void cut_short(Text& text);
   void conclude(Text& text);
   void step();
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
+  void describe_prompts(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
   void fail(const std::vector<Text*>& texts, const std::string& error);
   void draw();
   void take(Text& text, Token token);
@@ -101,7 +113,8 @@ class Scheduler::Work {
 
   // The thread's own.
   Texts running_;
-  std::vector<Id> finished_;  // of running_, to be removed
+  std::vector<Id> finished_;          // of running_, to be removed
+  std::vector<float> prompt_logits_;  // of a step's texts that want all, one behind the other
   Pace pace_;
   PrefixCache cache_;
 
@@ -114,11 +127,14 @@ Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& r
   if (order.trace && engine_.device() != Device::cpu) {
     throw Error("what tokens do to a state can be traced on the CPU only, and this is a GPU");
   }
-  const bool cached = options_.cache_bytes > 0 && !order.trace &&
-                      (!order.origin.empty() ||
-                       (order.state.tokens() == 0 && order.state == model.initial_state()));
+  const bool initial = order.state.tokens() == 0 && order.state == model.initial_state();
+  const bool cached =
+      options_.cache_bytes > 0 && !order.trace && (!order.origin.empty() || initial);
+  // A long queue shall not take a state a text.
+  if (initial) order.state = State();
   auto text =
       std::make_unique<Text>(std::move(order), model.tokenizer(), std::move(reader), cached);
+  text->from_the_beginning = initial;
   const std::lock_guard lock(mutex_);
   if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue) {
     ++stats_.refused;
@@ -156,7 +172,7 @@ void Scheduler::Work::serve() {
 // Takes in what has come, waiting for it when there is nothing to do. False: the end.
 bool Scheduler::Work::admit() {
   std::vector<Id> cancelled;
-  Texts dropped;  // from the queue
+  Texts dropped, overdue;  // from the queue
   const size_t old = running_.size();
   bool stopping, concluding;
   {
@@ -172,6 +188,8 @@ bool Scheduler::Work::admit() {
     for (auto& text : queue_) {
       if (concluding || std::ranges::find(cancelled, text->id) != cancelled.end()) {
         dropped.push_back(std::move(text));
+      } else if (has_waited_too_long(*text)) {
+        overdue.push_back(std::move(text));
       }
     }
     std::erase(queue_, nullptr);
@@ -184,7 +202,16 @@ bool Scheduler::Work::admit() {
   }
   for (size_t i = old; i < running_.size(); ++i) begin(*running_[i]);
   for (const auto& text : dropped) finish(*text, StopReason::cancelled);
+  for (const auto& text : overdue) {
+    text->overdue = true;
+    finish(*text, StopReason::cancelled,
+           fmt::format("the request has waited for {} s, as long as one may, and none of those "
+                       "before it has ended; try again later",
+                       options_.max_wait_seconds));
+  }
+  for (const auto& text : running_) end_if_overdue(*text);
   for (const auto& text : running_) {
+    if (is_finished(*text)) continue;
     if (stopping || std::ranges::find(cancelled, text->id) != cancelled.end()) {
       finish(*text, StopReason::cancelled);
     } else if (concluding) {
@@ -195,18 +222,38 @@ bool Scheduler::Work::admit() {
   return !stopping;
 }
 
-void Scheduler::Work::conclude(Text& text) {
-  if (!text.writing || !text.keep_state) return finish(text, StopReason::cancelled);
-  if (text.end) return;
+// Its last token is read first, as that of one that has its length is.
+void Scheduler::Work::cut_short(Text& text) {
   text.give(text.continuation.finish());
   text.end = StopReason::length;
 }
 
+void Scheduler::Work::conclude(Text& text) {
+  if (!text.writing || !text.keep_state) return finish(text, StopReason::cancelled);
+  if (!text.end) cut_short(text);
+}
+
+void Scheduler::Work::end_if_overdue(Text& text) {
+  if (options_.max_seconds <= 0 || text.end || text.overdue) return;
+  if (seconds_since(text.begun) <= options_.max_seconds) return;
+  text.overdue = true;
+  if (text.writing) {
+    cut_short(text);
+  } else {
+    finish(text, StopReason::cancelled,
+           fmt::format("the prompt could not be read in {} s, as long as a request may take; "
+                       "{} of its {} tokens were read. Shorten it, or try again when there are "
+                       "fewer requests",
+                       options_.max_seconds, text.fed, text.prompt.size()));
+  }
+}
+
 // Takes up the longest beginning that is known, or waits for one that is being read.
 void Scheduler::Work::begin(Text& text) {
+  if (std::exchange(text.from_the_beginning, false)) text.state = engine_.model().initial_state();
   text.leader = 0;
   text.shared = 0;
-  if (!text.cached || text.prompt.empty()) return;
+  if (!text.cached || text.prompt.empty() || text.prompt_details) return;
   PrefixCache::Hit hit = cache_.find(text.origin, text.prompt);
   if (hit.tokens == text.prompt.size() && !hit.state->has_logits()) {
     hit = cache_.find(text.origin, std::span(text.prompt).first(text.prompt.size() - 1));
@@ -271,20 +318,33 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
           ? 0
           : size_t(std::max(prompts, pace_.rows_in(options_.piece_seconds * (writing ? 1 : 4))));
   int shares = prompts;
+  const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
+  size_t room = std::max<size_t>(1, kPromptLogits / vocab);  // rows of prompt_logits_
+  size_t logits_used = 0;
   for (const auto& text : running_) {
     size_t count = text->left();
     if (count == 0 || text->leader != 0) continue;
+    float* logits = nullptr;
     if (!text->writing) {
       // An equal share of what is left, so that short prompts are done soon; what they leave over
       // goes to the others.
       count = std::min(count, std::max<size_t>(1, rows / size_t(shares--) / text->row_cost()));
       // Not past a state that is to be kept.
       count = std::min(count, *text->checkpoints.upper_bound(text->fed) - text->fed);
+      if (text->wants_all_logits()) {
+        if (room == 0) continue;  // in a later step
+        count = std::min(count, room);
+        room -= count;
+        prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);
+        logits = prompt_logits_.data() + std::exchange(logits_used, logits_used + count * vocab);
+      }
       rows -= std::min(rows, count * text->row_cost());
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);
-    batch.push_back({&text->state, piece, count == text->left() ? LogitsFor::last : LogitsFor::none,
-                     nullptr, text->traced ? &text->trace : nullptr});
+    const LogitsFor wanted = logits != nullptr       ? LogitsFor::all
+                             : count == text->left() ? LogitsFor::last
+                                                     : LogitsFor::none;
+    batch.push_back({&text->state, piece, wanted, logits, text->traced ? &text->trace : nullptr});
     texts.push_back(text.get());
   }
 }
@@ -293,8 +353,14 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
   const Clock::time_point begin = Clock::now();
   std::string error;
   try {
+    for (Text* text : texts) {
+      if (text->wants_all_logits() && text->fed == 0) {
+        text->describe_prompt(0, std::as_const(text->state).logits());
+      }
+    }
     engine_.forward(batch);
     engine_.wait();
+    describe_prompts(batch, texts);
   } catch (const std::exception& failure) {
     error = failure.what();
   }
@@ -324,6 +390,19 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
     if (text->writing || is_finished(*text)) continue;
     keep(*text);
     go_on_after(*text);
+    if (!text->give({})) finish(*text, StopReason::cancelled);
+  }
+}
+
+// Each row of logits is what the next token of the prompt would have been drawn from.
+void Scheduler::Work::describe_prompts(const std::vector<Sequence>& batch,
+                                       const std::vector<Text*>& texts) {
+  const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (batch[i].wanted != LogitsFor::all) continue;
+    for (size_t row = 0; row < batch[i].tokens.size(); ++row) {
+      texts[i]->describe_prompt(texts[i]->fed + row + 1, {batch[i].logits + row * vocab, vocab});
+    }
   }
 }
 
@@ -401,6 +480,7 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   finished.cached_tokens = text.cached_tokens;
   finished.reason = reason;
   finished.error = std::move(error);
+  finished.overdue = text.overdue;
   finished.tokens = text.continuation.tokens();
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
     try {
@@ -426,6 +506,7 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   {
     const std::lock_guard lock(mutex_);
     stats_.cached_tokens += text.cached_tokens;
+    stats_.overdue += text.overdue ? 1 : 0;
     stats_.cached_states = cache_.states();
     stats_.cache_bytes = cache_.bytes();
     if (!finished.error.empty()) {

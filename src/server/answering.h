@@ -18,7 +18,7 @@ inline void send_json(http::Reply& reply, const openai::Json& body) {
 
 inline void send_error(http::Reply& reply, const openai::ApiError& error) {
   http::Headers more;
-  if (error.status() == 503) more.add("Retry-After", "1");
+  if (error.status() == 429 || error.status() == 503) more.add("Retry-After", "1");
   reply.send(error.status(), kJsonType, error.body(), more);
 }
 

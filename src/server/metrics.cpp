@@ -22,6 +22,8 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
   add("cancelled_total", "counter", "Texts that nobody wanted any more.", double(stats.cancelled));
   add("failed_total", "counter", "Texts that failed.", double(stats.failed));
   add("refused_total", "counter", "Texts for which the queue had no place.", double(stats.refused));
+  add("overdue_total", "counter", "Texts whose time was over, in the queue or in work.",
+      double(stats.overdue));
   add("cache_bytes", "gauge", "Bytes of states after beginnings of texts.",
       double(stats.cache_bytes));
   add("cache_states", "gauge", "States after beginnings of texts.", double(stats.cached_states));

@@ -172,6 +172,7 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       order.origin = beginning.origin;
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
+      order.prompt_details = wanted.echo;
       choices.push_back(completion_choice(int(choices.size()),
                                           wanted.echo ? tokenizer.decode(prompt) : "",
                                           wanted.top_logprobs >= 0, tokenizer));

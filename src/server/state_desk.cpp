@@ -135,7 +135,9 @@ void begin_at(StateDesk* desk, const Model& model, const std::string& state,
 
 void fail_without_states(const std::string& param) {
   throw ApiError(400, "invalid_request_error",
-                 "this server keeps no states: start it with --state-dir DIR", param, "no_states");
+                 "this server keeps no states: start it with --state-dir DIR or "
+                 "--state-store redis://HOST",
+                 param, "no_states");
 }
 
 }  // namespace anser

@@ -77,7 +77,7 @@ class TraceReader final : public Reader {
       return send_error(*reply_, {500, "server_error", finished.error});
     }
     if (finished.reason == StopReason::cancelled) {
-      return send_error(*reply_, ApiError::busy("the server is ending; ask again"));
+      return send_error(*reply_, ApiError::unavailable("the server is ending; ask again"));
     }
     errands_->add([reply = reply_, tokens = std::move(tokens_), tokenizer = tokenizer_,
                    trace = std::move(finished.trace)] {

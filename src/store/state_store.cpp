@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -15,17 +14,13 @@
 
 #include "base/mapped_file.h"
 #include "formats/checks.h"
-#include "store/content.h"
+#include "store/packed_state.h"
 #include "store/state_id.h"
 
 namespace anser {
 namespace {
 
 namespace fs = std::filesystem;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 // Makes the folder, and those above it, and returns its name.
 const std::string& made(const std::string& folder) {
@@ -47,10 +42,6 @@ RecordStamp stamp_of(const std::string& path) {
   }
   return {int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec,
           int64_t(status.st_ino)};
-}
-
-[[noreturn]] void unknown(const std::string& id, const std::string& folder) {
-  throw Error(fmt::format("there is no state {} in {}", printable(id), folder));
 }
 
 // The files of a store, by the ids in their names.
@@ -177,7 +168,7 @@ void StateStore::add_uses(StateInfo& info) const {
 StateInfo StateStore::require(const std::string& id) {
   std::optional<StateInfo> info;
   if (is_state_id(id)) info = index_->find(id);
-  if (!info) unknown(id, folder_);
+  if (!info) fail_unknown_state(id, folder_);
   return *std::move(info);
 }
 
@@ -206,8 +197,7 @@ void StateStore::enter(const StateInfo& info, AtomicFile& record) {
   if (!info.labels.name.empty()) {
     const std::optional<StateInfo> holder = index_->find_by_name(info.labels.name);
     if (holder && holder->id != info.id) {
-      throw Error(
-          fmt::format("the state {} has the name {} already", holder->id, info.labels.name));
+      fail_name_taken(info.labels.name, holder->id);
     }
   }
   index_->insert(info, stamp_of(record.written_path()));
@@ -252,35 +242,15 @@ void StateStore::delete_files(const Removed& removed) {
 
 std::string StateStore::put(const State& state, const std::string& model, const std::string& parent,
                             const StateLabels& labels, const std::string& id) {
-  StateInfo info;
-  info.labels = labels;
-  normalize(info.labels);
-  if (!parent.empty() && !is_state_id(parent)) {
-    throw Error(fmt::format("{} cannot be the parent of a state: it is no id", printable(parent)));
-  }
-  info.parent = parent;
-  if (!id.empty() && (!is_state_id(id) || find(id))) {
-    throw Error(fmt::format("{} cannot be the id of a new state: it is {}", printable(id),
-                            is_state_id(id) ? "taken" : "no id"));
-  }
-  info.id = info.content = id.empty() ? new_state_id() : id;
-  info.created = info.last_used = now();
-  info.tokens = state.tokens();
-  info.fingerprint = state.fingerprint();
-  info.model = model;
-
-  const std::vector<std::byte> file = state.serialize();
-  info.raw_bytes = file.size();
-  info.checksum = checksum_of(file);
-  {
-    const std::vector<std::byte> packed = compress_state_file(file);
-    info.stored_bytes = packed.size();
-    write_file_atomically(content_path(info.id), packed);
-  }
+  PackedState packed = pack_state(state, model, parent, labels, id);
+  const StateInfo& info = packed.info;
+  if (!id.empty() && find(id)) fail_id_taken(id);
+  write_file_atomically(content_path(info.id), packed.compressed);
+  packed.compressed = {};
   write_record(info, "");
   if (options_.max_ram_bytes > 0) {
     // Not a copy: that of a state in a device's memory would be there, too.
-    auto hot = std::make_shared<const State>(State::deserialize(file, info.id));
+    auto hot = std::make_shared<const State>(State::deserialize(packed.file, info.id));
     const std::lock_guard guard(mutex_);
     ram_.keep(info.content, std::move(hot));
   }
@@ -293,11 +263,7 @@ std::string StateStore::fork(const std::string& id, const StateLabels& labels) {
     const std::lock_guard guard(mutex_);
     info = require(id);
   }
-  info.labels = labels;
-  normalize(info.labels);
-  info.parent = id;
-  info.id = new_state_id();
-  info.created = info.last_used = now();
+  info = info_of_fork(info, labels);
   write_record(info, id);
   return info.id;
 }
@@ -305,15 +271,7 @@ std::string StateStore::fork(const std::string& id, const StateLabels& labels) {
 std::shared_ptr<const State> StateStore::load(const StateInfo& info) const {
   const std::string path = content_path(info.content);
   const auto packed = MappedFile::open(path);
-  const std::vector<std::byte> file = decompress_state_file(packed->bytes(), info.raw_bytes, path);
-  auto state = std::make_shared<const State>(State::deserialize(file, path));
-  if (checksum_of(file) != info.checksum || state->fingerprint() != info.fingerprint ||
-      state->tokens() != info.tokens) {
-    fail(path,
-         "not the content of the state {}: {} tokens and checksum {:016x}, expected {} and {:016x}",
-         info.id, state->tokens(), checksum_of(file), info.tokens, info.checksum);
-  }
-  return state;
+  return unpack_state(packed->bytes(), info, path);
 }
 
 State StateStore::get(const std::string& id) {
@@ -322,7 +280,7 @@ State StateStore::get(const std::string& id) {
   {
     const std::lock_guard guard(mutex_);
     info = require(id);
-    uses_[id] = now();
+    uses_[id] = seconds_since_1970();
     state = ram_.find(info.content);
   }
   if (state == nullptr) {
@@ -358,11 +316,7 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
   // Thousands of states take a while: nobody shall wait for that.
   Index reader(index_path());
   std::vector<StateInfo> all = reader.list(filter.parent);
-  std::erase_if(all, [&](const StateInfo& info) {
-    const auto& tags = info.labels.tags;
-    return (!filter.tag.empty() && std::find(tags.begin(), tags.end(), filter.tag) == tags.end()) ||
-           (filter.fingerprint && info.fingerprint != *filter.fingerprint);
-  });
+  std::erase_if(all, [&](const StateInfo& info) { return !fits(info, filter); });
   const std::lock_guard guard(mutex_);
   for (StateInfo& info : all) add_uses(info);
   return all;

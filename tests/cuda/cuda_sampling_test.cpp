@@ -19,13 +19,15 @@ using namespace support;
 TEST_F(CudaSampling, DrawsWhatTheHostDraws) {
   std::vector<SamplingOptions> options = {sampling_preset("greedy"), sampling_preset("chat"),
                                           sampling_preset("creative")};
-  options.resize(6);
+  options.resize(7);
   options[3].top_p = 1;  // all tokens are needed
   options[4].order = SamplingOptions::Order::hugging_face;
   options[4].top_k = 5;
   options[4].banned = {1, 2, 3};
   options[5].temperature = 0.7f;
   options[5].min_p = 0.05f;
+  options[6].biases = {{4, 6}, {9, -3}, {2, -100}, {11, 5.5f}};
+  options[6].presence = 2;
   std::vector<State> states(options.size(), model_->initial_state());
   std::vector<Sampler> samplers, host;
   for (size_t i = 0; i < options.size(); ++i) {

@@ -102,6 +102,8 @@ TEST(FromCandidates, TheSameTokensAsFromAllLogits) {
     options.seed = random();
     for (size_t n = random() % 4; n > 0; --n)
       options.banned.push_back(Token(random() % (size / 2)));
+    for (size_t n = random() % 4; n > 0; --n)
+      options.biases.push_back({Token(random() % size), pick({-100, -2.5f, 1, 7, 100})});
     Sampler few(options), all(options);
     const double wrong = double(pick({-1, -0.5f, 0, 0.7f, 1}));
     std::vector<float> logits = some_logits(random, size);
@@ -211,11 +213,12 @@ TEST(FromCandidates, QueriesListEveryChangeOnce) {
   options.frequency = 0.5f;
   options.penalty_decay = 1;
   options.banned = {9, 3, 9, 5};
+  options.biases = {{7, 4}, {6, -1.5f}, {3, 100}, {1, 0.25f}, {6, 1}};
   Sampler sampler(options);
   for (const Token token : {7, 5, 7, 1}) sampler.accept(token, "a");
   const CandidateQuery query = sampler.query(10);
   const std::vector<std::pair<Token, float>> expected = {
-      {1, 2.5f}, {3, kInfinity}, {5, kInfinity}, {7, 3.0f}, {9, kInfinity}};
+      {1, 2.25f}, {3, kInfinity}, {5, kInfinity}, {6, 0.5f}, {7, -1.0f}, {9, kInfinity}};
   ASSERT_EQ(query.changes.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(query.changes[i].id, expected[i].first);

@@ -134,6 +134,13 @@ TEST(Sampler, KeepsWhatTheDefinitionKeeps) {
       }
     }
     std::vector<float> allowed = logits;
+    for (size_t n = random() % 4; n > 0; --n) {
+      const SamplingOptions::Bias entry{Token(random() % size), pick({-100, -7.5f, 0.25f, 3, 100})};
+      const auto same = [&](const auto& other) { return other.id == entry.id; };
+      if (std::ranges::any_of(options.biases, same)) continue;
+      options.biases.push_back(entry);
+      allowed[size_t(entry.id)] += entry.bias;
+    }
     for (const Token id : options.banned) allowed[size_t(id)] = -kInfinity;
 
     Sampler sampler(options);
@@ -143,6 +150,20 @@ TEST(Sampler, KeepsWhatTheDefinitionKeeps) {
     expect_same(sampler.distribution(logits), obvious(allowed, options));
     if (testing::Test::HasFatalFailure()) return;
   }
+}
+
+TEST(Sampler, BiasesAreAddedToPenaltiesAndToEachOther) {
+  SamplingOptions options;
+  options.temperature = 0;
+  options.presence = 5;
+  options.biases = {{2, 1.5f}, {2, 1.5f}, {1, 2.5f}};
+  const std::vector<float> logits = {2, 0, 0};
+  Sampler sampler(options);
+  EXPECT_EQ(sampler.sample(logits), 2);
+  sampler.accept(2, "a");  // 3 - 5
+  EXPECT_EQ(sampler.sample(logits), 1);
+  sampler.accept(1, "b");
+  EXPECT_EQ(sampler.sample(logits), 0);
 }
 
 // A generator of its own, to know which numbers the sampler draws.

@@ -36,6 +36,9 @@ TEST(SamplingOptions, CheckNamesTheFirstBadValue) {
   EXPECT_NE(error_of([](auto& o) { o.frequency = kNan; }).find("frequency"), std::string::npos);
   EXPECT_NE(error_of([](auto& o) { o.penalty_decay = 1.1f; }).find("decay"), std::string::npos);
   EXPECT_NE(error_of([](auto& o) { o.banned = {1, -1}; }).find("banned"), std::string::npos);
+  EXPECT_NE(error_of([](auto& o) { o.biases = {{-1, 1}}; }).find("biased"), std::string::npos);
+  EXPECT_NE(error_of([](auto& o) { o.biases = {{1, 101}}; }).find("bias is"), std::string::npos);
+  EXPECT_NE(error_of([](auto& o) { o.biases = {{1, kNan}}; }).find("bias is"), std::string::npos);
 }
 
 TEST(SamplingPreset, Values) {

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <condition_variable>
 #include <limits>
@@ -12,6 +14,7 @@
 #include <thread>
 
 #include "anser/error.h"
+#include "engine/logprobs.h"
 #include "support/engines.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
@@ -344,6 +347,80 @@ TEST_F(SchedulerTest, DetailsOfTokens) {
     }
     alone_->forward(state, std::span(&finished.tokens[i], 1));
   }
+}
+
+// Bit for bit what the logits of every position say, whether the cache knows the prompt or not, in
+// pieces and beside others.
+TEST_F(SchedulerTest, DetailsOfThePromptsTokens) {
+  for (const bool with_past : {false, true}) {
+    SchedulerOptions options;
+    options.piece_seconds = 1e-9;  // pieces of 16 tokens, shared
+    Scheduler scheduler(*engine_, options);
+    Order wanted = order(70, 3, 9);
+    if (with_past) alone_->forward(wanted.state, prompt(4, 5));
+    wanted.top_logprobs = 2;
+    std::vector<std::shared_ptr<Listener>> listeners;
+    for (int i = 0; i < 4; ++i) {
+      Order next = wanted;
+      next.prompt_details = i != 1;
+      listeners.push_back(std::make_shared<Listener>());
+      scheduler.submit(std::move(next), listeners.back());
+      if (i < 2) listeners.back()->wait();
+    }
+    State state = wanted.state;
+    std::vector<TokenDetails> expected;
+    for (const Token token : wanted.prompt) {
+      if (state.has_logits()) {
+        expected.push_back(token_details(std::as_const(state).logits(), token, 2));
+      } else {
+        expected.push_back({{token, std::numeric_limits<float>::quiet_NaN()}, {}});
+      }
+      alone_->forward(state, std::span(&token, 1));
+    }
+    const auto bits = [](const TokenLogprob& x) {
+      return std::pair(x.token, std::bit_cast<uint32_t>(x.logprob));
+    };
+    const std::vector<Token> text = listeners[1]->wait().tokens;
+    EXPECT_EQ(listeners[1]->details().size(), 3u);
+    for (const int i : {0, 2, 3}) {
+      EXPECT_EQ(listeners[size_t(i)]->wait().tokens, text);
+      EXPECT_EQ(listeners[size_t(i)]->wait().cached_tokens, 0u);
+      const auto& details = listeners[size_t(i)]->details();
+      ASSERT_EQ(details.size(), 73u);
+      for (size_t at = 0; at < expected.size(); ++at) {
+        EXPECT_EQ(bits(details[at].drawn), bits(expected[at].drawn)) << at;
+        EXPECT_TRUE(std::ranges::equal(details[at].top, expected[at].top, {}, bits, bits)) << at;
+      }
+      EXPECT_EQ(details[70].drawn.token, text[0]);
+    }
+  }
+}
+
+// The state has read what was given out, and the prompt of one that comes too late is named.
+TEST_F(SchedulerTest, WhoseTimeIsOverEnds) {
+  SchedulerOptions options;
+  options.max_seconds = 0.05;
+  Scheduler scheduler(*engine_, options);
+  const Order endless = order(5, 1'000'000'000, 9);
+  const auto listener = std::make_shared<Listener>();
+  scheduler.submit(endless, listener);
+  const Finished& finished = listener->wait();
+  EXPECT_EQ(finished.reason, StopReason::length);
+  EXPECT_EQ(finished.error, "");
+  EXPECT_TRUE(finished.overdue);
+  Order same = endless;
+  same.generation.max_tokens = int(finished.tokens.size());
+  const auto [text, state] = expected(same);
+  EXPECT_EQ(text.tokens, finished.tokens);
+  EXPECT_EQ(text.text, listener->text());
+  EXPECT_TRUE(state == finished.state);
+
+  const auto reader = std::make_shared<Listener>();
+  scheduler.submit(order(2'000'000, 1, 3), reader);
+  EXPECT_NE(reader->wait().error.find("of its 2000000 tokens"), std::string::npos)
+      << reader->wait().error;
+  EXPECT_TRUE(reader->wait().overdue);
+  EXPECT_EQ(scheduler.stats().overdue, 2u);
 }
 
 TEST_F(SchedulerTest, BadOrdersAreRefusedAtOnce) {

@@ -48,7 +48,7 @@ TEST(Requests, EveryFieldIsRead) {
     "model": "m", "max_tokens": 7, "temperature": 0.5, "top_p": 0.25, "top_k": 3, "min_p": 0.125,
     "presence_penalty": -1, "frequency_penalty": 2, "penalty_decay": 0.5, "stop": ["a", "b"],
     "seed": 12, "n": 2, "stream": true, "stream_options": {"include_usage": true},
-    "logit_bias": {"5": -100, "6": 0}, "state": "s", "save_state": true,
+    "logit_bias": {"5": -100, "6": 0, "7": 2.5}, "state": "s", "save_state": true,
     "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
     "user": "ignored", "metadata": {"a": [1]}})");
   const SamplingOptions& sampling = request.generation.sampling;
@@ -66,6 +66,9 @@ TEST(Requests, EveryFieldIsRead) {
   EXPECT_EQ(request.n, 2);
   EXPECT_TRUE(request.stream && request.include_usage && request.save);
   EXPECT_EQ(sampling.banned, (std::vector<Token>{5}));
+  ASSERT_EQ(sampling.biases.size(), 1u);
+  EXPECT_EQ(sampling.biases[0].id, 7);
+  EXPECT_EQ(sampling.biases[0].bias, 2.5f);
   EXPECT_EQ(request.state, "s");
   EXPECT_EQ(request.json_schema, Json({{"type", "object"}}));
   EXPECT_EQ(write(R"({"max_tokens": 3, "max_completion_tokens": 4.0})").generation.max_tokens, 4);
@@ -90,7 +93,7 @@ TEST(Requests, WhatIsWrongIsNamed) {
       {R"({"logit_bias": {"x": 1}})", "logit_bias"},
       {R"({"logit_bias": {"256": 1}})", "logit_bias"},
       {R"({"logit_bias": {"5": 101}})", "logit_bias.5"},
-      {R"({"logit_bias": {"5": 3}})", "logit_bias.5"},
+      {R"({"logit_bias": {"5": "3"}})", "logit_bias.5"},
       {R"({"response_format": {"type": "xml"}})", "response_format.type"},
       {R"({"response_format": {"type": "json_schema"}})", "response_format.json_schema"},
       {R"({"seed": 9223372036854775807})", "seed"},

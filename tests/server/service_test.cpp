@@ -1,6 +1,7 @@
 // The server as clients see it: OpenAI's addresses over a random model.
 #include <gtest/gtest.h>
 
+#include "engine/logprobs.h"
 #include "server/service_fixture.h"
 
 namespace anser {
@@ -30,6 +31,56 @@ TEST_F(ServiceTest, ACompletionIsWhatGenerateWrites) {
   const Json again = post("/v1/completions", R"({"prompt": "ab", "max_tokens": 30, "seed": 3})");
   EXPECT_EQ(again["choices"], answer["choices"]);
   EXPECT_EQ(again["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
+}
+
+TEST_F(ServiceTest, ABiasDrawsOneTokenAndABanNone) {
+  start();
+  const auto text = [&](const std::string& biases) {
+    const std::string body = R"({"prompt": "ab", "max_tokens": 6, "seed": 1, "logit_bias": )";
+    return post("/v1/completions", body + biases + "}")["choices"][0]["text"];
+  };
+  EXPECT_EQ(text(R"({"121": 100, "122": 60})"), "xxxxxx");
+  EXPECT_EQ(text(R"({"121": -100, "122": 60})"), "yyyyyy");
+}
+
+// As evaluation harnesses ask.
+TEST_F(ServiceTest, AnEchoHasThePromptsLogprobs) {
+  start();
+  const std::string wanted = R"("prompt": "abc", "echo": true, "logprobs": 1, "seed": 1)";
+  const Json choice = post("/v1/completions", "{" + wanted + R"(, "max_tokens": 0})")["choices"][0];
+  EXPECT_EQ(choice["text"], "abc");
+  EXPECT_EQ(choice["finish_reason"], "length");
+  const Json& logprobs = choice["logprobs"];
+  EXPECT_EQ(logprobs["tokens"], Json({"", "a", "b", "c"}));
+  EXPECT_EQ(logprobs["text_offset"], Json({0, 0, 1, 2}));
+  EXPECT_TRUE(logprobs["token_logprobs"][0].is_null());
+  EXPECT_TRUE(logprobs["top_logprobs"][0].is_null());
+  // What the engine says of the same tokens, all logits at once.
+  const std::vector<Token> tokens = {kEndOfText, 'a' + 1, 'b' + 1, 'c' + 1};
+  std::vector<float> logits(4 * 300);
+  State state = model_->initial_state();
+  const Sequence all{&state, tokens, LogitsFor::all, logits.data()};
+  const auto alone = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
+  alone->forward(std::span(&all, 1));
+  for (size_t i = 1; i < 4; ++i) {
+    const TokenDetails details =
+        token_details(std::span(logits).subspan((i - 1) * 300, 300), tokens[i], 1);
+    EXPECT_EQ(logprobs["token_logprobs"][i].get<float>(), details.drawn.logprob);
+    EXPECT_EQ(logprobs["top_logprobs"][i].begin()->get<float>(), details.top[0].logprob);
+  }
+  // With more to be written, in pieces and whole.
+  const std::string more = wanted + R"(, "max_tokens": 3)";
+  const Json whole = post("/v1/completions", "{" + more + "}")["choices"][0];
+  Json text = "", listed = Json::array();
+  for (const Json& event : stream("/v1/completions", "{" + more + R"(, "stream": true})")) {
+    const Json& piece = event["choices"][0];
+    text = text.get<std::string>() + piece["text"].get<std::string>();
+    const Json& some = piece["logprobs"]["token_logprobs"];
+    listed.insert(listed.end(), some.begin(), some.end());
+  }
+  EXPECT_EQ(whole["text"], text);
+  EXPECT_EQ(whole["logprobs"]["token_logprobs"], listed);
+  EXPECT_EQ(listed.size(), 7u);
 }
 
 TEST_F(ServiceTest, AStreamIsTheSameInPieces) {
@@ -118,12 +169,57 @@ TEST_F(ServiceTest, WhoGoesAwayFreesHisPlace) {
   second.send(endless);
   ASSERT_TRUE(http::soon([&] { return scheduler_->stats().queued == 1; }));
   const Answer refused = ask(endless);
-  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(refused.headers["Retry-After"], "1");
+  EXPECT_EQ(Json::parse(refused.body)["error"]["code"], "queue_full");
   first.reset();
   EXPECT_TRUE(http::soon([&] { return scheduler_->stats().queued == 0; }));
   second.close();
   EXPECT_TRUE(http::soon([&] { return scheduler_->stats().running == 0; }));
+}
+
+TEST_F(ServiceTest, LimitsOfARequestNameTheField) {
+  ServiceOptions options;
+  options.limits.max_prompt_tokens = 5;
+  options.limits.max_n = 3;
+  options.limits.max_choices = 4;
+  start(options);
+  const auto param = [&](const std::string& path, const std::string& body) {
+    return post(path, body, 400)["error"]["param"];
+  };
+  EXPECT_EQ(param("/v1/completions", R"({"prompt": "abcde"})"), "prompt");
+  EXPECT_EQ(param("/v1/completions", R"({"prompt": ["a", "b", "c"], "n": 2})"), "prompt");
+  EXPECT_EQ(param("/v1/completions", R"({"prompt": "a", "n": 4})"), "n");
+  EXPECT_EQ(param("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "a"}]})"),
+            "messages");
+  const std::string deep = std::string(65, '[') + std::string(65, ']');
+  const Json error = post("/v1/completions", R"({"prompt": "a", "x": )" + deep + "}", 400)["error"];
+  EXPECT_NE(error["message"].get<std::string>().find("64"), std::string::npos) << error;
+  post("/v1/completions", R"({"prompt": ["abcd", "b"], "n": 2, "max_tokens": 1})");
+}
+
+// What has been written by then is not lost; who waits for it is told.
+TEST_F(ServiceTest, TimeIsLimited) {
+  SchedulerOptions scheduling;
+  scheduling.max_batch = 1;
+  scheduling.max_seconds = 0.2;
+  scheduling.max_wait_seconds = 0.02;
+  ServiceOptions options;
+  options.limits.max_tokens = 1'000'000'000;
+  start(options, scheduling);
+  const std::string endless =
+      R"({"prompt": "a", "max_tokens": 1000000000, "logit_bias": {"0": -100})";
+  Client first(server_->port());
+  first.send(http::post("/v1/completions", endless + "}"));
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().running == 1; }));
+  const Answer waited = ask(http::post("/v1/completions", endless + "}"));
+  EXPECT_EQ(waited.status, 503);
+  EXPECT_EQ(waited.headers["Retry-After"], "1");
+  EXPECT_EQ(Json::parse(waited.body)["error"]["code"], "overloaded");
+  const Json choice = Json::parse(first.read_answer().body)["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "length");
+  EXPECT_NE(choice["text"], "");
+  EXPECT_EQ(scheduler_->stats().overdue, 2u);
 }
 
 TEST_F(ServiceTest, AnswersKeepTheirSchema) {

@@ -4,9 +4,11 @@
 #include <filesystem>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "anser/state.h"
 #include "base/splitmix64.h"
+#include "store/state_info.h"
 
 namespace support {
 
@@ -25,6 +27,12 @@ inline anser::State state_after(uint64_t n) {
   for (int i = 0; i < 20; ++i) state.logits().push_back(float(i) - float(n));
   state.advance(n);
   return state;
+}
+
+inline std::vector<std::string> ids_of(const std::vector<anser::StateInfo>& list) {
+  std::vector<std::string> ids;
+  for (const anser::StateInfo& info : list) ids.push_back(info.id);
+  return ids;
 }
 
 // Whose names end so.

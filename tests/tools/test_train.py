@@ -127,6 +127,30 @@ class Train(unittest.TestCase):
                 case = json.loads((self.at / "golden.json").read_text())["cases"][0]
                 self.compare(model, case, tolerance)
 
+    def test_several_checkpoints_become_their_mean(self):
+        ranks = "--ranks", 32, 32, 32, 32  # narrower pairs are F16 in any file
+        self.train("a", "--steps", 3, *ranks)
+        self.train("b", "--steps", 3, "--seed", 2, *ranks)
+
+        def export(*runs):
+            out = self.at / "mean.gguf"
+            run("export.py", "--checkpoint", *(self.at / r for r in runs), "--vocab", self.at / "vocab.txt", "--type", "f32",
+                "--out", out)
+            return out.read_bytes()
+
+        a, b = export("a/checkpoint.pt"), export("b/checkpoint.pt")
+        shutil.copyfile(self.at / "mean.gguf", self.at / "b.gguf")
+        both = export("a/checkpoint.pt", "b.gguf")  # a file made from a checkpoint stands for it
+        last = [struct.unpack("<4096f", file[-4 * 4096:]) for file in (a, b, both)]  # numbers of the last block
+        self.assertNotEqual(last[0], last[1])
+        for x, y, mean in zip(*last):
+            self.assertAlmostEqual(mean, (x + y) / 2, delta=1e-6)
+        self.assertEqual(export("b.gguf", "b/checkpoint.pt"), b)
+        self.train("wide", "--steps", 1, "--width", 128)
+        said = run("export.py", "--checkpoint", self.at / "b.gguf", self.at / "wide" / "checkpoint.pt", "--vocab",
+                   self.at / "vocab.txt", "--out", self.at / "mean.gguf", wanted=1)
+        self.assertIn("only runs of one model have a mean", said)
+
     def compare(self, model, case, tolerance):
         program = os.environ.get("ANSER_BINARY")
         if not program:

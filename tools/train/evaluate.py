@@ -20,10 +20,7 @@ import weights
 
 def model_of(w):
     w = {name: t.float() for name, t in w.items()}
-    vocab, D = w["emb.weight"].shape
-    layers = 1 + max(int(name.split(".")[1]) for name in w if name.startswith("blocks."))
-    ranks = {c: w[f"blocks.1.att.{c}1"].shape[1] for c in "wavg"}
-    model = rwkv7.Model(vocab, layers, D, ranks)
+    model = rwkv7.Model(**weights.shape_of(w))
     model.load_state_dict({name: w[name].view(p.shape) for name, p in model.named_parameters()})
     return model.eval()
 

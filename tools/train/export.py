@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Writes a checkpoint as GGUF (architecture rwkv7, with its tokenizer), and if wanted as safetensors.
 
-  export.py --checkpoint RUN/checkpoint.pt --vocab vocab.txt --out model.gguf [--safetensors model.safetensors]
+  export.py --checkpoint RUN/best.pt --vocab vocab.txt --out model.gguf [--safetensors model.safetensors]
+  export.py --checkpoint A/checkpoint.pt B/checkpoint.pt C.gguf --vocab vocab.txt --out model.gguf
+
+Of several checkpoints the mean of the weights is written. Short runs that began from the same weights end in one basin of
+the loss, and the middle of it is often lower than any of its sides: the uniform "model soup" of Wortsman et al., 2022
+(arXiv 2203.05482). Runs from other beginnings have nothing in common, and their mean is noise: evaluate what comes out.
 """
 import argparse
 import os
 
-import torch
-
+import evaluate
 import gguf
 import rwkv7
 import tokenizer
@@ -51,9 +55,26 @@ def metadata(shape, tokens, name, kind):
     }
 
 
+def mean_of(paths, tokens, vocab):
+    """(shape, {name: float32 tensor}): of one checkpoint or GGUF its weights, of several their mean."""
+    shape, total = None, {}
+    for path in paths:
+        w, coder = weights.load(path, vocab)
+        if coder.tokens != tokens:
+            raise SystemExit(f"{path} has another vocabulary than {vocab}: give the one that it was trained with")
+        model = evaluate.model_of(w)
+        if model.shape["vocab"] != len(tokens):
+            raise SystemExit(f"{vocab} has {len(tokens)} tokens, {path} {model.shape['vocab']}")
+        if shape not in (None, model.shape):
+            raise SystemExit(f"{path} has the shape {model.shape}, {paths[0]} {shape}: only runs of one model have a mean")
+        shape = model.shape
+        total = {name: total.get(name, 0) + t.double() for name, t in model.state_dict().items()}
+    return shape, {name: (t / len(paths)).float() for name, t in total.items()}
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--checkpoint", required=True)
+    args.add_argument("--checkpoint", required=True, nargs="+", help="of train.py, or a GGUF; the mean of several")
     args.add_argument("--vocab", required=True)
     args.add_argument("--out", required=True)
     args.add_argument("--name", default="anser gosling")
@@ -61,15 +82,13 @@ def main():
     args.add_argument("--safetensors", help="also write the weights here, unrounded, under the original names")
     args.add_argument("--safetensors-dtype", choices=("F32", "BF16"), default="F32")
     args = args.parse_args()
-    checkpoint = torch.load(args.checkpoint, map_location="cpu")
-    w, tokens = checkpoint["model"], tokenizer.read_vocab(args.vocab)
-    if len(tokens) != checkpoint["shape"]["vocab"]:
-        raise SystemExit(f"{args.vocab} has {len(tokens)} tokens, the model {checkpoint['shape']['vocab']}")
+    tokens = tokenizer.read_vocab(args.vocab)
+    shape, w = mean_of(args.checkpoint, tokens, args.vocab)
     # Written beside and moved, so that a build which embeds the file never sees half of it.
-    gguf.write(args.out + ".new", metadata(checkpoint["shape"], tokens, args.name, args.type),
-               weights.to_gguf({name: t.float().numpy() for name, t in w.items()}, KINDS[args.type]))
+    gguf.write(args.out + ".new", metadata(shape, tokens, args.name, args.type),
+               weights.to_gguf({name: t.numpy() for name, t in w.items()}, KINDS[args.type]))
     os.replace(args.out + ".new", args.out)
-    print(f"{args.out}: {os.path.getsize(args.out)} bytes, step {checkpoint['step']}, {checkpoint['note']}")
+    print(f"{args.out}: {os.path.getsize(args.out)} bytes, from {', '.join(args.checkpoint)}")
     if args.safetensors:
         weights.write_safetensors(args.safetensors, w, args.safetensors_dtype)
         print(f"{args.safetensors}: {os.path.getsize(args.safetensors)} bytes")

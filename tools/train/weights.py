@@ -40,6 +40,12 @@ def _layers(w):
     return 1 + max(int(name.split(".")[1]) for name in w if name.startswith("blocks."))
 
 
+def shape_of(w):
+    """What rwkv7.Model is made with, from the tensors."""
+    vocab, D = w["emb.weight"].shape
+    return {"vocab": vocab, "layers": _layers(w), "D": D, "ranks": {c: w[f"blocks.1.att.{c}1"].shape[1] for c in "wavg"}}
+
+
 def to_gguf(w, matrix_kind):
     """[(name, array, kind)] for gguf.write from {name: float32 array}."""
     out = [(WHOLE[name], w[name], matrix_kind if w[name].ndim == 2 else gguf.F32) for name in WHOLE]

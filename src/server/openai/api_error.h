@@ -27,7 +27,12 @@ class ApiError : public std::runtime_error {
   static ApiError not_found(const std::string& message, const std::string& code) {
     return {404, "invalid_request_error", message, {}, code};
   }
+  // Not even a place to wait in is left.
   static ApiError busy(const std::string& message) {
+    return {429, "rate_limit_error", message, {}, "queue_full"};
+  }
+  // There was one, but not the time.
+  static ApiError unavailable(const std::string& message) {
     return {503, "server_error", message, {}, "overloaded"};
   }
 

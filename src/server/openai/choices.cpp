@@ -1,5 +1,7 @@
 #include "server/openai/choices.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "server/openai/answer_stream.h"
@@ -34,6 +36,7 @@ class CompletionChoice final : public Choice {
   }
 
   Json whole(StopReason reason) override {
+    offset_ = 0;  // chunks() has counted
     return entry(std::exchange(echo_, {}) + text_, details_, finish_reason(reason));
   }
 
@@ -52,14 +55,17 @@ class CompletionChoice final : public Choice {
     for (const TokenDetails& token : details) {
       const std::string text = text_of(tokenizer_, token.drawn.token);
       tokens.push_back(text);
-      logprobs.push_back(token.drawn.logprob);
-      Json best = Json::object();
+      // Nothing came before a text's first token.
+      const bool known = !std::isnan(token.drawn.logprob);
+      logprobs.push_back(known ? Json(token.drawn.logprob) : Json());
+      Json best = known ? Json::object() : Json();
       for (const TokenLogprob& other : token.top) {
         best[text_of(tokenizer_, other.token)] = other.logprob;
       }
       top.push_back(std::move(best));
       offsets.push_back(offset_);
-      offset_ += text.size();
+      // In characters, that begin in this token.
+      offset_ += size_t(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
     }
     return {{"tokens", std::move(tokens)},
             {"token_logprobs", std::move(logprobs)},

@@ -64,6 +64,11 @@ CompletionRequest read_completion_request(const Fields& body, const Limits& limi
       }
     }
   }
+  if (request.prompts.size() * size_t(request.n) > size_t(limits.max_choices)) {
+    body.fail("prompt",
+              fmt::format("expected at most {} texts a request, found {} prompts, {} each",
+                          limits.max_choices, request.prompts.size(), request.n));
+  }
   for (const auto& tokens : request.prompts) {
     if (int64_t(tokens.size()) > limits.max_prompt_tokens) {
       body.fail("prompt", fmt::format("expected at most {} tokens, found {}",

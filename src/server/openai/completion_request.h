@@ -12,7 +12,7 @@ namespace anser::openai {
 struct CompletionRequest : WriteRequest {
   // Of every text to be continued; already tokens, where the client sent those.
   std::vector<std::vector<Token>> prompts;
-  bool echo = false;  // the prompt's own text comes first
+  bool echo = false;  // the prompt's own text comes first, its tokens' logprobs with it
 };
 
 // `prompt` is a string, a list of strings, a list of tokens, or a list of such lists; absent, it is

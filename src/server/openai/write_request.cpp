@@ -45,10 +45,10 @@ SamplingOptions read_sampling(const Fields& body, const Limits& limits, bool& se
   return sampling;
 }
 
-std::vector<Token> read_banned(const Fields& body, const Limits& limits) {
-  std::vector<Token> banned;
+// OpenAI's promise of -100 is a ban.
+void read_biases(const Fields& body, const Limits& limits, SamplingOptions& sampling) {
   const auto object = body.object("logit_bias");
-  if (!object) return banned;
+  if (!object) return;
   const Json& entries = *body.any("logit_bias");
   if (entries.size() > kMostBiases) {
     body.fail("logit_bias",
@@ -62,15 +62,13 @@ std::vector<Token> read_banned(const Fields& body, const Limits& limits) {
       body.fail("logit_bias", fmt::format("'{}' is no token; expected a number from 0 to {}", key,
                                           limits.vocab - 1));
     }
-    if (const auto bias = object->number(key.c_str(), -100, 100)) {
-      if (*bias != -100 && *bias != 0) {
-        throw ApiError::bad_field(object->path(key.c_str()),
-                                  "only -100, which bans a token, can be done yet");
-      }
-      if (*bias == -100) banned.push_back(token);
+    const double bias = object->number(key.c_str(), -100, 100).value_or(0);
+    if (bias == -100) {
+      sampling.banned.push_back(token);
+    } else if (bias != 0) {
+      sampling.biases.push_back({token, float(bias)});
     }
   }
-  return banned;
 }
 
 void read_format(const Fields& body, WriteRequest& request) {
@@ -108,12 +106,12 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
       body.fail("stop", fmt::format("expected texts of 1 to {} bytes", kLongestStop));
     }
   }
-  request.n = int(body.integer("n", 1, limits.max_n).value_or(1));
+  request.n = int(body.integer("n", 1, std::min(limits.max_n, limits.max_choices)).value_or(1));
   request.stream = body.boolean("stream").value_or(false);
   if (const auto options = body.object("stream_options")) {
     request.include_usage = options->boolean("include_usage").value_or(false);
   }
-  generation.sampling.banned = read_banned(body, limits);
+  read_biases(body, limits, generation.sampling);
   read_format(body, request);
   request.state = body.text("state").value_or("");
   request.save = read_save(body);

@@ -42,6 +42,11 @@ std::string event_text(const Json& data) {
   return "data: " + data.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
 }
 
+ApiError error_of(const Finished& finished) {
+  return finished.overdue ? ApiError::unavailable(finished.error)
+                          : ApiError(500, "server_error", finished.error);
+}
+
 // Between the scheduler and its place in the answer.
 class Writing::TextReader final : public Reader {
  public:
@@ -112,10 +117,10 @@ void Writing::on_end(int index, Finished finished) {
   usage_.cached_tokens = std::max(usage_.cached_tokens, state_tokens_ + finished.cached_tokens);
   usage_.written_tokens += finished.tokens.size();
   if (failed_) return;
-  if (!finished.error.empty()) return fail({500, "server_error", finished.error});
+  if (!finished.error.empty()) return fail(error_of(finished));
   // Nobody but the scheduler's own end cancels what has not failed.
   if (finished.reason == StopReason::cancelled) {
-    return fail(ApiError::busy("the server is ending; ask again"));
+    return fail(ApiError::unavailable("the server is ending; ask again"));
   }
   if (!saving_) return end_text(index, {.reason = finished.reason});
   // Not on this thread, which all texts wait for.

@@ -109,6 +109,9 @@ class Writing : public std::enable_shared_from_this<Writing> {
 // "stop", "length", or what the client never sees.
 const char* finish_reason(StopReason reason);
 
+// What a client is told of a text that has failed.
+ApiError error_of(const Finished& finished);
+
 // The ids of answers: a prefix and 24 letters and digits, of which none has been given out before.
 std::string new_id(const std::string& prefix);
 

@@ -1,0 +1,18 @@
+#include "store/open_states.h"
+
+#include "store/open_redis.h"
+#include "store/redis_url.h"
+#include "store/state_store.h"
+
+namespace anser {
+
+OpenedStates open_states(const std::string& address, const OpenStatesOptions& options) {
+  if (is_redis_url(address)) return open_redis(parse_redis_url(address), options);
+  auto folder = std::make_unique<StateStore>(
+      address, StateStoreOptions{.max_disk_bytes = options.max_disk_bytes,
+                                 .max_ram_bytes = options.max_ram_bytes});
+  std::vector<std::string> problems = folder->problems();
+  return {std::move(folder), address, std::move(problems)};
+}
+
+}  // namespace anser
