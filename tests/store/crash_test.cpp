@@ -1,12 +1,8 @@
 // What a store does when things go wrong: processes that are killed, disks that are full, files
 // that are damaged, an index that is lost.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <fstream>
-#include <thread>
 
 #include "store/killed_writer.h"
 #include "store/sample_states.h"

@@ -179,10 +179,12 @@ TEST_F(RedisStoreTest, KillingAReplicaLosesNothingThatWasReturned) {
   for (int round = 0; round < 30; ++round) {
     KilledWriter writer(server.url(), uint64_t(round) * 1000);
     told.merge(writer.kill_after(std::chrono::microseconds(splitmix64(delay) % 10'000)));
-    // Redis may yet have to read what the writer has sent last.
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   EXPECT_GE(told.size(), 60u);
+  // Until Redis has read all that the writers have sent: then it knows of their ends.
+  while (redis({"INFO", "clients"}).find("connected_clients:2\r") == std::string::npos) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   for (const auto& [id, number] : told) EXPECT_TRUE(store.get(id) == state_after(number)) << id;
   std::set<std::string> contents;
   for (const StateInfo& info : store.list()) {
@@ -216,11 +218,11 @@ TEST_F(RedisStoreTest, GoesOnWhenTheServerIsBack) {
 
 TEST_F(RedisStoreTest, DoesNotWaitForEver) {
   RedisServer server;
-  RedisStore store = open(server, {.timeout_s = 0.2});
-  const std::string id = store.put(state_after(1), "m");
+  RedisStore store = open(server, {.timeout_s = 1});
+  const std::string id = open(server, {.timeout_s = 60}).put(state_after(1), "m");
   server.freeze();
-  expect_error({server.url(), "silent for 0.2 s"}, [&] { store.get(id); });
-  expect_error({server.url(), "silent for 0.2 s"}, [&] { store.get(id); });  // a new connection
+  expect_error({server.url(), "silent for 1 s"}, [&] { store.get(id); });
+  expect_error({server.url(), "silent for 1 s"}, [&] { store.get(id); });  // a new connection
   // What lies in the buffers and is answered later meets no connection that is used again.
   server.thaw();
   for (int i = 0; i < 100; ++i) {
