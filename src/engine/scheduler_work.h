@@ -1,0 +1,108 @@
+// What a Scheduler does, on its thread: scheduler.cpp has who comes and who goes,
+// scheduler_step.cpp what happens in between.
+#pragma once
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "anser/scheduler.h"
+#include "engine/pace.h"
+#include "engine/prefix_cache.h"
+#include "engine/scheduled_text.h"
+
+namespace anser {
+
+inline double seconds_since(ScheduledText::Clock::time_point begin) {
+  return std::chrono::duration<double>(ScheduledText::Clock::now() - begin).count();
+}
+
+class Scheduler::Work {
+ public:
+  Work(Engine& engine, const SchedulerOptions& options)
+      : engine_(engine),
+        options_(options),
+        cache_(options.cache_bytes, state_bytes(engine.model())),
+        thread_([this] { serve(); }) {}
+
+  ~Work() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+  }
+
+  Id submit(Order&& order, std::shared_ptr<Reader>&& reader);
+  void cancel(Id id);
+  bool drain(double seconds);
+  void conclude();
+  SchedulerStats stats() const {
+    const std::lock_guard lock(mutex_);
+    SchedulerStats now = stats_;
+    now.queued = int(queue_.size());
+    return now;
+  }
+
+ private:
+  using Text = ScheduledText;
+  using Clock = Text::Clock;
+  using Texts = std::vector<std::unique_ptr<Text>>;
+
+  static size_t state_bytes(const Model& model) {
+    const size_t numbers = model.initial_state().shape().floats();
+    return (numbers + size_t(model.hyperparameters().vocab)) * sizeof(float);
+  }
+
+  bool has_waited_too_long(const Text& text) const {
+    return options_.max_wait_seconds > 0 &&
+           seconds_since(text.submitted) > options_.max_wait_seconds;
+  }
+  void end_if_overdue(Text& text);
+  void begin(Text& text);
+  void keep(const Text& text);
+  void go_on_after(const Text& leader);
+  void serve();
+  bool admit();
+  void cut_short(Text& text);
+  void conclude(Text& text);
+  void step();
+  void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
+  void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
+  void describe_prompts(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
+  void fail(const std::vector<Text*>& texts, const std::string& error);
+  void draw();
+  void take(Text& text, Token token);
+  void finish(Text& text, StopReason reason, std::string error = {});
+  void remove_finished();
+  bool is_finished(const Text& text) const {
+    return std::ranges::find(finished_, text.id) != finished_.end();
+  }
+
+  Engine& engine_;
+  const SchedulerOptions options_;
+
+  mutable std::mutex mutex_;  // of all that follows, up to the next comment
+  std::condition_variable changed_;
+  std::deque<std::unique_ptr<Text>> queue_;
+  std::vector<Id> cancelled_;
+  bool stopping_ = false, draining_ = false, concluding_ = false;
+  Id last_id_ = 0;
+  SchedulerStats stats_;
+
+  // The thread's own.
+  Texts running_;
+  std::vector<Id> finished_;          // of running_, to be removed
+  std::vector<float> prompt_logits_;  // of a step's texts that want all, one behind the other
+  Pace pace_;
+  PrefixCache cache_;
+
+  std::jthread thread_;  // the last, so that it ends before the rest does
+};
+
+}  // namespace anser
