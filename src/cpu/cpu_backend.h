@@ -31,7 +31,6 @@ class CpuBackend {
   ThreadPool& pool() { return pool_; }
   int max_rows() const { return max_rows_; }
   int threads() const { return pool_.size(); }
-  ThreadPool& pool() { return pool_; }  // for work between two steps
   std::string name() const { return kernels_.name; }
   int few_rows() const { return kFewRows; }
   size_t state_bytes() const {
