@@ -154,8 +154,8 @@ void serve_command(ServeOptions options) {
   http::Server server(options.http, service.routes());
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;
-  say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(), v6 ? "[" : "",
-      options.http.host, v6 ? "]" : "", server.port());
+  say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(),
+      v6 ? "[" : "", options.http.host, v6 ? "]" : "", server.port());
 
   signals.wait();
   say("anser: ending; texts that are being written have {} s", options.patience_s);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ranges>
+#include <numeric>
 
 namespace anser {
 
@@ -14,12 +14,14 @@ TokenDetails token_details(std::span<const float> logits, Token token, int top) 
   const auto entry = [&](Token id) { return TokenLogprob{id, float(logits[size_t(id)] - norm)}; };
 
   TokenDetails details{entry(token), {}};
+  // Not std::views::iota, of which clang 14 cannot make sense beside g++ 12's library.
+  std::vector<Token> all(logits.size());
+  std::iota(all.begin(), all.end(), Token{0});
   std::vector<Token> best(std::min(size_t(std::max(top, 0)), logits.size()));
-  std::ranges::partial_sort_copy(std::views::iota(Token{0}, Token(logits.size())), best,
-                                 [&](Token a, Token b) {
-                                   const float x = logits[size_t(a)], y = logits[size_t(b)];
-                                   return x != y ? x > y : a < b;
-                                 });
+  std::partial_sort_copy(all.begin(), all.end(), best.begin(), best.end(), [&](Token a, Token b) {
+    const float x = logits[size_t(a)], y = logits[size_t(b)];
+    return x != y ? x > y : a < b;
+  });
   for (const Token id : best) details.top.push_back(entry(id));
   return details;
 }

@@ -56,6 +56,7 @@ struct ScheduledText {
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
   bool overdue = false;
+
   // Rows of others' prompts that one of its own takes as long as. Three is what a traced row costs
   // with the embedded model; where products are larger, a trace's share is smaller.
   size_t row_cost() const { return traced ? 3 : 1; }

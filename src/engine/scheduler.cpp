@@ -85,8 +85,8 @@ class Scheduler::Work {
   void go_on_after(const Text& leader);
   void serve();
   bool admit();
+  void cut_short(Text& text);
   void conclude(Text& text);
-  static void end_writing(Text& text);
   void step();
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
@@ -222,28 +222,30 @@ bool Scheduler::Work::admit() {
   return !stopping;
 }
 
-// A text that is being written is read to its last token first, as one that has its length is.
-void Scheduler::Work::end_if_overdue(Text& text) {
-  if (options_.max_seconds <= 0 || text.end || text.overdue) return;
-  if (seconds_since(text.begun) <= options_.max_seconds) return;
-  text.overdue = true;
-  if (text.writing) return end_writing(text);
-  finish(text, StopReason::cancelled,
-         fmt::format("the prompt could not be read in {} s, as long as a request may take; "
-                     "{} of its {} tokens were read. Shorten it, or try again when there are "
-                     "fewer requests",
-                     options_.max_seconds, text.fed, text.prompt.size()));
+// Its last token is read first, as that of one that has its length is.
+void Scheduler::Work::cut_short(Text& text) {
+  text.give(text.continuation.finish());
+  text.end = StopReason::length;
 }
 
 void Scheduler::Work::conclude(Text& text) {
   if (!text.writing || !text.keep_state) return finish(text, StopReason::cancelled);
-  if (!text.end) end_writing(text);
+  if (!text.end) cut_short(text);
 }
 
-// Here, as one that has its length.
-void Scheduler::Work::end_writing(Text& text) {
-  text.give(text.continuation.finish());
-  text.end = StopReason::length;
+void Scheduler::Work::end_if_overdue(Text& text) {
+  if (options_.max_seconds <= 0 || text.end || text.overdue) return;
+  if (seconds_since(text.begun) <= options_.max_seconds) return;
+  text.overdue = true;
+  if (text.writing) {
+    cut_short(text);
+  } else {
+    finish(text, StopReason::cancelled,
+           fmt::format("the prompt could not be read in {} s, as long as a request may take; "
+                       "{} of its {} tokens were read. Shorten it, or try again when there are "
+                       "fewer requests",
+                       options_.max_seconds, text.fed, text.prompt.size()));
+  }
 }
 
 // Takes up the longest beginning that is known, or waits for one that is being read.

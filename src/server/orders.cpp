@@ -32,6 +32,21 @@ std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Toke
   return found;
 }
 
+std::optional<Order> order_without_thoughts(const Beginning& beginning, const ChatPrompt& prompt,
+                                            const std::string& text, StopReason reason,
+                                            const Tokenizer& tokenizer) {
+  const std::string answer = prompt.opening + text;
+  if (answer.find("<think>") == std::string::npos) return std::nullopt;
+  const bool cut_off = answer.find("</think>") == std::string::npos;
+  if (cut_off && reason == StopReason::length) return std::nullopt;
+  std::string whole = prompt.text.substr(0, prompt.text.size() - prompt.opening.size());
+  const std::string words = clean_role_text(drop_thoughts(answer));
+  if (!words.empty()) whole += " " + words;
+  Order order{beginning.state, tokenizer.encode(whole)};
+  order.origin = beginning.origin;
+  return order;
+}
+
 }  // namespace
 
 std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, const Model& model) {
@@ -81,7 +96,11 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template us
   order.checkpoints = checkpoints(tokenizer, order.prompt, prompt.message_ends);
   std::vector<Tool> tools;
   if (wanted.tool_choice.kind != ToolChoice::Kind::none) tools = std::move(wanted.tools);
-  return {std::move(order), prompt.opening, std::move(tools)};
+  auto without_thoughts = [begun = beginning, prompt, tokenizer](const std::string& text,
+                                                                 StopReason reason) {
+    return order_without_thoughts(begun, prompt, text, reason, tokenizer);
+  };
+  return {std::move(order), prompt.opening, std::move(tools), std::move(without_thoughts)};
 }
 
 }  // namespace anser

@@ -1,7 +1,9 @@
 // From requests to what the scheduler is told to write.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,9 @@ struct ChatOrder {
   Order order;
   std::string opening;              // what the prompt has written of the answer
   std::vector<openai::Tool> tools;  // that may be called
+  // For Saving: answers are remembered without their thoughts, as the model is trained, unless a
+  // thought was cut off and may go on.
+  std::function<std::optional<Order>(const std::string& text, StopReason)> without_thoughts;
 };
 // `usual`: the template of an answer where nothing is said of reasoning. Throws ApiError.
 ChatOrder chat_order(openai::ChatRequest wanted, const Beginning& beginning, Template usual,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/answering.h"
+#include "server/openai/writing.h"
 
 namespace anser {
 
@@ -20,9 +21,7 @@ class PromptReader final : public Reader {
 
   void on_end(Finished finished) override {
     if (reply_->closed()) return;
-    if (!finished.error.empty()) {
-      return send_error(*reply_, {500, "server_error", finished.error});
-    }
+    if (!finished.error.empty()) return send_error(*reply_, openai::error_of(finished));
     if (finished.reason == StopReason::cancelled) {
       return send_error(*reply_, ApiError::unavailable("the server is ending; ask again"));
     }

@@ -67,6 +67,7 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
     if (wanted.store && wanted.store_said) fail_without_states("store");
     wanted.store = false;
   }
+  if (wanted.store && desk_->errands().busy()) throw ApiError::busy(kManyStates);
   if (!goes_on) return write(wanted, {model_.initial_state(), {}, {}}, reply);
   desk_->later(reply, [this, wanted = std::move(wanted), reply] {
     if (wanted.previous.empty()) return write(wanted, desk_->load(wanted.state, "state"), reply);
@@ -87,7 +88,8 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
   const auto writing =
       std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
   if (wanted.store) {
-    writing->save_states({desk_, beginning.id, {"", {kResponseTag}, ""}, state});
+    writing->save_states(
+        {desk_, beginning.id, {"", {kResponseTag}, ""}, state, chat.without_thoughts});
   }
   std::vector<Order> orders;
   orders.push_back(std::move(chat.order));

@@ -207,20 +207,22 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
         chat_choice(i, chat.opening, chat.tools, wanted.top_logprobs >= 0, model.tokenizer()));
   }
   write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
-        std::move(choices), reply)
+        std::move(choices), reply, chat.without_thoughts)
       ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
 }
 
 std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names& names,
                                         const Beginning& beginning,
                                         std::vector<std::unique_ptr<Choice>> choices,
-                                        const Reply& reply) {
+                                        const Reply& reply, Instead instead) {
   const Heading heading{new_id(names.id_prefix), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
   auto answer = std::make_unique<ChoicesAnswer>(heading, names.object, names.chunk_object,
                                                 std::move(choices));
   auto writing = std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
-  if (wanted.save) writing->save_states({options_.desk, beginning.id, *wanted.save});
+  if (wanted.save) {
+    writing->save_states({options_.desk, beginning.id, *wanted.save, {}, std::move(instead)});
+  }
   if (wanted.end_with_sentence) writing->end_with_sentences(engine_.model().tokenizer());
   return writing;
 }

@@ -12,6 +12,7 @@
 #include "server/http/options.h"
 #include "server/http/router.h"
 #include "server/openai/write_request.h"
+#include "server/openai/writing.h"
 #include "server/response_routes.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
@@ -24,7 +25,6 @@ namespace openai {
 struct ChatRequest;
 struct CompletionRequest;
 class Choice;
-class Writing;
 }  // namespace openai
 
 struct ServiceOptions {
@@ -75,7 +75,7 @@ class Service {
   std::shared_ptr<openai::Writing> write(const openai::WriteRequest& wanted, const Names& names,
                                          const Beginning& beginning,
                                          std::vector<std::unique_ptr<openai::Choice>> choices,
-                                         const Reply& reply);
+                                         const Reply& reply, openai::Instead instead = {});
   bool may_enter(const http::Request& request) const;
 
   void health(const http::Request& request, const Reply& reply);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "anser/error.h"
@@ -16,16 +17,21 @@ namespace {
 
 // One compresses while another waits for the disk.
 constexpr int kThreads = 2;
-constexpr size_t kManyErrands = 256;
+
+// Each may hold a state: together about a gigabyte.
+size_t many_errands(const Model& model) {
+  const size_t bytes = model.initial_state().shape().floats() * sizeof(float);
+  return std::clamp<size_t>((size_t{1} << 30) / bytes, 32, 1024);
+}
 
 }  // namespace
 
 StateDesk::StateDesk(States& states, const Model& model)
-    : states_(states), model_(model), errands_(kThreads, kManyErrands) {}
+    : states_(states), model_(model), errands_(kThreads, many_errands(model)) {}
 
 void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
   if (errands_.busy()) {
-    throw ApiError::busy("too many states are being read and written; try again later");
+    throw ApiError::busy(kManyStates);
   }
   run(std::move(reply), std::move(work));
 }

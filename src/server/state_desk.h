@@ -75,6 +75,8 @@ void begin_at(StateDesk* desk, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
               std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then);
 
+inline constexpr char kManyStates[] = "too many states are being read and written; try again later";
+
 // What a request that needs states gets where there are none.
 [[noreturn]] void fail_without_states(const std::string& param);
 

@@ -10,6 +10,7 @@
 #include "anser/model.h"
 #include "cli/models.h"
 #include "cli/program.h"
+#include "support/redis_server.h"
 
 namespace support {
 namespace {
@@ -268,6 +269,50 @@ TEST(StateFolder, ComesFromTheEnvironment) {
   EXPECT_NE(nowhere.err.find("--state-dir"), std::string::npos) << nowhere.err;
   if (!before[0].empty()) setenv("HOME", before[0].c_str(), 1);
   if (!before[1].empty()) setenv("XDG_STATE_HOME", before[1].c_str(), 1);
+}
+
+// All commands go through the same interface; tests/store compares what is behind it.
+TEST(StateCommandInRedis, WorksAndKeepsThePasswordToItself) {
+  const Result without = run_anser({"state", "ls", "--state-store", "redis://:secret@127.0.0.1:1"});
+  EXPECT_EQ(without.exit_code, 1);
+  EXPECT_NE(without.err.find("redis://127.0.0.1:1/0"), std::string::npos) << without.err;
+  EXPECT_EQ(without.err.find("secret"), std::string::npos) << without.err;
+  if (without.err.find("built without Redis") != std::string::npos) {
+    EXPECT_NE(without.err.find("libhiredis-dev"), std::string::npos) << without.err;
+    GTEST_SKIP() << "built without hiredis";
+  }
+  if (!RedisServer::installed()) {
+    GTEST_SKIP() << "redis-server is not installed: tools/setup.sh scaleout";
+  }
+  const RedisServer server({"--requirepass", "secret"});
+  const Arguments where = {"--state-store", server.url(":secret@")};
+  const auto run = [&](Arguments words) {
+    words.insert(words.begin(), "state");
+    words.insert(words.end(), where.begin(), where.end());
+    const Result result = run_anser(words);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.err.find("secret"), std::string::npos) << result.err;
+    return result.out;
+  };
+  run({"save", "-m", byte_model(), "-p", "Once", "--name", "once"});
+  run({"fork", "once", "--name", "again", "--tag", "t"});
+  const Json list = Json::parse(run({"ls", "--json"}));
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[1]["parent"], list[0]["id"]);
+  const TempDir dir;
+  run({"load", "again", "-o", dir / "a.state"});
+  run({"rm", "once"});
+  setenv("ANSER_STATE_STORE", server.url(":secret@").c_str(), 1);
+  const Result found = run_anser({"state", "show", "again"});
+  // What is given goes before what stands in the environment.
+  const Result elsewhere = run_anser({"state", "show", "again", "--state-dir", dir / "none"});
+  unsetenv("ANSER_STATE_STORE");
+  EXPECT_EQ(found.exit_code, 0) << found.err;
+  EXPECT_EQ(elsewhere.exit_code, 1);
+  const Result both =
+      run_anser({"state", "ls", "--state-dir", "x", "--state-store", "redis://host"});
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_NE(both.err.find("one place"), std::string::npos) << both.err;
 }
 
 }  // namespace

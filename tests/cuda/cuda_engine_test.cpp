@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "anser/generate.h"
+#include "anser/state_trace.h"
 #include "cuda/cuda_backend.h"
 #include "engine/backend_engine.h"
 #include "support/compare.h"
@@ -275,6 +276,15 @@ TEST_P(Cuda, GoesOnFromAStateOfTheCpu) {
   cpu_->forward(back, part(5, 6));
   const std::vector<double> next(state.logits().begin(), state.logits().end());
   expect_close(back.logits(), next, quantised_tolerance(shape_, largest(next)), "next logits");
+}
+
+// Said before anything has happened, rather than a trace that stays empty.
+TEST_P(CudaAgreement, TracesAreRefused) {
+  State state = opened_->initial_state();
+  StateTrace trace;
+  const Sequence one{&state, tokens_, LogitsFor::last, nullptr, &trace};
+  expect_error({"on the CPU only"}, [&] { cuda_->forward(std::span(&one, 1)); });
+  EXPECT_EQ(state.tokens(), 0u);
 }
 
 TEST(CudaPhases, AreTimedAndCountedOnce) {

@@ -12,7 +12,14 @@ namespace {
 using namespace anser;
 using namespace anser::openai;
 
-const Limits kLimits = {.max_tokens = 100, .max_prompt_tokens = 500, .max_n = 4, .vocab = 256};
+const Limits kLimits = [] {
+  Limits limits;
+  limits.max_tokens = 100;
+  limits.max_prompt_tokens = 500;
+  limits.max_n = 4;
+  limits.vocab = 256;
+  return limits;
+}();
 
 void check(const WriteRequest& request) {
   ANSER_CHECK(request.n >= 1 && request.n <= kLimits.max_n);

@@ -29,6 +29,7 @@ PATIENCE = 120  # seconds until something that should happen counts as not happe
 TURNS = [("One day a goose", {"temperature": 0}), (" Then the fox", {"seed": 7}), (" In the end", {"seed": 8}),
          (" And they", {"temperature": 1.2, "seed": 9})]
 TOKENS = 24
+SAID = ["Tell me of a goose", "And the fox?", "How does it end?"]
 
 
 def free_port():
@@ -161,6 +162,8 @@ class Cluster:
     def start_replica(self, name):
         self.replicas[name] = start_anser(self.ports[name], self.folder / f"{name}.log",
                                           ["--state-store", f"redis://:secret@127.0.0.1:{self.redis_port}"])
+        if self.client is not None:  # HAProxy may yet have to find that it is back
+            wait_until(lambda: self.client.request("GET", "/v1/models")[2] == name, f"replica {name}")
 
     def stop(self):
         for process in (self.haproxy, *self.replicas.values(), self.redis):
@@ -184,6 +187,7 @@ class ScaleOutTest(unittest.TestCase):
         alone = start_anser(free_port(), f"{folder.name}/alone.log", ["--state-dir", f"{folder.name}/states"])
         try:
             self.texts = self.converse(Client(alone.port))[0]
+            self.responses = self.respond(Client(alone.port))[0]
         finally:
             alone.kill()
         self.assertEqual(len(set(self.texts)), len(TURNS))
@@ -201,6 +205,19 @@ class ScaleOutTest(unittest.TestCase):
             texts.append(answer["choices"][0]["text"])
             ids.append(answer["choices"][0]["state"])
             self.assertIsNotNone(ids[-1], answer)
+        return texts, ids
+
+    def respond(self, client, before_turn=lambda i: None):
+        """A conversation over /v1/responses. Returns the texts and the ids."""
+        texts, ids = [], []
+        for i, said in enumerate(SAID):
+            before_turn(i)
+            body = {"model": "any", "input": said, "max_output_tokens": TOKENS, "temperature": 0}
+            status, answer, _ = client.request("POST", "/v1/responses",
+                                               body | ({"previous_response_id": ids[-1]} if ids else {}))
+            self.assertEqual(status, 200, answer)
+            texts.append(answer["output"][-1]["content"][0]["text"])
+            ids.append(answer["id"])
         return texts, ids
 
     def check_states(self, ids):
@@ -225,6 +242,22 @@ class ScaleOutTest(unittest.TestCase):
         texts, ids = self.converse(cluster.client, kill_one_or_both)
         self.assertEqual(texts, self.texts)
         self.check_states(ids)
+
+    def test_responses_go_on_at_the_other(self):
+        cluster = self.cluster
+
+        def kill_one(i):
+            if i == 1:
+                cluster.replicas["one"].kill()
+            if i == 2:
+                cluster.start_replica("one")
+                cluster.replicas["two"].kill()
+
+        texts, ids = self.respond(cluster.client, kill_one)
+        self.assertEqual(texts, self.responses)
+        for text, response in zip(texts, ids):
+            status, answer, _ = cluster.client.request("GET", f"/v1/responses/{response}")
+            self.assertEqual((status, answer["output"][-1]["content"][0]["text"]), (200, text))
 
     def test_a_stream_that_is_cut_is_written_again_by_the_other(self):
         cluster = self.cluster
@@ -264,11 +297,12 @@ class ScaleOutTest(unittest.TestCase):
             for _ in range(20):
                 try:
                     status, answer, _ = cluster.client.request("POST", "/v1/completions", turn(i, state))
+                    if status == 200:
+                        return answer["choices"][0]
+                    self.assertIn(status, (502, 503), answer)
                 except Cut:
-                    continue  # as the openai client does
-                if status == 200:
-                    return answer["choices"][0]
-                self.assertIn(status, (502, 503), answer)
+                    pass
+                time.sleep(0.1)  # as the openai client does
             self.fail("20 tries")
 
         def conversation():

@@ -50,8 +50,8 @@ TEST(SentenceReader, ATextWithoutAnEndIsWhole) {
 }
 
 TEST(SentenceReader, SpeechThatThePromptHasBegunGoesOn) {
-  EXPECT_EQ(read({"Yes", ".", "\"", " He"}, 3, "He said, \"")->text, "Yes.\"");
-  EXPECT_EQ(read({"Yes", ".", "\"", " He"}, 3)->text, "Yes.");
+  EXPECT_EQ(read({"Geese", ".", "\"", " He"}, 3, "He said, \"")->text, "Geese.\"");
+  EXPECT_EQ(read({"Geese", ".", "\"", " He"}, 3)->text, "Geese.");
 }
 
 TEST(SentenceReader, WhoWantsNoMoreHasCancelled) {

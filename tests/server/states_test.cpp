@@ -139,6 +139,29 @@ TEST_F(StatesTest, AConversationGoesOnFromItsMessages) {
   EXPECT_EQ(checksum(next), checksum(by_hand));
 }
 
+// Where the prompt has opened a thought, or the model has one: what is kept is what the messages
+// would make, were they sent again.
+TEST_F(StatesTest, ThoughtsAreNotRemembered) {
+  start_with_states();
+  const std::string hi = R"({"role": "user", "content": "hi"})";
+  const Json answer = post("/v1/chat/completions",
+                           R"({"messages": [)" + hi + R"(], "reasoning_effort": "none", "n": 2,
+                               "max_tokens": 40, "temperature": 1, "seed": 3, "logit_bias":
+                               {"0": -100, "63": 100}, "stop": ["zz"], "save_state": true})");
+  for (size_t i = 0; i < 2; ++i) {
+    const Json& message = answer["choices"][i]["message"];
+    const Json whole = post("/v1/states", Json({{"messages", {Json::parse(hi), message}}}).dump());
+    EXPECT_EQ(checksum(answer, i), whole["checksum"]) << message;
+    EXPECT_FALSE(message.contains("reasoning_content"));
+  }
+  // A thought that was cut off may go on.
+  const Json begun =
+      post("/v1/chat/completions", R"({"messages": [)" + hi + R"(], "reasoning_effort": "medium",
+                              "max_tokens": 7, "logit_bias": {"0": -100}, "save_state": true})");
+  const int tokens = begun["usage"]["total_tokens"];
+  EXPECT_EQ(get("/v1/states/" + begun["choices"][0]["state"].get<std::string>())["tokens"], tokens);
+}
+
 TEST_F(StatesTest, EveryChoiceKeepsItsOwn) {
   start_with_states();
   const std::string root = post("/v1/states", R"({"prompt": "ab"})")["id"];

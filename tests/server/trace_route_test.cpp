@@ -1,52 +1,28 @@
 // POST /v1/trace as clients see it.
 #include "server/trace_route.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-
-#include "server/http/server.h"
-#include "server/http_client.h"
-#include "server/service.h"
-#include "store/state_store.h"
-#include "support/temp_dir.h"
-#include "support/writers.h"
+#include "server/service_fixture.h"
 
 namespace anser {
 namespace {
 
 using namespace support;
-using openai::Json;
 
-class TraceRouteTest : public testing::Test {
+// Two heads a layer, and a store of states.
+class TraceRouteTest : public ServiceTest {
  protected:
   void SetUp() override {
     GgufOptions form;
-    form.byte_vocabulary = true;  // id b + 1 is the byte b
-    write_gguf(dir_ / "m.gguf",
-               random_model({.vocab = 300, .width = 64, .layers = 2, .head_size = 32, .ffn = 64}),
-               form);
+    form.byte_vocabulary = true;
+    const Shape shape = {.vocab = 300, .width = 64, .layers = 2, .head_size = 32, .ffn = 64};
+    write_gguf(dir_ / "m.gguf", random_model(shape), form);
     model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
-    engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 2});
-    store_ = std::make_unique<StateStore>(dir_ / "states");
-    desk_ = std::make_unique<StateDesk>(*store_, *model_);
-    scheduler_ = std::make_unique<Scheduler>(*engine_);
-    ServiceOptions options;
-    options.model_name = "goose";
-    options.limits.vocab = 300;
-    options.desk = desk_.get();
-    service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
-    http::Options listening = http::any_port();
-    listening.error_body = &Service::error_body;
-    server_ = std::make_unique<http::Server>(listening, service_->routes());
-    server_->start();
+    start_with_states({}, {.max_batch = 1});
   }
   Json post(const std::string& path, const Json& body, int status = 200) {
-    http::Client client(server_->port());
-    client.send(http::post(path, body.dump()));
-    const http::Answer answer = client.read_answer();
-    EXPECT_EQ(answer.status, status) << answer.body;
-    return Json::parse(answer.body, nullptr, false);
+    return ServiceTest::post(path, body.dump(), status);
   }
   // What the engine says of the text, in the answer's form.
   StateTrace traced(State& state, const std::vector<Token>& tokens) {
@@ -62,15 +38,6 @@ class TraceRouteTest : public testing::Test {
       EXPECT_NEAR(found[i / 4][i / 2 % 2][i % 2].get<double>(), expected[i], 0.00051) << i;
     }
   }
-
-  TempDir dir_;
-  std::unique_ptr<Model> model_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<StateStore> store_;
-  std::unique_ptr<StateDesk> desk_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::unique_ptr<Service> service_;
-  std::unique_ptr<http::Server> server_;
 };
 
 TEST_F(TraceRouteTest, IsWhatTheEngineSays) {
@@ -107,10 +74,7 @@ TEST_F(TraceRouteTest, PartsOfCharactersAreReplaced) {
 }
 
 TEST_F(TraceRouteTest, HasAnEnd) {
-  http::Client client(server_->port());
-  client.send(http::get("/v1/models"));
-  const Json card = Json::parse(client.read_answer().body)["data"][0];
-  const int most = card["trace_tokens"];
+  const int most = get("/v1/models")["data"][0]["trace_tokens"];
   EXPECT_EQ(most, 2048);
   const Json whole = post("/v1/trace", {{"prompt", std::string(size_t(most) - 1, 'a')}});
   EXPECT_EQ(whole["tokens"].size(), size_t(most));
@@ -121,13 +85,19 @@ TEST_F(TraceRouteTest, HasAnEnd) {
   post("/v1/trace", Json::object(), 400);
 }
 
-TEST_F(TraceRouteTest, WhoGoesAwayEndsIt) {
-  {
-    http::Client client(server_->port());
-    client.send(http::post("/v1/trace", Json({{"prompt", std::string(2000, 'a')}}).dump()));
-    client.reset();
-  }
-  EXPECT_TRUE(http::soon([&] { return scheduler_->stats().running == 0; }));
+TEST_F(TraceRouteTest, WhoGoesAwayFreesHisPlace) {
+  Client writer(server_->port()), tracer(server_->port());
+  writer.send(http::post("/v1/completions",
+                         R"({"prompt": "a", "max_tokens": 1000000000, "stream": true,
+                             "logit_bias": {"0": -100}})"));
+  EXPECT_EQ(writer.read_head().status, 200);
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().running == 1; }));
+  tracer.send(http::post("/v1/trace", R"({"prompt": "a"})"));
+  ASSERT_TRUE(http::soon([&] { return scheduler_->stats().queued == 1; }));
+  tracer.reset();
+  EXPECT_TRUE(http::soon([&] { return scheduler_->stats().queued == 0; }));
+  EXPECT_EQ(scheduler_->stats().running, 1);
+  writer.reset();
   EXPECT_EQ(post("/v1/trace", {{"prompt", "a"}})["tokens"].size(), 2u);
 }
 

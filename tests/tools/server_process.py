@@ -12,16 +12,19 @@ BINARY = os.environ.get("ANSER_BINARY", str(ROOT / "build" / "release" / "anser"
 
 
 class Server:
-    """Started on entry, ended on exit; `log` is all that it has said."""
+    """Started on entry, ended on exit; `log` is all that it has said. Without --state-dir it keeps no states: the folder
+    of the user's own is not for tests."""
 
     def __init__(self, *arguments, binary=BINARY):
         self.arguments = [binary, "serve", "--port", "0", *map(str, arguments)]
+        if not any(str(argument).startswith("--state-") for argument in arguments):
+            self.arguments.append("--no-states")
 
     def __enter__(self):
         self.output = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(self.arguments, stdout=self.output, stderr=self.output)
         for _ in range(6000):
-            found = re.search(r"http://127\.0\.0\.1:(\d+)/v1", self.log)
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.log)
             if found:
                 self.port = int(found[1])
                 self.url = f"http://127.0.0.1:{self.port}"

@@ -42,6 +42,11 @@ std::string event_text(const Json& data) {
   return "data: " + data.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
 }
 
+ApiError error_of(const Finished& finished) {
+  return finished.overdue ? ApiError::unavailable(finished.error)
+                          : ApiError(500, "server_error", finished.error);
+}
+
 // Between the scheduler and its place in the answer.
 class Writing::TextReader final : public Reader {
  public:
@@ -57,6 +62,30 @@ class Writing::TextReader final : public Reader {
   const int index_;
 };
 
+// Of what is read in place of a text. If that fails, the text's own state will do.
+class Writing::InsteadReader final : public Reader {
+ public:
+  InsteadReader(std::shared_ptr<Writing> writing, int index, StopReason reason,
+                std::shared_ptr<const State> otherwise)
+      : writing_(std::move(writing)),
+        index_(index),
+        reason_(reason),
+        otherwise_(std::move(otherwise)) {}
+  bool on_text(std::string_view, std::vector<TokenDetails>) override { return true; }
+  void on_end(Finished finished) override {
+    const bool read = finished.error.empty() && finished.reason == StopReason::length;
+    writing_->save_later(
+        index_, reason_,
+        read ? std::make_shared<const State>(std::move(finished.state)) : otherwise_);
+  }
+
+ private:
+  const std::shared_ptr<Writing> writing_;
+  const int index_;
+  const StopReason reason_;
+  const std::shared_ptr<const State> otherwise_;
+};
+
 Writing::Writing(std::unique_ptr<Answer> answer, bool stream, std::shared_ptr<http::Reply> reply,
                  Scheduler& scheduler)
     : stream_(stream),
@@ -68,6 +97,7 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
   {
     const std::lock_guard lock(mutex_);
     left_ = orders.size();
+    texts_.resize(orders.size());
     usage_.prompt_tokens = prompt_tokens + state_tokens;
     usage_.cached_tokens = state_tokens_ = state_tokens;
     // The lock is held: nothing of an answer may go out before all have a place in the queue.
@@ -103,6 +133,7 @@ void Writing::cancel_all() {
 bool Writing::on_text(int index, std::string_view piece, const std::vector<TokenDetails>& details) {
   const std::lock_guard lock(mutex_);
   if (failed_) return false;
+  if (saving_ && saving_->instead) texts_[size_t(index)] += piece;
   send(answer_->piece(index, piece, details));
   return !failed_;
 }
@@ -112,20 +143,38 @@ void Writing::on_end(int index, Finished finished) {
   usage_.cached_tokens = std::max(usage_.cached_tokens, state_tokens_ + finished.cached_tokens);
   usage_.written_tokens += finished.tokens.size();
   if (failed_) return;
-  if (!finished.error.empty()) {
-    return fail(finished.overdue ? ApiError::unavailable(finished.error)
-                                 : ApiError(500, "server_error", finished.error));
-  }
+  if (!finished.error.empty()) return fail(error_of(finished));
   // Nobody but the scheduler's own end cancels what has not failed.
   if (finished.reason == StopReason::cancelled) {
     return fail(ApiError::unavailable("the server is ending; ask again"));
   }
   if (!saving_) return end_text(index, {.reason = finished.reason});
-  // Not on this thread, which all texts wait for.
-  saving_->desk->errands().add([self = shared_from_this(), index, reason = finished.reason,
-                                state = std::make_shared<const State>(std::move(finished.state))] {
-    self->save(index, reason, *state);
-  });
+  auto state = std::make_shared<const State>(std::move(finished.state));
+  if (!saving_->instead) return save_later(index, finished.reason, std::move(state));
+  saving_->desk->errands().add(
+      [self = shared_from_this(), index, reason = finished.reason, state = std::move(state)] {
+        self->read_instead(index, reason, state);
+      });
+}
+
+void Writing::read_instead(int index, StopReason reason, std::shared_ptr<const State> state) {
+  const std::lock_guard lock(mutex_);
+  if (failed_) return;
+  if (std::optional<Order> order = saving_->instead(texts_[size_t(index)], reason)) {
+    order->generation.max_tokens = 0;
+    order->keep_state = true;
+    const Scheduler::Id id = scheduler_.submit(
+        *std::move(order),
+        std::make_shared<InsteadReader>(shared_from_this(), index, reason, state));
+    if (id != 0) return ids_.push_back(id);
+  }
+  save_later(index, reason, std::move(state));
+}
+
+// Not on the scheduler's thread, which all texts wait for.
+void Writing::save_later(int index, StopReason reason, std::shared_ptr<const State> state) {
+  saving_->desk->errands().add([self = shared_from_this(), index, reason,
+                                state = std::move(state)] { self->save(index, reason, *state); });
 }
 
 // An answer is not lost with its state.

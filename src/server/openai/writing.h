@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,12 +18,17 @@
 
 namespace anser::openai {
 
+// What shall be read in place of `text`, which has been written, for the state to be that which is
+// wanted. Nothing: the state is.
+using Instead = std::function<std::optional<Order>(const std::string& text, StopReason)>;
+
 // The state at the end of each text is stored.
 struct Saving {
   StateDesk* desk;
   std::string parent;  // an id, or empty
   StateLabels labels;
   std::string id = {};  // of the new state; empty: any
+  Instead instead = {};
 };
 
 // Tokens of all texts together.
@@ -79,10 +85,13 @@ class Writing : public std::enable_shared_from_this<Writing> {
 
  private:
   class TextReader;
+  class InsteadReader;
 
   bool on_text(int index, std::string_view piece, const std::vector<TokenDetails>& details);
   void on_end(int index, Finished finished);
+  void read_instead(int index, StopReason reason, std::shared_ptr<const State> state);
   void save(int index, StopReason reason, const State& state);
+  void save_later(int index, StopReason reason, std::shared_ptr<const State> state);
   void cancel_all();
   // Below: with mutex_ held.
   void end_text(int index, const Ending& ending);
@@ -99,7 +108,8 @@ class Writing : public std::enable_shared_from_this<Writing> {
   std::mutex mutex_;  // of all that follows
   std::unique_ptr<Answer> answer_;
   std::vector<Scheduler::Id> ids_;
-  size_t left_ = 0;  // texts that have not ended
+  std::vector<std::string> texts_;  // what has been written, for Saving::instead
+  size_t left_ = 0;                 // texts that have not ended
   Usage usage_;
   size_t state_tokens_ = 0;
   bool begun_ = false;   // the stream's head has been sent
@@ -108,6 +118,9 @@ class Writing : public std::enable_shared_from_this<Writing> {
 
 // "stop", "length", or what the client never sees.
 const char* finish_reason(StopReason reason);
+
+// What a client is told of a text that has failed.
+ApiError error_of(const Finished& finished);
 
 // The ids of answers: a prefix and 24 letters and digits, of which none has been given out before.
 std::string new_id(const std::string& prefix);

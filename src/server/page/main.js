@@ -129,7 +129,7 @@ async function write_turn(parent, words) {
     if (id) await adopt(node, id);
   } catch (error) {
     failure = error;
-    node.finish = error.name === "AbortError" ? "stopped" : "broken off";
+    node.finish ||= error.name === "AbortError" ? "stopped" : "broken off";
     if (node.text && keeps) {
       await tried(async () => adopt(node, await save_as_read(node, base, how())));
     } else if (!node.text) {

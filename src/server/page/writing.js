@@ -1,5 +1,5 @@
 // Turns: what is asked of the server for one, and what comes back.
-import { ask, stream } from "./api.js";
+import { ApiError, ask, stream } from "./api.js";
 
 // `line` as it stands in a story that ends with `before`: after a space, unless a line has just
 // ended or the line begins with a comma or the like.
@@ -38,15 +38,20 @@ export async function write(node, fields, { story, save, signal, changed }) {
       node.reasoning += choice.delta?.reasoning_content ?? "";
       if (choice.finish_reason) node.finish = choice.finish_reason;
       state = choice.state ?? state;
+      if (choice.state_error) throw new ApiError(500, `The state of this turn is not kept: ${choice.state_error}`);
     }
     changed();
   }
   return state;
 }
 
-// The words of a turn, kept beside its state.
+// The words of a turn, kept beside its state, or of too many only the beginning of the user's.
+const MOST_NOTE_BYTES = 60_000; // a server takes 64 KiB
+
 export function note_of({ user, text, reasoning, finish }) {
-  return { user, text, ...(reasoning && { reasoning }), finish };
+  const note = { user, text, ...(reasoning && { reasoning }), finish };
+  const bytes = new TextEncoder().encode(JSON.stringify(note)).length;
+  return bytes <= MOST_NOTE_BYTES ? note : { user: user.slice(0, 200), finish };
 }
 
 // The state of a turn that ended early: it reads what the turn has come to.
