@@ -18,11 +18,10 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kLanes = 16;   // independent ones, so that the compiler can use vectors
 constexpr size_t kBlock = 256;  // weights that are added in single precision
 
-// e^x for x <= 0, of what is not vanishingly small; Cephes' polynomial. Relative error below 3e-7.
+// e^x for -87 <= x <= 0; Cephes' polynomial. Relative error below 3e-7.
 inline float exp_of(float x) {
   constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  x = x > -87.0f ? x : -87.0f;
   const float shifted = x * kLog2E + kRound;
   const float n = shifted - kRound;
   const float r = x - n * kLn2High - n * kLn2Low;
@@ -73,9 +72,9 @@ Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQ
   float largest[kLanes];
   int bad[kLanes] = {};
   std::fill_n(largest, kLanes, -kInfinity);
-  in_lanes(vocab, [&](size_t i, size_t k) {
-    bad[k] |= !(logits_[i] < kInfinity);
-    largest[k] = largest[k] > logits_[i] ? largest[k] : logits_[i];
+  in_lanes(vocab, [&bad, &largest, x = logits_.data()](size_t i, size_t k) {
+    bad[k] |= !(x[i] < kInfinity);
+    largest[k] = largest[k] > x[i] ? largest[k] : x[i];
   });
   Candidates found;
   found.vocab = vocab;
@@ -87,18 +86,27 @@ Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQ
 
   weights_.resize(vocab);
   const float inverse = float(1 / query.temperature), max = found.max;
-  for (size_t i = 0; i < vocab; ++i) weights_[i] = exp_of((logits_[i] - max) * inverse);
+  const float* const x = logits_.data();
+  float* const weight = weights_.data();
+  // Two loops, for one that chooses and computes is not made into vectors.
+  for (size_t i = 0; i < vocab; ++i) {
+    const float exponent = (x[i] - max) * inverse;
+    weight[i] = exponent > -87.0f ? exponent : -87.0f;
+  }
+  for (size_t i = 0; i < vocab; ++i) weight[i] = exp_of(weight[i]);
   // As in Sampler::floor_of(), a little lower for the rounding.
-  const double total = sum_of(weights_.data(), vocab) * (1 - kRestError);
+  const double total = sum_of(weight, vocab) * (1 - kRestError);
   const double least = 0.99 * (1 - nucleus) * total / double(vocab);
   const float floor = float(double(max) + query.temperature * std::log(least));
-  above_.clear();
+  for (size_t i = 0; i < vocab; ++i) weight[i] = x[i] < floor ? weight[i] : 0.0f;
+  // Without a branch that nobody could foretell.
+  above_.resize(vocab);
+  size_t count = 0;
   for (size_t i = 0; i < vocab; ++i) {
-    if (logits_[i] < floor) continue;
-    above_.push_back({Token(i), logits_[i]});
-    weights_[i] = 0;
+    above_[count] = {Token(i), x[i]};
+    count += x[i] < floor ? 0 : 1;
   }
-  found.above = above_;
+  found.above = std::span(above_).first(count);
   found.rest = sum_of(weights_.data(), vocab);
   found.rest_error = kRestError;
   return found;
