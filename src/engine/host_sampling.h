@@ -6,6 +6,7 @@
 // what the others weigh together; the sampler does the rest, or says that this does not suffice.
 #pragma once
 
+#include <exception>
 #include <span>
 #include <vector>
 
