@@ -104,7 +104,7 @@ KeepDenormals::~KeepDenormals() {
   set_control_word(before_);
 }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : taken_(size_t(std::max(threads, 1))) {
   ANSER_CHECK(threads >= 1);
   for (int worker = 1; worker < threads; ++worker) {
     workers_.emplace_back([this, worker] { serve(worker); });
@@ -117,16 +117,27 @@ ThreadPool::~ThreadPool() {
   round_.notify_all();
 }
 
+bool ThreadPool::take(int worker, uint32_t round) {
+  uint32_t before = round - 1;
+  return taken_[size_t(worker)].round.compare_exchange_strong(before, round,
+                                                              std::memory_order_acq_rel);
+}
+
 void ThreadPool::run_erased(Call call, void* work) {
   if (workers_.empty()) return call(work, 0);
   call_ = call;
   work_ = work;
   finished_.store(0, std::memory_order_relaxed);
-  round_.fetch_add(1, std::memory_order_release);
+  const uint32_t round = round_.fetch_add(1, std::memory_order_release) + 1;
   round_.notify_all();
   call(work, 0);
 
-  const uint32_t others = uint32_t(workers_.size());
+  uint32_t others = uint32_t(workers_.size());
+  for (int worker = 1; worker < size(); ++worker) {
+    if (!take(worker, round)) continue;
+    call(work, worker);
+    --others;
+  }
   for (uint32_t done; (done = finished_.load(std::memory_order_acquire)) != others;) {
     wait_for_change(finished_, done);
   }
@@ -136,8 +147,10 @@ void ThreadPool::serve(int worker) {
   const FlushDenormals flush;
   for (uint32_t seen = 0;;) {
     wait_for_change(round_, seen);
-    ++seen;  // run() waits for every worker, so no round can be missed
+    seen = round_.load(std::memory_order_acquire);
     if (stop_) return;
+    // Too late, and the caller did it: it may be at a later round by now.
+    if (!take(worker, seen)) continue;
     call_(work_, worker);
     finished_.fetch_add(1, std::memory_order_release);
     finished_.notify_one();

@@ -2,7 +2,9 @@
 //
 // A step of a model is hundreds of short parallel regions, so a region must cost well under a
 // microsecond: workers spin for a while before they sleep, and the work is divided statically,
-// which also keeps results and memory placement the same from step to step.
+// which also keeps results and memory placement the same from step to step. A thread may be without
+// a core for milliseconds, where other programs want it, too: the caller does the parts of workers
+// that have not begun when it is done with its own, and the region ends without them.
 //
 // One pool belongs to one engine. run() may be called from one thread at a time.
 #pragma once
@@ -60,8 +62,9 @@ class ThreadPool {
 
   int size() const { return int(workers_.size()) + 1; }
 
-  // Calls work(worker) once for every worker in [0, size()) and returns when all have returned.
-  // `work` must not throw, and must not call run().
+  // Calls work(worker) once for every worker in [0, size()), each on the thread of that worker or
+  // on the caller's, and returns when all have returned. `work` must not throw, must not call
+  // run(), and no part of it may wait for another.
   template <class Work>
   void run(Work&& work) {
     using Plain = std::remove_reference_t<Work>;
@@ -74,12 +77,20 @@ class ThreadPool {
   void run_erased(Call call, void* work);
   void serve(int worker);
 
-  Call call_ = nullptr;
+  bool take(int worker, uint32_t round);
+
+  // The round in which a worker's part was last taken. Every part is, in every round, by one thread.
+  struct alignas(64) Taken {
+    std::atomic<uint32_t> round{0};
+  };
+
+  Call call_ = nullptr;  // these two may be read by whoever has taken a part of this round
   void* work_ = nullptr;
-  bool stop_ = false;
+  std::atomic<bool> stop_ = false;
   // Own cache lines: the callers write one, the workers the other.
   alignas(64) std::atomic<uint32_t> round_{0};     // counts regions; workers wait for it to change
-  alignas(64) std::atomic<uint32_t> finished_{0};  // workers that are done with this round
+  alignas(64) std::atomic<uint32_t> finished_{0};  // parts of this round that workers have done
+  std::vector<Taken> taken_;
   std::vector<std::jthread> workers_;
 };
 

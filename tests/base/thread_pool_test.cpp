@@ -30,7 +30,7 @@ TEST(PartOf, CoversEverythingOnceInMultiplesOfTheGrain) {
 }
 
 TEST(ThreadPool, RunsEveryWorkerOnceAndWaitsForAll) {
-  for (const int threads : {1, 2, 5}) {
+  for (const int threads : {1, 2, 5, 16}) {
     ThreadPool pool(threads);
     ASSERT_EQ(pool.size(), threads);
     std::vector<int> calls(threads);
