@@ -159,9 +159,9 @@ TEST_F(ServiceTest, WhoGoesAwayFreesHisPlace) {
   ServiceOptions options;
   options.limits.max_tokens = 1'000'000'000;
   start(options, scheduling);
-  const std::string endless =
-      http::post("/v1/completions",
-                 R"({"prompt": "a", "max_tokens": 1000000000, "stream": true, "logit_bias": {"0": -100}})");
+  const std::string endless = http::post(
+      "/v1/completions",
+      R"({"prompt": "a", "max_tokens": 1000000000, "stream": true, "logit_bias": {"0": -100}})");
   Client first(server_->port()), second(server_->port());
   first.send(endless);
   EXPECT_EQ(first.read_head().status, 200);
