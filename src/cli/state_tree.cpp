@@ -35,16 +35,19 @@ std::string draw_state_trees(const std::vector<StateInfo>& states, const std::st
     std::string id;
     std::string lead;    // what stands in front of the state,
     std::string column;  // and in front of what hangs on it
+    bool root = false;
   };
   std::string out;
   std::vector<Line> open;
-  for (auto root = roots.rbegin(); root != roots.rend(); ++root) open.push_back({*root, "", ""});
+  for (auto root = roots.rbegin(); root != roots.rend(); ++root)
+    open.push_back({*root, "", "", true});
   std::set<std::string> drawn;
   while (!open.empty()) {
     const Line line = std::move(open.back());
     open.pop_back();
     if (!drawn.insert(line.id).second) continue;
     const auto info = by_id.find(line.id);
+    if (line.root && !out.empty()) out += "\n";  // a tree of its own, not a child
     out += line.lead + (line.id == marked ? "* " : "o ") +
            (info == by_id.end() ? line.id + "  (removed)" : describe(*info->second)) + "\n";
     const std::vector<std::string>& next = children[line.id];

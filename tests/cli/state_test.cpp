@@ -160,7 +160,7 @@ TEST_F(StateCommand, ForksAndDrawsTheTree) {
                            "├─o " + left + "  2 tokens\n" +      //
                            "│ o " + leaf + "  3 tokens\n";
   EXPECT_EQ(drawn({"log"}), "o " + root + "  root  1 tokens\n" + tree + "└─o " + right +
-                                "  right  1 tokens\n" + "o " + alone + "  1 tokens\n");
+                                "  right  1 tokens\n\no " + alone + "  1 tokens\n");
   EXPECT_EQ(drawn({"log", "right"}),
             "o " + root + "  root  1 tokens\n" + tree + "└─* " + right + "  right  1 tokens\n");
 
