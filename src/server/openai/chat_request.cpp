@@ -5,7 +5,7 @@
 namespace anser::openai {
 namespace {
 
-constexpr size_t kMostMessages = 4096, kMostTools = 128;
+constexpr size_t kMostMessages = 4096;
 constexpr int kMostTopLogprobs = 20;
 
 std::string read_content(const Fields& message) {
@@ -58,47 +58,6 @@ Message read_message(const Fields& fields) {
   return message;
 }
 
-std::vector<Tool> read_tools(const Fields& body) {
-  std::vector<Tool> tools;
-  const Json* list = body.array("tools");
-  if (list == nullptr) return tools;
-  if (list->size() > kMostTools) {
-    body.fail("tools", fmt::format("expected at most {}, found {}", kMostTools, list->size()));
-  }
-  for (size_t i = 0; i < list->size(); ++i) {
-    const Fields tool((*list)[i], fmt::format("tools[{}]", i));
-    if (tool.text("type").value_or("function") != "function") {
-      tool.fail("type", "only tools of type function are there");
-    }
-    const auto function = tool.object("function");
-    if (!function) tool.fail("function", "it is missing; expected an object");
-    Tool read{function->required_text("name"), function->text("description").value_or(""), {}};
-    if (function->object("parameters")) read.parameters = *function->any("parameters");
-    tools.push_back(std::move(read));
-  }
-  return tools;
-}
-
-ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools) {
-  const Json* value = body.any("tool_choice");
-  if (tools.empty()) return {ToolChoice::Kind::none, {}};
-  if (value == nullptr) return {};
-  if (value->is_object()) {
-    const auto choice = body.object("tool_choice");
-    const auto function = choice->object("function");
-    if (!function) choice->fail("function", "it is missing; expected an object with a name");
-    const std::string name = function->required_text("name");
-    for (const Tool& tool : tools) {
-      if (tool.name == name) return {ToolChoice::Kind::named, name};
-    }
-    function->fail("name", fmt::format("no tool is called '{}'", name));
-  }
-  const auto choice = body.choice("tool_choice", {"none", "auto", "required"});
-  if (*choice == "none") return {ToolChoice::Kind::none, {}};
-  if (*choice == "required") return {ToolChoice::Kind::required, {}};
-  return {};
-}
-
 }  // namespace
 
 Effort read_effort(const Fields& fields, const char* name) {
@@ -124,8 +83,8 @@ ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
     request.messages.push_back(
         read_message(Fields((*messages)[i], fmt::format("messages[{}]", i))));
   }
-  request.tools = read_tools(body);
-  request.tool_choice = read_tool_choice(body, request.tools);
+  request.tools = read_tools(body, FunctionIn::field);
+  request.tool_choice = read_tool_choice(body, request.tools, FunctionIn::field);
   request.effort = read_effort(body, "reasoning_effort");
   const auto top = body.integer("top_logprobs", 0, kMostTopLogprobs);
   if (body.boolean("logprobs").value_or(false)) request.top_logprobs = int(top.value_or(0));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "server/openai/tools.h"
 #include "server/openai/write_request.h"
 
 namespace anser::openai {
@@ -19,18 +20,6 @@ struct Message {
   Role role = Role::user;
   std::string text;
   std::vector<ToolCall> calls;  // of an assistant
-};
-
-struct Tool {
-  std::string name, description;
-  Json parameters;  // a JSON schema of an object; null: it takes none
-};
-
-// Which of the tools shall be called: none may, any may, one must, or this one must.
-struct ToolChoice {
-  enum class Kind { none, automatic, required, named };
-  Kind kind = Kind::automatic;
-  std::string name;
 };
 
 // How long the model may think before it answers: reasoning_effort none or minimal, low, medium,

@@ -7,7 +7,7 @@
 namespace anser::openai {
 namespace {
 
-constexpr size_t kMostItems = 4096, kMostTools = 128;
+constexpr size_t kMostItems = 4096;
 // As OpenAI has it.
 constexpr size_t kMostPairs = 16, kLongestKey = 64, kLongestValue = 512;
 
@@ -77,42 +77,6 @@ std::vector<Message> read_input(const Fields& body) {
   return messages;
 }
 
-std::vector<Tool> read_functions(const Fields& body) {
-  std::vector<Tool> tools;
-  const Json* list = body.array("tools");
-  if (list == nullptr) return tools;
-  if (list->size() > kMostTools) {
-    body.fail("tools", fmt::format("expected at most {}, found {}", kMostTools, list->size()));
-  }
-  for (size_t i = 0; i < list->size(); ++i) {
-    const Fields tool((*list)[i], fmt::format("tools[{}]", i));
-    if (tool.required_text("type") != "function") {
-      tool.fail("type", "only tools of type function are there");
-    }
-    Tool read{tool.required_text("name"), tool.text("description").value_or(""), {}};
-    if (tool.object("parameters")) read.parameters = *tool.any("parameters");
-    tools.push_back(std::move(read));
-  }
-  return tools;
-}
-
-ToolChoice read_choice(const Fields& body, const std::vector<Tool>& tools) {
-  if (tools.empty()) return {ToolChoice::Kind::none, {}};
-  const Json* value = body.any("tool_choice");
-  if (value == nullptr) return {};
-  if (value->is_object()) {
-    const std::string name = body.object("tool_choice")->required_text("name");
-    const auto is_it = [&](const Tool& tool) { return tool.name == name; };
-    if (std::ranges::none_of(tools, is_it)) {
-      body.fail("tool_choice.name", fmt::format("no tool is called '{}'", name));
-    }
-    return {ToolChoice::Kind::named, name};
-  }
-  const auto choice = body.choice("tool_choice", {"none", "auto", "required"});
-  if (*choice == "none") return {ToolChoice::Kind::none, {}};
-  return {*choice == "required" ? ToolChoice::Kind::required : ToolChoice::Kind::automatic, {}};
-}
-
 void read_format(const Fields& body, ResponseRequest& request) {
   const auto text = body.object("text");
   const auto format = text ? text->object("format") : std::nullopt;
@@ -164,8 +128,8 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
     request.generation.max_tokens = int(*most);
   }
   request.messages = read_input(body);
-  request.tools = read_functions(body);
-  request.tool_choice = read_choice(body, request.tools);
+  request.tools = read_tools(body, FunctionIn::tool);
+  request.tool_choice = read_tool_choice(body, request.tools, FunctionIn::tool);
   if (const auto reasoning = body.object("reasoning")) {
     request.effort_said = as_said(*reasoning, "effort");
     request.effort = read_effort(*reasoning, "effort");
