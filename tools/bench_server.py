@@ -4,6 +4,7 @@
   bench_server.py                        the embedded model
   bench_server.py -m model.gguf          another one
   bench_server.py --json                 one JSON object
+  bench_server.py --temperature 0        without draws, of which random weights make more than trained ones
 
 Measures the throughput of 1, 8 and 32 streams, the time to the first token of a short prompt beside 31 streams, how long
 a prompt takes whose beginning of 2,000 tokens is known, and the longest that a stream stands still while a prompt of 8,000
@@ -95,10 +96,10 @@ def in_process(arguments, batches, tokens):
     return rates
 
 
-def over_http(server, streams, tokens):
+def over_http(server, streams, tokens, fields):
     """Tokens a second from the first request to the last byte, the client's and the server's share of a core."""
     client, served, begin = os.times(), cpu_seconds(server.process.pid), time.perf_counter()
-    drain([Stream(server.port, prompt=[1 + i], max_tokens=tokens, seed=i) for i in range(streams)])
+    drain([Stream(server.port, prompt=[1 + i], max_tokens=tokens, seed=i, **fields) for i in range(streams)])
     seconds = time.perf_counter() - begin
     now = os.times()
     return (streams * tokens / seconds, (now.user + now.system - client.user - client.system) / seconds,
@@ -189,10 +190,11 @@ def measure(options):
     arguments = ["--threads", options.threads, *(["-m", options.model] if options.model else [])]
     with Server(*arguments, "--max-tokens", ENDLESS, "--max-batch", 64, "--piece", options.piece) as server:
         rates = {n: [] for n in options.streams}
+        fields = {} if options.temperature is None else {"temperature": options.temperature}
         for run in range(options.runs):
             bench = in_process(arguments, options.streams, options.tokens)
             for n in options.streams:
-                http_rate, client, served = over_http(server, n, options.tokens)
+                http_rate, client, served = over_http(server, n, options.tokens, fields)
                 rates[n].append((bench[n], http_rate, http_rate / bench[n], client, served))
             print(f"run {run + 1} of {options.runs}", file=sys.stderr)
         found = {"throughput": [
@@ -219,6 +221,8 @@ def main():
     parser.add_argument("--vocab", type=int, default=4096, help="token ids of prompts are below this")
     parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 32])
     parser.add_argument("--tokens", type=int, default=128, help="of every stream")
+    parser.add_argument("--temperature", type=float,
+                        help="of throughput; 0 leaves next to nothing to draw. anser bench draws nothing")
     parser.add_argument("--runs", type=int, default=5, help="of throughput; the medians count")
     parser.add_argument("--tries", type=int, default=100, help="of latencies")
     parser.add_argument("--piece", type=float, default=0.05, help="as anser serve has it")
