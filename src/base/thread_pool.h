@@ -79,7 +79,8 @@ class ThreadPool {
 
   bool take(int worker, uint32_t round);
 
-  // The round in which a worker's part was last taken. Every part is, in every round, by one thread.
+  // The round in which a worker's part was last taken. Every part is, in every round, by one
+  // thread.
   struct alignas(64) Taken {
     std::atomic<uint32_t> round{0};
   };
