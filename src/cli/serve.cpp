@@ -37,6 +37,7 @@ struct ServeOptions {
   int state_ram_mb = 256, state_disk_mb = 0;
   double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
+  int stream_interval_ms = 10;
 };
 
 // Ctrl-C and SIGTERM, waited for by the main thread. To be made before any other thread is, for
@@ -147,6 +148,7 @@ void serve_command(ServeOptions options) {
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
   service_options.desk = desk.get();
+  service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;
@@ -206,6 +208,12 @@ void add_serve(CLI::App& app) {
       ->add_option("--piece", options->scheduler.piece_seconds,
                    "seconds that others' prompts may hold up a text, a step")
       ->check(CLI::Range(0.001, 60.0))
+      ->capture_default_str();
+  command
+      ->add_option("--stream-interval", options->stream_interval_ms,
+                   "milliseconds at the least between two events of a streamed text, which bring "
+                   "what has been written meanwhile; 0: an event a token")
+      ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   command->add_option("--cache-mb", options->cache_mb, "for states after beginnings of texts")
       ->check(CLI::Range(0, 1 << 20))

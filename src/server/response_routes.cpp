@@ -85,8 +85,8 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
       ResponseAnswer::Heading{std::string(kPrefix) + state, options_.model_name, unix_seconds(),
                               wanted.store},
       wanted, chat.opening, std::move(chat.tools), model_.tokenizer());
-  const auto writing =
-      std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
+  const auto writing = std::make_shared<Writing>(
+      std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
   if (wanted.store) {
     writing->save_states(
         {desk_, beginning.id, {"", {kResponseTag}, ""}, state, chat.without_thoughts});

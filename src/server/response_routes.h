@@ -9,6 +9,7 @@
 // gives back.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,6 +27,7 @@ class ResponseRoutes {
   struct Options {
     std::string model_name;
     Template chat_template;
+    std::chrono::milliseconds stream_interval;  // openai::Delivery
   };
   // The first three must outlive every request. Without a desk no response is kept.
   ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits,

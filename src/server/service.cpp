@@ -36,7 +36,7 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
       options_(std::move(options)),
       state_routes_(engine.model(), scheduler, options_.desk, options_.limits),
       response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
-                       {options_.model_name, options_.chat_template}),
+                       {options_.model_name, options_.chat_template, options_.stream_interval}),
       trace_route_(engine, scheduler, options_.desk, state_routes_),
       started_(unix_seconds()) {}
 
@@ -219,7 +219,8 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
                         wanted.include_usage};
   auto answer = std::make_unique<ChoicesAnswer>(heading, names.object, names.chunk_object,
                                                 std::move(choices));
-  auto writing = std::make_shared<Writing>(std::move(answer), wanted.stream, reply, scheduler_);
+  auto writing = std::make_shared<Writing>(
+      std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
   if (wanted.save) {
     writing->save_states({options_.desk, beginning.id, *wanted.save, {}, std::move(instead)});
   }

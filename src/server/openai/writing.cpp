@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <random>
 #include <utility>
 
@@ -53,7 +54,7 @@ class Writing::TextReader final : public Reader {
   TextReader(std::shared_ptr<Writing> writing, int index)
       : writing_(std::move(writing)), index_(index) {}
   bool on_text(std::string_view piece, std::vector<TokenDetails> details) override {
-    return writing_->on_text(index_, piece, details);
+    return writing_->on_text(index_, piece, std::move(details));
   }
   void on_end(Finished finished) override { writing_->on_end(index_, std::move(finished)); }
 
@@ -86,9 +87,9 @@ class Writing::InsteadReader final : public Reader {
   const std::shared_ptr<const State> otherwise_;
 };
 
-Writing::Writing(std::unique_ptr<Answer> answer, bool stream, std::shared_ptr<http::Reply> reply,
-                 Scheduler& scheduler)
-    : stream_(stream),
+Writing::Writing(std::unique_ptr<Answer> answer, Delivery delivery,
+                 std::shared_ptr<http::Reply> reply, Scheduler& scheduler)
+    : delivery_(delivery),
       reply_(std::move(reply)),
       scheduler_(scheduler),
       answer_(std::move(answer)) {}
@@ -98,6 +99,7 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
     const std::lock_guard lock(mutex_);
     left_ = orders.size();
     texts_.resize(orders.size());
+    unsent_.resize(orders.size());
     usage_.prompt_tokens = prompt_tokens + state_tokens;
     usage_.cached_tokens = state_tokens_ = state_tokens;
     // The lock is held: nothing of an answer may go out before all have a place in the queue.
@@ -113,7 +115,7 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
       if (id == 0) return fail(ApiError::busy("too many requests are waiting; try again later"));
       ids_.push_back(id);
     }
-    if (stream_) {
+    if (delivery_.stream) {
       begun_ = true;
       reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}});
       send(answer_->opening());
@@ -130,12 +132,32 @@ void Writing::cancel_all() {
   for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
 }
 
-bool Writing::on_text(int index, std::string_view piece, const std::vector<TokenDetails>& details) {
+bool Writing::on_text(int index, std::string_view piece, std::vector<TokenDetails> details) {
   const std::lock_guard lock(mutex_);
   if (failed_) return false;
   if (saving_ && saving_->instead) texts_[size_t(index)] += piece;
-  send(answer_->piece(index, piece, details));
+  Unsent& unsent = unsent_[size_t(index)];
+  unsent.text += piece;
+  std::ranges::move(details, std::back_inserter(unsent.details));
+  if (is_due(index)) send_unsent(index);
   return !failed_;
+}
+
+// An event a token would cost as much as the token does with a small model: JSON, a system call, a
+// thread to wake. Time has the same ticks for all texts, so that all are sent after one step, and
+// the engine has its cores to itself in between.
+bool Writing::is_due(int index) {
+  if (!delivery_.stream || delivery_.interval.count() == 0) return delivery_.stream;
+  const int64_t tick = std::chrono::steady_clock::now().time_since_epoch() / delivery_.interval;
+  return tick != std::exchange(unsent_[size_t(index)].tick, tick);
+}
+
+void Writing::send_unsent(int index) {
+  Unsent& unsent = unsent_[size_t(index)];
+  if (unsent.text.empty() && unsent.details.empty()) return;
+  send(answer_->piece(index, unsent.text, unsent.details));
+  unsent.text.clear();
+  unsent.details.clear();
 }
 
 void Writing::on_end(int index, Finished finished) {
@@ -148,6 +170,7 @@ void Writing::on_end(int index, Finished finished) {
   if (finished.reason == StopReason::cancelled) {
     return fail(ApiError::unavailable("the server is ending; ask again"));
   }
+  send_unsent(index);
   if (!saving_) return end_text(index, {.reason = finished.reason});
   auto state = std::make_shared<const State>(std::move(finished.state));
   if (!saving_->instead) return save_later(index, finished.reason, std::move(state));
@@ -204,18 +227,19 @@ void Writing::fail(const ApiError& error) {
   failed_ = true;
   for (const Scheduler::Id id : ids_) scheduler_.cancel(id);
   if (!begun_) return send_error(*reply_, error);
+  for (size_t i = 0; i < unsent_.size(); ++i) send_unsent(int(i));
   reply_->write(answer_->failure(error));
   reply_->end();
 }
 
 void Writing::complete() {
-  if (!stream_) return send_json(*reply_, answer_->whole(usage_));
+  if (!delivery_.stream) return send_json(*reply_, answer_->whole(usage_));
   reply_->write(answer_->closing(usage_));
   reply_->end();
 }
 
 void Writing::send(const std::string& events) {
-  if (!stream_ || events.empty()) return;
+  if (!delivery_.stream || events.empty()) return;
   if (!reply_->write(events)) failed_ = true;
 }
 

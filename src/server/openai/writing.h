@@ -2,6 +2,7 @@
 // or to a stream of server-sent events. What these look like is the Answer's affair.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -64,13 +65,20 @@ class Answer {
   virtual std::string failure(const ApiError& error) { return "data: " + error.body() + "\n\n"; }
 };
 
+// One body in the end, or events on the way: of each text one at the most every `interval`, with
+// all that has been written since the last one; 0: one a token. The first one comes at once.
+struct Delivery {
+  bool stream;
+  std::chrono::milliseconds interval;
+};
+
 // An event's data as it is sent.
 std::string event_text(const Json& data);
 
 // Lives as long as somebody writes for it. All functions may be called from any thread.
 class Writing : public std::enable_shared_from_this<Writing> {
  public:
-  Writing(std::unique_ptr<Answer> answer, bool stream, std::shared_ptr<http::Reply> reply,
+  Writing(std::unique_ptr<Answer> answer, Delivery delivery, std::shared_ptr<http::Reply> reply,
           Scheduler& scheduler);
 
   // Before start().
@@ -87,7 +95,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   class TextReader;
   class InsteadReader;
 
-  bool on_text(int index, std::string_view piece, const std::vector<TokenDetails>& details);
+  bool on_text(int index, std::string_view piece, std::vector<TokenDetails> details);
   void on_end(int index, Finished finished);
   void read_instead(int index, StopReason reason, std::shared_ptr<const State> state);
   void save(int index, StopReason reason, const State& state);
@@ -97,9 +105,18 @@ class Writing : public std::enable_shared_from_this<Writing> {
   void end_text(int index, const Ending& ending);
   void fail(const ApiError& error);
   void complete();
+  bool is_due(int index);
+  void send_unsent(int index);
   void send(const std::string& events);
 
-  const bool stream_;
+  // Of a text, what the answer has not been given yet, and when it was given something last.
+  struct Unsent {
+    std::string text;
+    std::vector<TokenDetails> details;
+    int64_t tick = -1;
+  };
+
+  const Delivery delivery_;
   const std::shared_ptr<http::Reply> reply_;
   Scheduler& scheduler_;
   std::optional<Saving> saving_;
@@ -109,7 +126,8 @@ class Writing : public std::enable_shared_from_this<Writing> {
   std::unique_ptr<Answer> answer_;
   std::vector<Scheduler::Id> ids_;
   std::vector<std::string> texts_;  // what has been written, for Saving::instead
-  size_t left_ = 0;                 // texts that have not ended
+  std::vector<Unsent> unsent_;
+  size_t left_ = 0;  // texts that have not ended
   Usage usage_;
   size_t state_tokens_ = 0;
   bool begun_ = false;   // the stream's head has been sent
