@@ -157,9 +157,14 @@ class Sampler {
   Token prepare(std::span<const float> logits);
   double floor_of(double total, size_t vocab) const;
   bool decide(const Candidates& found, double& total);
-  void keep(double total);
+  double weigh_all();
+  void gather(double floor);
+  void gather_nucleus(double total, double floor);
+  void drop_beyond(const Candidate& end);
   void keep_top_k();
   void keep_nucleus(double total);
+  void keep_rest();
+  void normalise();
   Token draw();
 
   SamplingOptions options_;
@@ -172,6 +177,9 @@ class Sampler {
   std::vector<LogitChange> changes_;
   std::vector<float> logits_;  // [V], changed
   float max_ = 0.0f;           // of logits_
+  std::vector<double> weights_;  // [V]
+  std::vector<int> ranges_;      // [V]
+  std::vector<Token> ids_;       // [V]
   std::vector<Candidate> candidates_;
   std::vector<Candidate> ranked_;
 };

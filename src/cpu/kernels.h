@@ -91,6 +91,16 @@ struct Moments {
   float mean, scale;  // scale: 1 / sqrt(var + eps)
 };
 
+// Of a row of logits.
+struct Largest {
+  float value;
+  bool well_formed;  // none is NaN or +inf; otherwise `value` means nothing
+};
+struct Parted {
+  int64_t count;  // of the ids
+  double rest;    // the sum of all other weights
+};
+
 struct Kernels {
   const char* name;
   bool fused_multiply_add;
@@ -129,6 +139,15 @@ struct Kernels {
   // Elementwise x = epilogue(x + bias), for the tests of the functions themselves; bias may be
   // null. Epilogue::add does the same as store: there is nothing else to add to.
   void (*apply)(Epilogue epilogue, const float* bias, int64_t n, float* x);
+
+  // For drawing tokens, over n logits. Sums are of fp32 in pieces of 256, and of these in double.
+  Largest (*largest)(const float* x, int64_t n);
+  // weights[i] = exp((x[i] - highest) * inverse_temperature), e^-87 where it is less; returns their
+  // sum. highest is the largest x; it and the inverse are finite.
+  double (*weigh)(const float* x, int64_t n, float highest, float inverse_temperature,
+                  float* weights);
+  // Lists in ids[n] which x are larger than `above`, finite, in order, and sets their weights to 0.
+  Parted (*part)(const float* x, int64_t n, float above, float* weights, int32_t* ids);
 };
 
 extern const Kernels kBaselineKernels;

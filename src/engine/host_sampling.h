@@ -12,26 +12,36 @@
 
 #include "anser/engine.h"
 #include "base/thread_pool.h"
+#include "cpu/dispatch.h"
 
 namespace anser {
 
 // The candidates of a row. Keeps its memory from row to row.
 class CandidateFinder {
  public:
-  // So many that a nucleus of this mass, less than 1, lies within them. Valid until the next call.
+  explicit CandidateFinder(const Kernels& kernels) : kernels_(kernels) {}
+
+  // Candidates::best is there where no others are wanted. So many that a nucleus of this mass, less
+  // than 1, lies within them. Valid until the next call.
   Candidates find(std::span<const float> logits, const CandidateQuery& query, double nucleus);
 
  private:
-  std::vector<float> logits_, weights_;  // [V], changed; exp((logit - max) / temperature)
+  const Kernels& kernels_;
+  std::vector<float> logits_;   // [V], changed
+  std::vector<float> weights_;  // [V]
+  std::vector<Token> ids_;      // [V], of which the first are used
   std::vector<Candidates::Entry> above_;
 };
 
 class HostSampling {
  public:
+  explicit HostSampling(const Kernels& kernels = choose_kernels()) : kernels_(kernels) {}
+
   // As Engine::sample has it.
   void sample(std::span<Draw> draws, ThreadPool& pool);
 
  private:
+  const Kernels& kernels_;
   std::vector<CandidateFinder> finders_;    // one a thread
   std::vector<const Sampler*> samplers_;    // of the draws, sorted
   std::vector<std::exception_ptr> errors_;  // of each draw

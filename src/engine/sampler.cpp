@@ -15,30 +15,6 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// A total order, so that every cut is determined: the lower id wins a tie.
-bool more_probable(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
-
-// The last of the most probable candidates that together reach `mass`. By bisection: the order is
-// found only as far as it is needed, which is linear in the number of candidates; a sort is not.
-Candidate nucleus_end(std::vector<Candidate>& ranked, double mass) {
-  auto low = ranked.begin(), high = ranked.end();
-  while (high - low > 1) {
-    const auto middle = low + (high - low) / 2;
-    std::nth_element(low, middle, high, more_probable);
-    double upper = 0.0;
-    for (auto i = low; i != middle; ++i) upper += i->p;
-    if (upper >= mass) {
-      high = middle;
-    } else {
-      mass -= upper;
-      low = middle;
-    }
-  }
-  return *low;
-}
-
 }  // namespace
 
 void SamplingOptions::check() const {
@@ -244,93 +220,20 @@ Token Sampler::prepare(std::span<const float> logits) {
   return Token(std::find(logits_.begin(), logits_.end(), max_) - logits_.begin());
 }
 
-// At which the cuts are made.
-double Sampler::cut_temperature() const {
-  return options_.order == SamplingOptions::Order::blinkdl ? 1.0 : options_.temperature;
-}
-
-// Of the cuts. Then top-p is a share of what it leaves.
-bool Sampler::top_k_is_first() const {
-  return options_.order == SamplingOptions::Order::hugging_face && options_.top_k > 0;
-}
-
-// The best token's is 1.
-double Sampler::weight(float logit) const {
-  return std::exp((double(logit) - max_) / cut_temperature());
-}
-
-// Most of the vocabulary is dropped before anything is stored: the logit under which neither top-p
-// nor min-p can leave a token. For top-p: V tokens, each lighter than (1 - p) / V of the total,
-// weigh less than 1 - p together, so the others reach p. Where top-k comes first the total is not
-// known yet, and nothing can be dropped for top-p.
-double Sampler::floor_of(double total, size_t vocab) const {
-  double least = options_.min_p;
-  if (options_.top_p < 1) {
-    least =
-        top_k_is_first() ? 0.0 : std::max(least, (1.0 - options_.top_p) * total / double(vocab));
-  }
-  // A little lower, for the rounding of log and exp; the exact cuts follow.
-  return double(max_) + cut_temperature() * (std::log(least) - 1e-6);
-}
-
-void Sampler::keep_top_k() {
-  const size_t k = size_t(options_.top_k);
-  if (k == 0 || k >= candidates_.size()) return;
-  ranked_ = candidates_;
-  const auto last = ranked_.begin() + ptrdiff_t(k - 1);
-  std::nth_element(ranked_.begin(), last, ranked_.end(), more_probable);
-  std::erase_if(candidates_, [&](const Candidate& c) { return more_probable(*last, c); });
-}
-
-// top-p. `total` is the weight of all tokens that candidates_ stands for.
-void Sampler::keep_nucleus(double total) {
-  if (options_.top_p >= 1) return;
-  ranked_ = candidates_;
-  const Candidate end = nucleus_end(ranked_, options_.top_p * total);
-  // BlinkDL's cutoff is a probability: what ties with it survives.
-  const bool ties = options_.order == SamplingOptions::Order::blinkdl;
-  std::erase_if(candidates_, [&](const Candidate& c) {
-    return ties ? c.logit < end.logit : more_probable(end, c);
-  });
-}
-
-// From what candidates_ holds to what is left, and its probabilities. `total` is the weight of all
-// tokens, for top-p where top-k is not first.
-void Sampler::keep(double total) {
-  if (top_k_is_first()) keep_top_k();
-  double gathered = 0.0;
-  for (Candidate& c : candidates_) gathered += c.p = weight(c.logit);
-  keep_nucleus(top_k_is_first() ? gathered : total);
-  if (!top_k_is_first()) keep_top_k();
-  std::erase_if(candidates_, [&](const Candidate& c) { return c.p < options_.min_p; });
-
-  if (options_.temperature != cut_temperature()) {
-    for (Candidate& c : candidates_) {
-      c.p = std::exp((double(c.logit) - max_) / options_.temperature);
-    }
-  }
-  double sum = 0.0;
-  for (const Candidate& c : candidates_) sum += c.p;
-  for (Candidate& c : candidates_) c.p /= sum;
-}
-
 std::span<const Candidate> Sampler::distribution(std::span<const float> logits) {
   const Token best = prepare(logits);
   if (greedy()) {
     candidates_.assign(1, {best, max_, 1.0});
     return candidates_;
   }
-  double total = 0.0;
+  const double total = weigh_all(), floor = floor_of(total, logits_.size());
   if (options_.top_p < 1 && !top_k_is_first()) {
-    for (const float logit : logits_) total += weight(logit);
+    gather_nucleus(total, floor);
+  } else {
+    gather(floor);
   }
-  const double floor = floor_of(total, logits_.size());
-  candidates_.clear();
-  for (size_t id = 0; id < logits_.size(); ++id) {
-    const float logit = logits_[id];
-    if (logit >= floor && logit > -kInfinity) candidates_.push_back({Token(id), logit, 0.0});
-  }
-  keep(total);
+  keep_rest();
+  normalise();
   return candidates_;
 }
 
@@ -368,6 +271,9 @@ std::optional<Token> Sampler::sample(const Candidates& found) {
   // All logits are needed to say what is wrong.
   if (!found.well_formed || found.max == -kInfinity || matcher_) return std::nullopt;
   if (greedy()) return found.best;
+  // A nucleus of thousands of tokens is flat, and its end in doubt for all that is known here.
+  constexpr size_t kTooMany = 4096;
+  if (!found.all && found.above.size() > kTooMany) return std::nullopt;
   max_ = found.max;
   candidates_.clear();
   double total = 0.0;
@@ -378,49 +284,18 @@ std::optional<Token> Sampler::sample(const Candidates& found) {
     }
     const double floor = floor_of(total, found.vocab);
     for (const Candidates::Entry& c : found.above) {
-      if (c.logit >= floor) candidates_.push_back({c.id, c.logit, 0.0});
+      if (c.logit >= floor) candidates_.push_back({c.id, c.logit, weight(c.logit)});
     }
   } else {
-    for (const Candidates::Entry& c : found.above) candidates_.push_back({c.id, c.logit, 0.0});
+    for (const Candidates::Entry& c : found.above) {
+      candidates_.push_back({c.id, c.logit, weight(c.logit)});
+    }
     if (!decide(found, total)) return std::nullopt;
   }
-  keep(total);
+  if (!top_k_is_first()) keep_nucleus(total);
+  keep_rest();
+  normalise();
   return draw();
-}
-
-// Whether what is kept lies within candidates_, all that was found, whatever the other tokens are;
-// then it is what keep(total) makes of candidates_, some of which are dropped here already.
-//
-// Each cut keeps tokens from the most probable down, so that it is enough that one of them ends
-// within the candidates, and that it is known where. Of top-p it is not known exactly, for the
-// others' weight was summed in fp32: it must end at the same token for all totals that are
-// possible. In this interval lies the sum over all logits, too, which double precision rounds at
-// every term.
-bool Sampler::decide(const Candidates& found, double& total) {
-  constexpr double kRounding = 1e-12;  // more than that of a few doubles, relative
-  double sum = 0.0, lightest = 1.0;
-  for (Candidate& c : candidates_) {
-    c.p = weight(c.logit);
-    sum += c.p;
-    lightest = std::min(lightest, c.p);
-  }
-  const size_t count = candidates_.size();
-  const bool top_k_ends = options_.top_k > 0 && size_t(options_.top_k) <= count;
-  const bool min_p_ends = count > 0 && lightest < options_.min_p * (1 - kRounding);
-  if (options_.top_p >= 1) return top_k_ends || min_p_ends;
-  if (top_k_is_first()) return top_k_ends;
-
-  total = sum + found.rest;
-  const double doubt = found.rest * found.rest_error + total * double(found.vocab) * 0x1p-51;
-  const double low = options_.top_p * (total - doubt), high = options_.top_p * (total + doubt);
-  if (sum < low) return top_k_ends || min_p_ends;  // top-p ends beyond
-  if (!(sum > high)) return false;
-  // What top-p does not reach: as in floor_of().
-  const double least = (sum - high) / double(count) * (1 - kRounding);
-  std::erase_if(candidates_, [&](const Candidate& c) { return c.p < least; });
-  ranked_ = candidates_;
-  const Token end = nucleus_end(ranked_, low).id;
-  return nucleus_end(ranked_, high).id == end;
 }
 
 void Sampler::accept(Token token, std::string_view text) {

@@ -89,7 +89,7 @@ TEST_F(HostSamplingTest, DrawsWhatAllLogitsSay) {
 // What the presets ask for is found without the exponentials of all tokens.
 TEST_F(HostSamplingTest, CandidatesAreEnoughForThePresets) {
   std::mt19937 random(4);
-  CandidateFinder finder;
+  CandidateFinder finder(choose_kernels());
   for (const char* preset : {"chat", "creative", "greedy"}) {
     Sampler sampler(sampling_preset(preset));
     std::vector<float> logits(4096);

@@ -14,6 +14,7 @@
 #include "cpu/isa/matmul_quantised-inl.h"
 #include "cpu/isa/matmul-inl.h"
 #include "cpu/isa/recur-inl.h"
+#include "cpu/isa/sampling-inl.h"
 // clang-format on
 
 template <class W>
@@ -47,5 +48,8 @@ constexpr Kernels make_table(const char* name, bool fused_multiply_add) {
   table.recur = recur;
   table.all_finite = all_finite;
   table.apply = apply;
+  table.largest = largest;
+  table.weigh = weigh;
+  table.part = part;
   return table;
 }

@@ -1,0 +1,62 @@
+// Kernels over a row of logits, for drawing tokens (engine/host_sampling.h).
+
+Largest largest(const float* x, int64_t n) {
+  const Vec zero = broadcast(0.0f), lowest = broadcast(-__FLT_MAX__);
+  Vec best = broadcast(-__builtin_inff()), strange = zero;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec now = load(x + i);
+    best = max(now, best);  // a NaN gives way
+    // 0 times a NaN or infinity is NaN; minus infinity is made finite first.
+    strange = fma(max(lowest, now), zero, strange);
+  }
+  Largest found = {reduce_max(best), reduce_add(strange) == 0.0f};
+  for (; i < n; ++i) {
+    found.well_formed &= x[i] < __builtin_inff();
+    if (x[i] > found.value) found.value = x[i];
+  }
+  return found;
+}
+
+// So many weights are added in single precision.
+constexpr int kWeightBlock = 256;
+
+double weigh(const float* x, int64_t n, float highest, float inverse_temperature, float* weights) {
+  const Vec from = broadcast(highest), factor = broadcast(inverse_temperature);
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kWeightBlock) {
+    const int count = n - begin < kWeightBlock ? int(n - begin) : kWeightBlock;
+    Vec sums = broadcast(0.0f);
+    for (int i = 0; i < count; i += kLanes) {
+      Vec weight = exp((load_first(x + begin + i, count - i) - from) * factor);
+      if (count - i < kLanes) weight = keep_first(weight, count - i);
+      store_first(weights + begin + i, count - i, weight);
+      sums = sums + weight;
+    }
+    total += double(reduce_add(sums));
+  }
+  return total;
+}
+
+Parted part(const float* x, int64_t n, float above, float* weights, int32_t* ids) {
+  const Vec zero = broadcast(0.0f), line = broadcast(above);
+  Parted parted = {0, 0};
+  for (int64_t begin = 0; begin < n; begin += kWeightBlock) {
+    const int count = n - begin < kWeightBlock ? int(n - begin) : kWeightBlock;
+    for (int i = 0; i < count; i += kLanes) {
+      uint32_t bits = not_zero_lanes(max(load_first(x + begin + i, count - i) - line, zero));
+      if (count - i < kLanes) bits &= (1u << (count - i)) - 1;
+      for (; bits != 0; bits &= bits - 1) {
+        const int64_t at = begin + i + __builtin_ctz(bits);
+        ids[parted.count++] = int32_t(at);
+        weights[at] = 0;
+      }
+    }
+    Vec sums = zero;
+    for (int i = 0; i < count; i += kLanes) {
+      sums = sums + load_first(weights + begin + i, count - i);
+    }
+    parted.rest += double(reduce_add(sums));
+  }
+  return parted;
+}
