@@ -56,7 +56,7 @@ std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, con
   try {
     return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump());
   } catch (const Error& error) {
-    throw ApiError::bad_field("response_format.json_schema.schema", error.what());
+    throw ApiError::bad_field(request.json_schema_path, error.what());
   }
 }
 
