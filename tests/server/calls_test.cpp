@@ -3,6 +3,7 @@
 #include <set>
 
 #include "grammar/validate.h"
+#include "server/orders.h"
 #include "server/service_fixture.h"
 
 namespace anser {
@@ -109,12 +110,13 @@ TEST_F(CallsTest, WhateverTheSeed) {
     options.limits.max_n = 128;
     start(std::move(options), {.max_batch = 64});
     std::set<std::string> seen;
-    const Json many = chat("required", {{"n", 120}});
-    ASSERT_EQ(many["choices"].size(), 120u);
+    const int some = embedded ? 120 : 40, few = embedded ? 25 : 5;
+    const Json many = chat("required", {{"n", some}});
+    ASSERT_EQ(many["choices"].size(), size_t(some));
     for (const Json& choice : many["choices"]) seen.insert(expect_call(choice));
     EXPECT_GE(seen.size(), 3u) << "and others, too";
     for (const Json& function : kFunctions) {
-      const Json choices = chat(named(function["name"]), {{"n", 25}, {"seed", 1000}})["choices"];
+      const Json choices = chat(named(function["name"]), {{"n", few}, {"seed", 1000}})["choices"];
       for (const Json& choice : choices) EXPECT_EQ(expect_call(choice), function["name"]);
     }
   }
@@ -289,6 +291,31 @@ TEST_F(CallsTest, StatesHaveReadThemAsTheyAreShown) {
     EXPECT_GE(next["usage"]["input_tokens_details"]["cached_tokens"],
               get("/v1/states/" + response["state"].get<std::string>())["tokens"]);
   }
+}
+
+// Also where the model chose to call: with its thoughts, its blanks and what it said behind.
+TEST_F(CallsTest, CallsOfTheModelsOwnAreShownInTheSameForm) {
+  start();
+  openai::Limits limits;
+  limits.vocab = 300;
+  const Json said = body("auto");
+  const openai::ChatRequest request = openai::read_chat_request(openai::Fields(said), limits);
+  const ChatOrder chat =
+      chat_order(request, {model_->initial_state(), {}, {}}, Template::think, limits, *model_);
+  const std::string prompt = model_->tokenizer().decode(chat.order.prompt);
+  ASSERT_TRUE(prompt.ends_with("\n\nAssistant: <think"));
+  const std::string before = prompt.substr(0, prompt.size() - std::string(" <think").size());
+  const auto shown = [&](const std::string& text, StopReason reason) {
+    const auto order = chat.as_shown(text, reason);
+    return order ? model_->tokenizer().decode(order->prompt) : "as it is";
+  };
+  const std::string call = ">\nhm</think>\n```json\n{ \"name\": \"time\" }";
+  for (const char* rest : {"\n```", "", "\n``", "\n```\nSo."}) {
+    EXPECT_EQ(shown(call + rest, StopReason::length),
+              before + " ```json\n{\"name\":\"time\",\"arguments\":{}}\n```");
+  }
+  EXPECT_EQ(shown(">\nhm</think>\nNoon. ", StopReason::stop_token), before + " Noon.");
+  EXPECT_EQ(shown(">\nhm", StopReason::length), "as it is");
 }
 
 }  // namespace
