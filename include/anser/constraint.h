@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "anser/tokenizer.h"
@@ -33,6 +34,16 @@ class Constraint {
   // of the schema.
   static std::shared_ptr<const Constraint> json_schema(const Tokenizer& tokenizer, int vocab,
                                                        std::string_view schema);
+
+  struct Function {
+    std::string name;
+    std::string parameters;  // a JSON Schema of an object; empty: there are none, and {} is written
+  };
+  // {"name": ..., "arguments": {...}}, in this order: a call of one of the functions, with what its
+  // parameters allow. Each schema stands for itself: '#' in it is its own root. Throws Error, also
+  // for a function that could never be called.
+  static std::shared_ptr<const Constraint> json_call(const Tokenizer& tokenizer, int vocab,
+                                                     std::span<const Function> functions);
 
   ~Constraint();
   int vocab() const;

@@ -71,6 +71,12 @@ std::shared_ptr<const Constraint> Constraint::json_schema(const Tokenizer& token
       new Constraint(std::make_unique<Work>(tokenizer, vocab, json_schema_grammar(schema))));
 }
 
+std::shared_ptr<const Constraint> Constraint::json_call(const Tokenizer& tokenizer, int vocab,
+                                                        std::span<const Function> functions) {
+  return std::shared_ptr<const Constraint>(
+      new Constraint(std::make_unique<Work>(tokenizer, vocab, json_call_grammar(functions))));
+}
+
 ConstraintMatcher::ConstraintMatcher(std::shared_ptr<const Constraint> constraint)
     : constraint_(std::move(constraint)) {
   const Constraint::Work& work = *constraint_->work_;

@@ -18,15 +18,22 @@ constexpr int kMaxMerges = 64;  // of one place
 
 }  // namespace
 
-Grammar SchemaCompiler::compile() {
+Grammar SchemaCompiler::compile(const Schema& root) {
   const RuleId whole = builder_.add_rule();
   const StateId begun = builder_.add_state(whole), end = builder_.add_state(whole);
   builder_.add_call(builder_.start(whole), json_.space(), begun);
-  builder_.add_call(begun, rule_of(root_, "#"), end);
+  builder_.add_call(begun, rule_of_root(root, root), end);
   builder_.finish_at(end);
+  return std::move(builder_).build(whole);
+}
+
+// With all that `schema`, which takes the place of `root`, needs: both must outlive the compiler.
+RuleId SchemaCompiler::rule_of_root(const Schema& root, const Schema& schema) {
+  root_ = &root;
+  const RuleId rule = rule_of(schema, "#");
   // Rules refer to rules that are not filled yet; so nothing here recurs into the schema.
   for (; !open_.empty(); open_.pop_front()) fill(open_.front());
-  return std::move(builder_).build(whole);
+  return rule;
 }
 
 RuleId SchemaCompiler::rule_of(const Schema& schema, const std::string& pointer) {
@@ -50,7 +57,7 @@ const Schema& SchemaCompiler::keep(Schema&& schema, const std::string& pointer) 
 const Schema& SchemaCompiler::target(const Schema& schema, const std::string& pointer) {
   const Schema& reference = schema["$ref"];
   if (!reference.is_string()) fail_at(pointer, "'$ref' is no string");
-  const Schema& other = resolve_reference(root_, reference.get<std::string>(),
+  const Schema& other = resolve_reference(*root_, reference.get<std::string>(),
                                           fmt::format("the schema at {}", pointer));
   if (other.is_object()) {
     check_keywords(other, fmt::format("the schema at {}", reference.get<std::string>()));
@@ -144,12 +151,12 @@ void SchemaCompiler::fill_choice(const Schema& schema, const char* keyword,
 
 Grammar json_object_grammar() {
   const Schema schema = {{"type", "object"}};
-  return SchemaCompiler(schema).compile();
+  return SchemaCompiler().compile(schema);
 }
 
 Grammar json_schema_grammar(std::string_view text) {
   const Schema schema = parse_schema(text);
-  return SchemaCompiler(schema).compile();
+  return SchemaCompiler().compile(schema);
 }
 
 }  // namespace anser

@@ -3,8 +3,10 @@
 // docs/formats.md says which keywords there are and what is chosen where a schema leaves a choice.
 #pragma once
 
+#include <span>
 #include <string_view>
 
+#include "anser/constraint.h"
 #include "grammar/grammar.h"
 
 namespace anser {
@@ -15,5 +17,8 @@ Grammar json_object_grammar();
 // Texts that satisfy a schema: not always all, but only such. Throws Error that names the place as
 // a JSON pointer, and the keyword.
 Grammar json_schema_grammar(std::string_view schema);
+
+// A call of one of the functions. The Error says which one is to blame, if one is.
+Grammar json_call_grammar(std::span<const Constraint::Function> functions);
 
 }  // namespace anser

@@ -1,14 +1,16 @@
-// One schema on its way into a grammar. In schema.cpp what stands for other schemas ($ref, allOf,
+// Schemas on their way into a grammar. In schema.cpp what stands for other schemas ($ref, allOf,
 // anyOf); in schema_leaves.cpp values, strings and numbers; in schema_containers.cpp objects and
-// lists.
+// lists; in schema_call.cpp calls of functions, each with a schema of its own.
 #pragma once
 
 #include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "anser/constraint.h"
 #include "grammar/decimal_range.h"
 #include "grammar/grammar.h"
 #include "grammar/json_rules.h"
@@ -18,16 +20,17 @@ namespace anser {
 
 class SchemaCompiler {
  public:
-  // `root` must outlive it.
-  explicit SchemaCompiler(const Schema& root) : root_(root), json_(builder_) {}
+  SchemaCompiler() : json_(builder_) {}
 
-  Grammar compile();  // once
+  // One of these, once.
+  Grammar compile(const Schema& root);
+  Grammar compile_call(std::span<const Constraint::Function> functions);
 
  private:
   // A rule that is known by number, and still to be filled.
   struct Open {
     RuleId rule;
-    const Schema* schema;  // of root_ or merged_
+    const Schema* schema;  // of *root_ or merged_
     std::string pointer;
   };
   struct Property {
@@ -36,6 +39,7 @@ class SchemaCompiler {
     RuleId value;
   };
 
+  RuleId rule_of_root(const Schema& root, const Schema& schema);
   RuleId rule_of(const Schema& schema, const std::string& pointer);
   const Schema& keep(Schema&& schema, const std::string& pointer);
   const Schema& target(const Schema& schema, const std::string& pointer);
@@ -55,7 +59,9 @@ class SchemaCompiler {
   RuleId object_rule(const Schema& schema, const std::string& pointer);
   RuleId array_rule(const Schema& schema, const std::string& pointer);
 
-  const Schema& root_;
+  const Schema& arguments_schema(const Schema& parameters);
+
+  const Schema* root_ = nullptr;  // of the schema in work: where its references begin
   GrammarBuilder builder_;
   JsonRules json_;
   std::map<const Schema*, RuleId> rules_;

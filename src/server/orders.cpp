@@ -7,6 +7,7 @@
 
 #include "anser/constraint.h"
 #include "anser/error.h"
+#include "server/openai/answer_stream.h"
 #include "server/openai/chat_prompt.h"
 
 namespace anser {
@@ -32,19 +33,28 @@ std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Toke
   return found;
 }
 
-std::optional<Order> order_without_thoughts(const Beginning& beginning, const ChatPrompt& prompt,
-                                            const std::string& text, StopReason reason,
-                                            const Tokenizer& tokenizer) {
-  const std::string answer = prompt.opening + text;
+std::vector<Token> encode_chat(const Model& model, const std::string& text, bool goes_on) {
+  std::vector<Token> tokens = model.tokenizer().encode(text);
+  if (model.tells_stories() && !goes_on) begin_text(model, tokens);
+  return tokens;
+}
+
+// How the next prompt would show the answer. Nothing where that is what has been written: without
+// thoughts and calls, or in the midst of a thought.
+std::optional<std::string> words_as_shown(const std::string& opening, const std::string& text,
+                                          StopReason reason, const std::vector<Tool>& tools,
+                                          bool story) {
+  AnswerStream stream(opening, tools);
+  std::vector<AnswerStream::Part> parts = stream.push(text);
+  for (auto& part : stream.finish()) parts.push_back(std::move(part));
+  if (!parts.empty() && parts.back().kind == AnswerStream::Part::Kind::call) {
+    return story ? "" : render_call({"", parts.back().name, parts.back().text});
+  }
+  const std::string answer = opening + text;
   if (answer.find("<think>") == std::string::npos) return std::nullopt;
   const bool cut_off = answer.find("</think>") == std::string::npos;
   if (cut_off && reason == StopReason::length) return std::nullopt;
-  std::string whole = prompt.text.substr(0, prompt.text.size() - prompt.opening.size());
-  const std::string words = clean_role_text(drop_thoughts(answer));
-  if (!words.empty()) whole += " " + words;
-  Order order{beginning.state, tokenizer.encode(whole)};
-  order.origin = beginning.origin;
-  return order;
+  return clean_role_text(drop_thoughts(answer));
 }
 
 }  // namespace
@@ -56,7 +66,32 @@ std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, con
   try {
     return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump());
   } catch (const Error& error) {
-    throw ApiError::bad_field("response_format.json_schema.schema", error.what());
+    throw ApiError::bad_field(request.json_schema_path, error.what());
+  }
+}
+
+std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, const Model& model) {
+  const int vocab = model.hyperparameters().vocab;
+  std::vector<Constraint::Function> functions;
+  std::vector<std::string> paths;
+  for (const Tool& tool : request.tools) {
+    const ToolChoice& choice = request.tool_choice;
+    if (choice.kind == ToolChoice::Kind::named && tool.name != choice.name) continue;
+    functions.push_back({tool.name, tool.parameters.is_null() ? "" : tool.parameters.dump()});
+    paths.push_back(tool.path);
+  }
+  try {
+    return Constraint::json_call(model.tokenizer(), vocab, functions);
+  } catch (const Error& error) {
+    // The first that cannot be kept by itself is to blame; else it is too much together.
+    for (size_t i = 0; i < functions.size(); ++i) {
+      try {
+        Constraint::json_call(model.tokenizer(), vocab, std::span(functions).subspan(i, 1));
+      } catch (const Error& alone) {
+        throw ApiError::bad_field(paths[i], alone.what());
+      }
+    }
+    throw ApiError::bad_field("tools", error.what());
   }
 }
 
@@ -67,18 +102,22 @@ void begin_text(const Model& model, std::vector<Token>& tokens) {
 ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template usual,
                      const Limits& limits, const Model& model) {
   const Tokenizer& tokenizer = model.tokenizer();
+  const bool must_call = wanted.tool_choice.obliges();
   GenerateOptions generation = wanted.generation;
-  generation.constraint = constraint_of(wanted, model);
-  // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
-  if (generation.constraint != nullptr) {
+  if (must_call) {
+    // The call is the whole answer: no thoughts before it, no stop within it, no other format.
+    generation.constraint = call_constraint(wanted, model);
+    generation.stop.clear();
+    wanted.effort = Effort::unsaid;
+  } else if ((generation.constraint = constraint_of(wanted, model)) != nullptr) {
+    // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
     wanted.effort = Effort::unsaid;
     wanted.tool_choice = {ToolChoice::Kind::none, {}};
     usual = Template::chat;
   }
   const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
   const ChatPrompt prompt = render_chat(wanted, usual, story, goes_on);
-  std::vector<Token> tokens = tokenizer.encode(prompt.text);
-  if (story && !goes_on) begin_text(model, tokens);
+  std::vector<Token> tokens = encode_chat(model, prompt.text, goes_on);
   if (tokens.empty() && !beginning.state.has_logits()) {
     throw ApiError::bad_field("messages", "they have no words");
   }
@@ -86,7 +125,7 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template us
     throw ApiError::bad_field("messages", fmt::format("expected at most {} tokens, found {}",
                                                       limits.max_prompt_tokens, tokens.size()));
   }
-  if (!story) {
+  if (!story && !must_call) {
     for (std::string& stop : default_stops(Template::chat)) {
       generation.stop.push_back(std::move(stop));
     }
@@ -96,11 +135,19 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template us
   order.checkpoints = checkpoints(tokenizer, order.prompt, prompt.message_ends);
   std::vector<Tool> tools;
   if (wanted.tool_choice.kind != ToolChoice::Kind::none) tools = std::move(wanted.tools);
-  auto without_thoughts = [begun = beginning, prompt, tokenizer](const std::string& text,
-                                                                 StopReason reason) {
-    return order_without_thoughts(begun, prompt, text, reason, tokenizer);
+  // A story's prompt opens nothing, but what is written is read as if it had.
+  std::string opening = must_call ? std::string(kCallOpening) : prompt.opening;
+  auto as_shown = [&model, begun = beginning, goes_on, tools, opening,
+                   before = prompt.text.substr(0, prompt.text.size() - prompt.opening.size())](
+                      const std::string& text, StopReason reason) -> std::optional<Order> {
+    const auto words = words_as_shown(opening, text, reason, tools, model.tells_stories());
+    if (!words) return std::nullopt;
+    const std::string whole = words->empty() ? before : before + " " + *words;
+    Order again{begun.state, encode_chat(model, whole, goes_on)};
+    again.origin = begun.origin;
+    return again;
   };
-  return {std::move(order), prompt.opening, std::move(tools), std::move(without_thoughts)};
+  return {std::move(order), std::move(opening), std::move(tools), std::move(as_shown)};
 }
 
 }  // namespace anser

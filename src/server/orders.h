@@ -19,16 +19,22 @@ namespace anser {
 std::shared_ptr<const Constraint> constraint_of(const openai::WriteRequest& request,
                                                 const Model& model);
 
+// For a request whose tool_choice obliges: a call of one of the tools that it allows. Throws
+// ApiError, which names the parameters that cannot be kept to.
+std::shared_ptr<const Constraint> call_constraint(const openai::ChatRequest& request,
+                                                  const Model& model);
+
 // Adds the end-of-text token that texts of this model begin with, where they begin here.
 void begin_text(const Model& model, std::vector<Token>& tokens);
 
 struct ChatOrder {
   Order order;
-  std::string opening;              // what the prompt has written of the answer
+  std::string opening;              // of the answer, where AnswerStream begins
   std::vector<openai::Tool> tools;  // that may be called
-  // For Saving: answers are remembered without their thoughts, as the model is trained, unless a
-  // thought was cut off and may go on.
-  std::function<std::optional<Order>(const std::string& text, StopReason)> without_thoughts;
+  // For Saving: answers are remembered as the next prompt would show them, without their thoughts,
+  // as the model is trained, and calls in their one form; but a thought that was cut off may go on.
+  // The model must be alive.
+  std::function<std::optional<Order>(const std::string& text, StopReason)> as_shown;
 };
 // `usual`: the template of an answer where nothing is said of reasoning. Throws ApiError.
 ChatOrder chat_order(openai::ChatRequest wanted, const Beginning& beginning, Template usual,

@@ -88,8 +88,7 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
   const auto writing = std::make_shared<Writing>(
       std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
   if (wanted.store) {
-    writing->save_states(
-        {desk_, beginning.id, {"", {kResponseTag}, ""}, state, chat.without_thoughts});
+    writing->save_states({desk_, beginning.id, {"", {kResponseTag}, ""}, state, chat.as_shown});
   }
   std::vector<Order> orders;
   orders.push_back(std::move(chat.order));

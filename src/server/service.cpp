@@ -207,7 +207,7 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
         chat_choice(i, chat.opening, chat.tools, wanted.top_logprobs >= 0, model.tokenizer()));
   }
   write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
-        std::move(choices), reply, chat.without_thoughts)
+        std::move(choices), reply, chat.as_shown)
       ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
 }
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "server/openai/chat_prompt.h"
 #include "server/openai/completion_request.h"
+#include "server/openai/response_request.h"
 
 namespace {
 
@@ -41,10 +42,10 @@ void complete(const Json& body) {
   }
 }
 
-void chat(const Json& body) {
-  const ChatRequest request = read_chat_request(Fields(body), kLimits);
+void converse(const ChatRequest& request) {
   check(request);
   ANSER_CHECK(!request.messages.empty());
+  ANSER_CHECK(!request.tools.empty() || !request.tool_choice.obliges());
   for (const bool story : {false, true}) {
     const ChatPrompt prompt = render_chat(request, Template::think, story);
     ANSER_CHECK(std::ranges::is_sorted(prompt.message_ends));
@@ -53,11 +54,19 @@ void chat(const Json& body) {
   }
 }
 
+void chat(const Json& body) {
+  converse(read_chat_request(Fields(body), kLimits));
+}
+
+void respond(const Json& body) {
+  converse(read_response_request(Fields(body), kLimits));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  for (void (*read)(const Json&) : {complete, chat}) {
+  for (void (*read)(const Json&) : {complete, chat, respond}) {
     try {
       read(parse_body(text));
     } catch (const ApiError& error) {

@@ -79,6 +79,18 @@ TEST(AnswerStream, CallsComeAsAWhole) {
   EXPECT_EQ(whole_of("", broken, kTools), (Whole{"", broken, ""}));
 }
 
+TEST(AnswerStream, ACallEndsWithItsObject) {
+  // Its strings may have fences in them, and the model may have stopped before its own.
+  const std::string code = R"({"name": "time", "arguments": {"a": "```json\n\"{}\\", "b": [{}]}})";
+  const Whole call = {"", "", R"(time{"a":"```json\n\"{}\\","b":[{}]})"};
+  EXPECT_EQ(whole_of(" ```json", "\n" + code, kTools), call);
+  EXPECT_EQ(whole_of(" ```json", " " + code + "\n```\nThat is all.", kTools), call);
+  EXPECT_EQ(whole_of(" ```json", code + "\n``", kTools), call);
+  EXPECT_EQ(whole_of(" ```json", code + "`x", kTools), (Whole{"", "```json" + code + "`x", ""}));
+  EXPECT_EQ(whole_of(" ```json", code + code, kTools), (Whole{"", "```json" + code + code, ""}));
+  EXPECT_EQ(whole_of(" ```json", "}" + code, kTools), (Whole{"", "```json}" + code, ""}));
+}
+
 TEST(AnswerStream, WordsComeAtOnce) {
   AnswerStream stream("", kTools);
   EXPECT_EQ(stream.push("He")[0].text, "He");

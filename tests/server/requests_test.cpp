@@ -188,6 +188,13 @@ TEST(Chat, ToolsAreToldAndResultsGiven) {
       prompt(R"({"messages": [{"role": "user", "content": "q"}], "tool_choice": "required", )" +
              tools + "}"),
       told + "User: q\n\nAssistant: ```json");
+  EXPECT_EQ(prompt(R"({"messages": [{"role": "user", "content": "q"}], "tool_choice": {"type":
+                "function", "function": {"name": "time"}}, )" +
+                   tools + "}"),
+            "System: Tools:\n- time()\nReturn only a JSON function call.\n\nUser: q\n\nAssistant: "
+            "```json");
+  EXPECT_EQ(prompt(R"({"messages": [{"role": "user", "content": "q"}], "tool_choice": "auto"})"),
+            "User: q\n\nAssistant:");
   EXPECT_EQ(prompt(R"({"messages": [{"role": "user", "content": "q"}], "tool_choice": "none", )" +
                    tools + "}"),
             "User: q\n\nAssistant:");
@@ -212,6 +219,12 @@ TEST(Chat, WhatIsWrongIsNamed) {
        "messages[0].content[0].type"},
       {R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]})",
        "tools[0].function"},
+      {R"({"messages": [{"role": "user", "content": "x"}], "tool_choice": "required"})",
+       "tool_choice"},
+      {R"({"messages": [{"role": "user", "content": "x"}], "tools": [], "tool_choice": {"type":
+          "function", "function": {"name": "f"}}})",
+       "tool_choice.function.name"},
+      {R"({"messages": [{"role": "user", "content": "x"}], "tool_choice": "any"})", "tool_choice"},
       {R"({"messages": [{"role": "user", "content": "x"}], "reasoning_effort": "huge"})",
        "reasoning_effort"},
       {R"({"messages": [{"role": "user", "content": "x"}], "logprobs": true, "top_logprobs": 21})",

@@ -135,6 +135,9 @@ TEST_F(ResponsesTest, MistakesNameTheirField) {
   expect_param(R"("input": "a", "tools": [{"type": "web_search"}])", "tools[0].type");
   expect_param(R"("input": "a", "text": {"format": {"type": "json_schema"}})",
                "text.format.schema");
+  expect_param(
+      R"("input": "a", "text": {"format": {"type": "json_schema", "schema": {"not": {}}}})",
+      "text.format.schema");
   expect_param(R"("input": "a", "conversation": "c")", "conversation");
   expect_param(R"("input": "a", "previous_response_id": "r", "state": "s")", "state");
   expect_param(R"("input": "a", "previous_response_id": "resp_x")", "previous_response_id", 404);

@@ -17,6 +17,16 @@ KEY = "a-key-of-this-test"
 SECRET = "xyzzy"  # in every prompt; must be in no log
 PROMPT = f"Once upon a time the wolf {SECRET}"
 MODEL = "goose"
+# As a client sends them: two schemas with definitions of one name, and a function that takes nothing.
+TOOLS = [{"type": "function", "function": function} for function in (
+    {"name": "weather", "description": "Of a place.", "parameters": {
+        "$defs": {"x": {"type": "string", "enum": ["sun", "rain"]}}, "type": "object", "additionalProperties": False,
+        "properties": {"place": {"type": "string", "minLength": 1, "maxLength": 20}, "kind": {"$ref": "#/$defs/x"}},
+        "required": ["place", "kind"]}},
+    {"name": "count", "parameters": {
+        "$defs": {"x": {"type": "integer", "minimum": 1, "maximum": 9}}, "type": "object",
+        "properties": {"wolves": {"$ref": "#/$defs/x"}}, "required": ["wolves"]}},
+    {"name": "time"})]
 
 
 def joined(stream):
@@ -132,6 +142,57 @@ class Client(unittest.TestCase):
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "call_1", "content": "Sunny."}])
         self.assertEqual(answer.choices[0].finish_reason, "length")
+
+    def check_call(self, function):
+        arguments = json.loads(function.arguments)
+        if function.name == "weather":
+            self.assertEqual(list(arguments), ["place", "kind"])
+            self.assertTrue(1 <= len(arguments["place"]) <= 20)
+            self.assertIn(arguments["kind"], ("sun", "rain"))
+        elif function.name == "count":
+            self.assertEqual(list(arguments), ["wolves"])
+            self.assertIn(arguments["wolves"], range(1, 10))
+        else:
+            self.assertEqual((function.name, arguments), ("time", {}))
+        return function.name
+
+    def test_calls_that_must_be_made(self):
+        named = {name: {"type": "function", "function": {"name": name}} for name in ("weather", "count", "time")}
+        for wanted, choice in (("", "required"), *named.items()):
+            more = {"tools": TOOLS, "tool_choice": choice, "max_tokens": 300}
+            answer = self.chat(n=8, **more)
+            for one in answer.choices:
+                self.assertEqual(one.finish_reason, "tool_calls")
+                self.assertIsNone(one.message.content)
+                self.assertEqual(len(one.message.tool_calls), 1)
+                name = self.check_call(one.message.tool_calls[0].function)
+                self.assertIn(wanted, ("", name))
+            chunks = [chunk.choices[0] for chunk in self.chat(stream=True, **more)]
+            calls = [call for chunk in chunks for call in chunk.delta.tool_calls or ()]
+            whole = answer.choices[0].message.tool_calls[0].function
+            self.assertEqual([(call.function.name, call.function.arguments) for call in calls],
+                             [(whole.name, whole.arguments)])
+            self.assertEqual((len(calls), calls[0].index, chunks[-1].finish_reason), (1, 0, "tool_calls"))
+            self.assertFalse(any(chunk.delta.content for chunk in chunks))
+        # The client's own helper puts a stream's pieces together, and reads the arguments.
+        with self.client.chat.completions.stream(model=MODEL, messages=[{"role": "user", "content": SECRET}], seed=1,
+                                                 tools=TOOLS, tool_choice="required", max_tokens=300) as stream:
+            final = stream.get_final_completion().choices[0]
+        self.assertEqual(final.finish_reason, "tool_calls")
+        self.check_call(final.message.tool_calls[0].function)
+
+    def test_calls_that_cannot_be_made(self):
+        bad = json.loads(json.dumps(TOOLS))
+        bad[1]["function"]["parameters"]["properties"]["wolves"] = {"type": "integer", "multipleOf": 2}
+        for field, more in (("tools[1].function.parameters", {"tools": bad, "tool_choice": "required"}),
+                            ("tool_choice", {"tool_choice": "required"}),
+                            ("tool_choice.function.name", {"tools": TOOLS, "tool_choice": {
+                                "type": "function", "function": {"name": "fly"}}})):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                self.chat(**more)
+            self.assertEqual(caught.exception.param, field)
+        cut = self.chat(tools=TOOLS, tool_choice="required", max_tokens=3).choices[0]
+        self.assertEqual((cut.finish_reason, cut.message.tool_calls), ("length", None))
 
     def test_errors(self):
         for field, more in (("temperature", {"temperature": -1}), ("n", {"n": 1000}),

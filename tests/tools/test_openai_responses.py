@@ -1,4 +1,5 @@
 """/v1/responses and states by the official openai client, against the running program with the embedded model."""
+import json
 import sys
 import tempfile
 import unittest
@@ -81,6 +82,41 @@ class Responses(unittest.TestCase):
             final = stream.get_final_response()
         self.assertEqual(final.status, "completed")
         self.assertRegex(final.output_text, r'"sure":\s*(true|false)')
+
+    def test_calls_that_must_be_made(self):
+        tools = [{"type": "function", "name": name, "parameters": {
+            "type": "object", "properties": {key: {"type": "integer", "minimum": 0, "maximum": 99}}, "required": [key],
+            "additionalProperties": False}, "strict": True} for name, key in (("hunt", "sheep"), ("sleep", "hours"))]
+        keys = {"hunt": "sheep", "sleep": "hours"}
+        for choice in ("required", {"type": "function", "name": "sleep"}):
+            more = {"tools": tools, "tool_choice": choice, "max_output_tokens": 200}
+            first = self.respond(**more)
+            self.assertEqual((first.status, [item.type for item in first.output]), ("completed", ["function_call"]))
+            call = first.output[0]
+            self.assertIn(call.name, keys if choice == "required" else ["sleep"])
+            arguments = json.loads(call.arguments)
+            self.assertEqual(list(arguments), [keys[call.name]])
+            self.assertIn(arguments[keys[call.name]], range(100))
+            # The same in events, and put together by the client's helper.
+            events = list(self.respond(stream=True, **more))
+            self.assertEqual([event.type for event in events], [
+                "response.created", "response.in_progress", "response.output_item.added",
+                "response.function_call_arguments.delta", "response.function_call_arguments.done",
+                "response.output_item.done", "response.completed"])
+            with self.client.responses.stream(model=MODEL, input="The wolf was hungry.", temperature=0,
+                                              **more) as stream:
+                for _ in stream:
+                    pass
+                final = stream.get_final_response()
+            self.assertEqual((final.output[0].name, final.output[0].arguments), (call.name, call.arguments))
+            # With what it gave the conversation goes on.
+            result = {"type": "function_call_output", "call_id": call.call_id, "output": "It did."}
+            second = self.respond([result], previous_response_id=first.id)
+            self.assertTrue(second.output_text)
+        tools[1]["parameters"]["maxProperties"] = 1
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.respond(tools=tools, tool_choice="required")
+        self.assertEqual(caught.exception.param, "tools[1].parameters")
 
     def test_mistakes(self):
         with self.assertRaisesRegex(openai.BadRequestError, r"input\[0\]\.role"):

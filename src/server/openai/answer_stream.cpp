@@ -23,6 +23,27 @@ size_t begun_at_end(std::string_view text, std::string_view mark) {
   return 0;
 }
 
+// The object that `text` begins with: up to the bracket that closes it. Fences may stand in its
+// strings.
+std::string_view object_at(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (c == '}' || c == ']') {
+      if (--depth == 0) return text.substr(0, i + 1);
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 AnswerStream::AnswerStream(std::string_view opening, const std::vector<Tool>& tools)
@@ -97,8 +118,10 @@ void AnswerStream::give(Part::Kind kind, std::string_view text, std::vector<Part
 }
 
 bool AnswerStream::give_call(std::vector<Part>& parts) {
-  std::string_view body = std::string_view(held_).substr(kCallOpen.size());
-  const Json object = Json::parse(trimmed(body.substr(0, body.find(kFence))), nullptr, false);
+  const std::string_view body = trimmed(std::string_view(held_).substr(kCallOpen.size()));
+  const std::string_view text = object_at(body), rest = trimmed(body.substr(text.size()));
+  if (!rest.starts_with(kFence) && !kFence.starts_with(rest)) return false;
+  const Json object = Json::parse(text, nullptr, false);
   if (!object.is_object()) return false;
   const auto name = object.find("name");
   if (name == object.end() || !name->is_string()) return false;

@@ -5,7 +5,7 @@
 namespace anser::openai {
 namespace {
 
-constexpr std::string_view kCallOpen = "```json", kFence = "```";
+constexpr std::string_view kCallOpen = kCallOpening.substr(1), kFence = "```";
 
 // "string", "string|null", or what else a schema is.
 std::string type_of(const Json& schema) {
@@ -44,14 +44,6 @@ std::string tools_text(const ChatRequest& request) {
   return text + "\nReturn only a JSON function call.";
 }
 
-std::string call_text(const ToolCall& call) {
-  Json arguments = Json::parse(call.arguments, nullptr, false);
-  if (arguments.is_discarded()) arguments = call.arguments;
-  const Json object = {{"name", call.name}, {"arguments", std::move(arguments)}};
-  return fmt::format("{}\n{}\n{}", kCallOpen,
-                     object.dump(-1, ' ', false, Json::error_handler_t::replace), kFence);
-}
-
 std::string turn(const Message& message) {
   switch (message.role) {
     case Message::Role::system:
@@ -63,7 +55,7 @@ std::string turn(const Message& message) {
     case Message::Role::assistant: {
       std::string words = clean_role_text(drop_thoughts(message.text));
       for (const ToolCall& call : message.calls) {
-        words += (words.empty() ? "" : "\n") + call_text(call);
+        words += (words.empty() ? "" : "\n") + render_call(call);
       }
       return words.empty() ? "Assistant:" : "Assistant: " + words;
     }
@@ -79,10 +71,7 @@ std::string_view effort_mark(Effort effort) {
 }
 
 std::string opening_of(const ChatRequest& request, Template usual) {
-  const ToolChoice::Kind kind = request.tool_choice.kind;
-  if (kind == ToolChoice::Kind::required || kind == ToolChoice::Kind::named) {
-    return " " + std::string(kCallOpen);
-  }
+  if (request.tool_choice.obliges()) return std::string(kCallOpening);
   Template format = usual;
   if (request.effort == Effort::none) format = Template::fake_think;
   if (request.effort > Effort::none) format = Template::think;
@@ -105,6 +94,14 @@ ChatPrompt render_story(const ChatRequest& request, bool goes_on) {
 }
 
 }  // namespace
+
+std::string render_call(const ToolCall& call) {
+  Json arguments = Json::parse(call.arguments, nullptr, false);
+  if (arguments.is_discarded()) arguments = call.arguments;
+  const Json object = {{"name", call.name}, {"arguments", std::move(arguments)}};
+  return fmt::format("{}\n{}\n{}", kCallOpen,
+                     object.dump(-1, ' ', false, Json::error_handler_t::replace), kFence);
+}
 
 ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story, bool goes_on) {
   if (story) return render_story(request, goes_on);

@@ -88,6 +88,7 @@ void read_format(const Fields& body, ResponseRequest& request) {
   if (*type != "json_schema") return;
   if (!format->object("schema")) format->fail("schema", "it is missing; expected a JSON schema");
   request.json_schema = *format->any("schema");
+  request.json_schema_path = format->path("schema");
 }
 
 Json read_metadata(const Fields& body) {

@@ -33,7 +33,10 @@ std::vector<Tool> read_tools(const Fields& body, FunctionIn where) {
         may_be_unsaid ? tool.text("type").value_or("function") : tool.required_text("type");
     if (type != "function") tool.fail("type", "only tools of type function are there");
     const Fields function = function_of(tool, where);
-    Tool read{function.required_text("name"), function.text("description").value_or(""), {}};
+    Tool read{function.required_text("name"),
+              function.text("description").value_or(""),
+              {},
+              function.path("parameters")};
     if (function.object("parameters")) read.parameters = *function.any("parameters");
     tools.push_back(std::move(read));
   }
@@ -42,8 +45,8 @@ std::vector<Tool> read_tools(const Fields& body, FunctionIn where) {
 
 ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools, FunctionIn where) {
   const Json* value = body.any("tool_choice");
-  if (tools.empty()) return {ToolChoice::Kind::none, {}};
-  if (value == nullptr) return {};
+  if (value == nullptr && !tools.empty()) return {};
+  if (value == nullptr) return {ToolChoice::Kind::none, {}};
   if (value->is_object()) {
     const Fields function = function_of(*body.object("tool_choice"), where);
     const std::string name = function.required_text("name");
@@ -54,7 +57,10 @@ ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools, 
     return {ToolChoice::Kind::named, name};
   }
   const auto choice = body.choice("tool_choice", {"none", "auto", "required"});
-  if (*choice == "none") return {ToolChoice::Kind::none, {}};
+  if (*choice == "required" && tools.empty()) {
+    body.fail("tool_choice", "a call is required, but there are no tools");
+  }
+  if (*choice == "none" || tools.empty()) return {ToolChoice::Kind::none, {}};
   return {*choice == "required" ? ToolChoice::Kind::required : ToolChoice::Kind::automatic, {}};
 }
 

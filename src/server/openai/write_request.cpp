@@ -82,6 +82,7 @@ void read_format(const Fields& body, WriteRequest& request) {
   if (!holder) format->fail("json_schema", "it is missing; expected an object with a schema");
   if (!holder->object("schema")) holder->fail("schema", "it is missing; expected a JSON schema");
   request.json_schema = *holder->any("schema");
+  request.json_schema_path = holder->path("schema");
 }
 
 std::optional<StateLabels> read_save(const Fields& body) {

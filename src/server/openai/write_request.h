@@ -38,6 +38,7 @@ struct WriteRequest {
   int top_logprobs = -1;            // < 0: none are wanted
   bool json_object = false;         // response_format: any object
   std::optional<Json> json_schema;  // response_format: this one
+  std::string json_schema_path;     // where it stands, for errors
   std::string state;                // empty: from the beginning
   std::optional<StateLabels> save;  // the state at the end shall be stored
   bool end_with_sentence = false;

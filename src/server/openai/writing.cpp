@@ -106,7 +106,7 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
     for (size_t i = 0; i < orders.size(); ++i) {
       orders[i].keep_state = saving_.has_value();
       std::shared_ptr<Reader> reader = std::make_shared<TextReader>(shared_from_this(), int(i));
-      if (sentences_) {
+      if (sentences_ && orders[i].generation.constraint == nullptr) {
         reader = std::make_shared<SentenceReader>(std::move(reader),
                                                   sentences_->decode(orders[i].prompt),
                                                   orders[i].generation.max_tokens);

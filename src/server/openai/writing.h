@@ -83,7 +83,8 @@ class Writing : public std::enable_shared_from_this<Writing> {
 
   // Before start().
   void save_states(Saving saving) { saving_ = std::move(saving); }
-  // Texts shall end with a sentence if they can. The tokenizer reads the orders' prompts.
+  // Texts shall end with a sentence if they can: not those that a constraint ends. The tokenizer
+  // reads the orders' prompts.
   void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
 
   // Hands everything to the scheduler; if its queue is full, all are taken back, and the client is
