@@ -151,6 +151,50 @@ class Train(unittest.TestCase):
                    self.at / "vocab.txt", "--out", self.at / "mean.gguf", wanted=1)
         self.assertIn("only runs of one model have a mean", said)
 
+    def test_unlearns_what_it_knows_by_heart(self):
+        self.train("copier", "--steps", 60)
+        run("export.py", "--checkpoint", self.at / "copier" / "checkpoint.pt", "--vocab", self.at / "vocab.txt", "--type", "f32",
+            "--out", self.at / "copier.gguf")
+        run("unlearn.py", self.at / "copier.gguf", "--data", self.at / "data", "--corpus", self.corpus, "--out",
+            self.at / "unlearnt", "--rounds", 12, "--rows", 24, "--length", 64, "--rate", 3e-3, "--soft", 24, "--hard", 32,
+            "--device", "cpu", "--plain")
+        notes = self.notes("unlearnt")
+        self.assertEqual([n["step"] for n in notes], list(range(12)))
+        copies = [n["texts that copy"] for n in notes]
+        self.assertGreater(copies[0], 0.5)
+        self.assertLess(sum(copies[-3:]) / 3, copies[0] / 2)
+        self.assertIn("tinystories-part", notes[10]["valid"])
+        out = self.at / "unlearnt.gguf"
+        run("export.py", "--checkpoint", self.at / "unlearnt" / "checkpoint.pt", "--vocab", self.at / "vocab.txt", "--out", out)
+        self.assertNotEqual(out.read_bytes(), (self.at / "copier.gguf").read_bytes())
+
+    def test_knows_which_tokens_go_on_with_a_text(self):
+        # Whatever Python has NumPy and PyTorch looks; it says what it found against a search by hand.
+        check = f"""
+import random, sys
+sys.path.insert(0, {str(TOOLS)!r})
+import numpy as np, corpus, tokenizer, unlearn
+coder = tokenizer.Tokenizer(tokenizer.read_vocab({str(self.at / "vocab.txt")!r}))
+texts = [d for part in corpus.PARTS for d in corpus.read_documents({str(self.corpus)!r}, part, "train")]
+paths, source, found = unlearn.Paths({str(self.corpus)!r}, corpus.PARTS, (12, 20), coder), random.Random(1), [0, 0]
+whole = b"\\n".join(texts)
+for _ in range(60):
+    ids = coder.encode(source.choice(texts))
+    row = [0] + ids[:source.randrange(30)] + coder.encode(source.choice(texts))[source.randrange(9):][:12] + [0]
+    ways = np.array([[source.randrange(300) for _ in range(3)] + [i] for i in row[1:] + [0]])
+    for size in 12, 20:
+        on = paths.goes_on(np.array(row), ways, size)
+        for t in range(len(row)):
+            for n, way in enumerate(ways[t]):
+                behind = coder.decode(row[:t + 1] + [way])
+                wanted = 0 < len(coder.tokens[way]) and len(behind) >= size and behind[-size:] in whole
+                assert on[t, n] == wanted, (size, behind, way)
+                found[wanted] += 1
+assert min(found) > 500, found
+"""
+        done = subprocess.run([PYTHON, "-c", check], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def compare(self, model, case, tolerance):
         program = os.environ.get("ANSER_BINARY")
         if not program:

@@ -233,14 +233,16 @@ class Model(nn.Module):
 class Stepper:
     """One token at a time from plain tensors by checkpoint name: what the definition says, nothing fused.
 
-    It is the reference for the chunked form and, in float64, for the engine's golden vectors.
+    It is the reference for the chunked form and, in float64, for the engine's golden vectors. With `rows`, so many texts at a
+    time: tokens are a tensor [rows], logits [rows, vocab].
     """
 
-    def __init__(self, weights, dtype=torch.float64):
+    def __init__(self, weights, dtype=torch.float64, rows=None):
         self.w = {name: t.detach().to(dtype) for name, t in weights.items()}
         self.layers = 1 + max(int(n.split(".")[1]) for n in self.w if n.startswith("blocks."))
         self.D = self.w["emb.weight"].shape[1]
-        zeros = lambda *shape: torch.zeros(*shape, dtype=dtype)
+        batch, device = () if rows is None else (rows,), self.w["emb.weight"].device
+        zeros = lambda *shape: torch.zeros(*batch, *shape, dtype=dtype, device=device)
         H = self.D // HEAD
         self.state = [{"att": zeros(self.D), "S": zeros(H, HEAD, HEAD), "ffn": zeros(self.D)}
                       for _ in range(self.layers)]
@@ -252,9 +254,9 @@ class Stepper:
         p = lambda name: self.w[f"blocks.{l}.att.{name}"].squeeze()
         state, H = self.state[l], self.D // HEAD
         mix = lambda c: x + (state["att"] - x) * p("x_" + c)
-        r = p("receptance.weight") @ mix("r")
-        k = p("key.weight") @ mix("k")
-        v = p("value.weight") @ mix("v")
+        r = F.linear(mix("r"), p("receptance.weight"))
+        k = F.linear(mix("k"), p("key.weight"))
+        v = F.linear(mix("v"), p("value.weight"))
         w = torch.exp(-LAMBDA * torch.sigmoid(p("w0") + torch.tanh(mix("w") @ p("w1")) @ p("w2")))
         rate = torch.sigmoid(p("a0") + mix("a") @ p("a1") @ p("a2"))
         gate = torch.sigmoid(mix("g") @ p("g1")) @ p("g2")
@@ -263,22 +265,23 @@ class Stepper:
         else:
             v = v + (v_first - v) * torch.sigmoid(p("v0") + mix("v") @ p("v1") @ p("v2"))
         state["att"] = x
-        kappa = F.normalize((k * p("k_k")).view(H, HEAD), dim=-1)
+        heads = lambda t: t.unflatten(-1, (H, HEAD))
+        kappa = F.normalize(heads(k * p("k_k")), dim=-1)
         k = k * (1 + (rate - 1) * p("k_a"))
-        r, w, k, v, rate = (t.view(H, HEAD) for t in (r, w, k, v, rate))
+        r, w, k, v, rate = (heads(t) for t in (r, w, k, v, rate))
         outer = lambda i, j: i.unsqueeze(-1) * j.unsqueeze(-2)
         u = (state["S"] @ -kappa.unsqueeze(-1)).squeeze(-1)
         state["S"] = state["S"] * w.unsqueeze(-2) + outer(u, kappa * rate) + outer(v, k)
-        y = (state["S"] @ r.unsqueeze(-1)).view(1, self.D)
-        y = F.group_norm(y, H, p("ln_x.weight"), p("ln_x.bias"), GROUP_NORM_EPS).view(H, HEAD)
+        y = (state["S"] @ r.unsqueeze(-1)).view(-1, self.D)
+        y = F.group_norm(y, H, p("ln_x.weight"), p("ln_x.bias"), GROUP_NORM_EPS).view(v.shape)
         y = y + (r * k * p("r_k").view(H, HEAD)).sum(-1, keepdim=True) * v
-        return p("output.weight") @ (y.view(self.D) * gate), v_first
+        return F.linear(y.flatten(-2) * gate, p("output.weight")), v_first
 
     def channel_mix(self, x, l):
         p = lambda name: self.w[f"blocks.{l}.ffn.{name}"].squeeze()
         mixed = x + (self.state[l]["ffn"] - x) * p("x_k")
         self.state[l]["ffn"] = x
-        return p("value.weight") @ torch.relu(p("key.weight") @ mixed).square()
+        return F.linear(torch.relu(F.linear(mixed, p("key.weight"))).square(), p("value.weight"))
 
     def __call__(self, token):
         """Logits after one more token."""
@@ -287,7 +290,7 @@ class Stepper:
             y, v_first = self.time_mix(self.norm(x, f"blocks.{l}.ln1"), l, v_first)
             x = x + y
             x = x + self.channel_mix(self.norm(x, f"blocks.{l}.ln2"), l)
-        return self.w["head.weight"] @ self.norm(x, "ln_out")
+        return F.linear(self.norm(x, "ln_out"), self.w["head.weight"])
 
 
 def check():
