@@ -156,7 +156,7 @@ class Sampler {
   void change_logits(std::span<const float> logits, bool with_bans);
   Token prepare(std::span<const float> logits);
   double floor_of(double total, size_t vocab) const;
-  bool decide(const Candidates& found, double& total);
+  bool keep_known_nucleus(const Candidates& found);
   double weigh_all();
   void gather(double floor);
   void gather_nucleus(double total, double floor);

@@ -276,9 +276,9 @@ std::optional<Token> Sampler::sample(const Candidates& found) {
   if (!found.all && found.above.size() > kTooMany) return std::nullopt;
   max_ = found.max;
   candidates_.clear();
-  double total = 0.0;
   if (found.all) {
     // Step by step as from all logits: an impossible token weighs 0.
+    double total = 0.0;
     if (options_.top_p < 1 && !top_k_is_first()) {
       for (const Candidates::Entry& c : found.above) total += weight(c.logit);
     }
@@ -286,13 +286,13 @@ std::optional<Token> Sampler::sample(const Candidates& found) {
     for (const Candidates::Entry& c : found.above) {
       if (c.logit >= floor) candidates_.push_back({c.id, c.logit, weight(c.logit)});
     }
+    if (!top_k_is_first()) keep_nucleus(total);
   } else {
     for (const Candidates::Entry& c : found.above) {
       candidates_.push_back({c.id, c.logit, weight(c.logit)});
     }
-    if (!decide(found, total)) return std::nullopt;
+    if (!keep_known_nucleus(found)) return std::nullopt;
   }
-  if (!top_k_is_first()) keep_nucleus(total);
   keep_rest();
   normalise();
   return draw();

@@ -180,16 +180,15 @@ void Sampler::normalise() {
   for (Candidate& c : candidates_) c.p /= sum;
 }
 
-// Whether what is kept lies within candidates_, all that was found, whatever the other tokens are;
-// then it is what keep_nucleus(total) and keep_rest() make of candidates_, some of which are
-// dropped here already.
+// top-p where candidates_ is all that was found, and other tokens are known in sum alone. False: it
+// cannot be said what is kept, for it may reach beyond.
 //
 // Each cut keeps tokens from the most probable down, so that it is enough that one of them ends
 // within the candidates, and that it is known where. Of top-p it is not known exactly, for the
 // others' weight was summed in fp32: it must end at the same token for all totals that are
 // possible. In this interval lies the sum over all logits, too, which double precision rounds at
 // every term.
-bool Sampler::decide(const Candidates& found, double& total) {
+bool Sampler::keep_known_nucleus(const Candidates& found) {
   constexpr double kRounding = 1e-12;  // more than that of a few doubles, relative
   double sum = 0.0, lightest = 1.0;
   for (const Candidate& c : candidates_) {
@@ -202,7 +201,7 @@ bool Sampler::decide(const Candidates& found, double& total) {
   if (options_.top_p >= 1) return top_k_ends || min_p_ends;
   if (top_k_is_first()) return top_k_ends;
 
-  total = sum + found.rest;
+  const double total = sum + found.rest;
   const double doubt = found.rest * found.rest_error + total * double(found.vocab) * 0x1p-51;
   const double low = options_.top_p * (total - doubt), high = options_.top_p * (total + doubt);
   if (sum < low) return top_k_ends || min_p_ends;  // top-p ends beyond
@@ -211,8 +210,12 @@ bool Sampler::decide(const Candidates& found, double& total) {
   const double least = (sum - high) / double(count) * (1 - kRounding);
   std::erase_if(candidates_, [&](const Candidate& c) { return c.p < least; });
   ranked_ = candidates_;
-  const Token end = nucleus_end(ranked_, low).id;
-  return nucleus_end(ranked_, high).id == end;
+  const Candidate end = nucleus_end(ranked_, low);
+  double reached = 0;  // with the end itself
+  for (const Candidate& c : candidates_) reached += more_probable(end, c) ? 0.0 : c.p;
+  if (reached * (1 - kRounding) < high) return false;
+  drop_beyond(end);
+  return true;
 }
 
 }  // namespace anser

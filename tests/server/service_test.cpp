@@ -222,6 +222,40 @@ TEST_F(ServiceTest, TimeIsLimited) {
   EXPECT_EQ(scheduler_->stats().overdue, 2u);
 }
 
+// However long events wait for more, together they say the same.
+TEST_F(ServiceTest, EventsBringWhatHasBeenWrittenMeanwhile) {
+  const std::string order = R"({"prompt": "a", "max_tokens": 60, "n": 2, "seed": 3, "logprobs": 1,
+                                "logit_bias": {"0": -100})";
+  for (const int interval_ms : {0, 60'000}) {
+    stop();
+    ServiceOptions options;
+    options.stream_interval = std::chrono::milliseconds(interval_ms);
+    start(options);
+    std::string texts[2];
+    size_t events[2] = {}, tokens[2] = {};
+    for (const Json& event : stream("/v1/completions", order + R"(, "stream": true})")) {
+      const Json& choice = event["choices"][0];
+      const size_t index = choice["index"];
+      texts[index] += choice["text"];
+      if (choice["logprobs"].is_object()) tokens[index] += choice["logprobs"]["tokens"].size();
+      ++events[index];
+    }
+    const Json whole = post("/v1/completions", order + "}");
+    for (const size_t index : {0, 1}) {
+      EXPECT_EQ(texts[index], whole["choices"][index]["text"]) << interval_ms;
+      EXPECT_EQ(tokens[index], 60u) << interval_ms;
+      // The first token at once, the others when the text ends, with luck a minute begins in
+      // between; and the end.
+      if (interval_ms == 0) {
+        EXPECT_EQ(events[index], 61u);
+      } else {
+        EXPECT_GE(events[index], 3u);
+        EXPECT_LE(events[index], 4u);
+      }
+    }
+  }
+}
+
 TEST_F(ServiceTest, AnswersKeepTheirSchema) {
   start();
   const std::string format =
