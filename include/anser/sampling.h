@@ -175,8 +175,8 @@ class Sampler {
   std::vector<Token> ends_;
   // Scratch, kept to avoid allocating at every token.
   std::vector<LogitChange> changes_;
-  std::vector<float> logits_;  // [V], changed
-  float max_ = 0.0f;           // of logits_
+  std::vector<float> logits_;    // [V], changed
+  float max_ = 0.0f;             // of logits_
   std::vector<double> weights_;  // [V]
   std::vector<int> ranges_;      // [V]
   std::vector<Token> ids_;       // [V]

@@ -33,7 +33,7 @@ struct ServiceOptions {
   std::string model_name;                   // as /v1/models has it
   Template chat_template = Template::chat;  // of an answer where nothing is said of reasoning
   openai::Limits limits;
-  StateDesk* desk = nullptr;  // nullptr: no states are kept
+  StateDesk* desk = nullptr;                      // nullptr: no states are kept
   std::chrono::milliseconds stream_interval{10};  // openai::Delivery
 };
 
