@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/openai/json_depth.h"
+
 namespace anser::openai {
 namespace {
 
@@ -26,20 +28,10 @@ size_t begun_at_end(std::string_view text, std::string_view mark) {
 // The object that `text` begins with: up to the bracket that closes it. Fences may stand in its
 // strings.
 std::string_view object_at(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
+  JsonDepth depth;
   for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      ++depth;
-    } else if (c == '}' || c == ']') {
-      if (--depth == 0) return text.substr(0, i + 1);
-    }
+    if (depth.take(text[i]) == 0 && (text[i] == '}' || text[i] == ']'))
+      return text.substr(0, i + 1);
   }
   return text;
 }

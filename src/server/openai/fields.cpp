@@ -6,28 +6,19 @@
 #include <algorithm>
 #include <cmath>
 
+#include "server/openai/json_depth.h"
+
 namespace anser::openai {
 
 namespace {
 
 // Before the parser sees it: nested brackets cost it memory, and its callers recursion.
 void check_depth(std::string_view body) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < body.size(); ++i) {
-    const char c = body[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMostDepth) {
-        throw ApiError(400, "invalid_request_error",
-                       fmt::format("the body is nested more than {} deep", kMostDepth));
-      }
-    } else if (c == '}' || c == ']') {
-      --depth;
+  JsonDepth depth;
+  for (const char c : body) {
+    if (depth.take(c) > kMostDepth) {
+      throw ApiError(400, "invalid_request_error",
+                     fmt::format("the body is nested more than {} deep", kMostDepth));
     }
   }
 }
