@@ -20,7 +20,7 @@ constexpr double kRestError = 5e-5;
 }  // namespace
 
 Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQuery& query,
-                                 double nucleus) {
+                                 double nucleus, bool alone) {
   const size_t vocab = logits.size();
   if (!query.changes.empty()) {
     logits_.assign(logits.begin(), logits.end());
@@ -44,12 +44,19 @@ Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQ
   weights_.resize(vocab);
   ids_.resize(vocab);
   const float inverse = float(std::min(1 / query.temperature, 1e30));
-  const double total =
-      kernels_.weigh(x, int64_t(vocab), found.max, inverse, weights_.data()) * (1 - kRestError);
-  // As in Sampler::floor_of(), a little lower for the rounding.
-  const double least = 0.99 * (1 - nucleus) * total / double(vocab);
-  const float floor = float(double(found.max) + query.temperature * std::log(least));
-  const Parted parted = kernels_.part(x, int64_t(vocab), floor, weights_.data(), ids_.data());
+  const double total = kernels_.weigh(x, int64_t(vocab), found.max, inverse, weights_.data());
+  // Those that weigh more than the others could if there were so many of them.
+  const auto part = [&](double others) {
+    const double least = 0.99 * (1 - nucleus) * total / others;
+    const float floor = float(double(found.max) + query.temperature * std::log(least));
+    return kernels_.part(x, int64_t(vocab), floor, weights_.data(), ids_.data());
+  };
+  // A few dozen mostly are the nucleus, and that can be seen. As many as the vocabulary has always
+  // contain it, as in Sampler::floor_of(); what was listed before is listed again.
+  constexpr double kFewOthers = 64, kMargin = 1e-3;
+  Parted parted = {};
+  if (alone) parted = part(kFewOthers);
+  if (!alone || total - parted.rest < (nucleus + kMargin) * total) parted = part(double(vocab));
   above_.clear();
   for (const Token id : std::span(ids_).first(size_t(parted.count))) {
     above_.push_back({id, x[id]});
@@ -68,8 +75,11 @@ Token draw_one(const Draw& draw, CandidateFinder& finder) {
   const SamplingOptions& options = sampler.options();
   // Where nothing cuts, all logits are needed.
   if (options.top_p < 1 || options.top_k > 0 || options.min_p > 0) {
-    const double nucleus = options.top_p < 1 ? options.top_p : 0.95;
-    const Candidates found = finder.find(logits, sampler.query(logits.size()), nucleus);
+    const bool top_p = options.top_p < 1;
+    const bool alone =
+        top_p && (options.order == SamplingOptions::Order::blinkdl || options.top_k == 0);
+    const Candidates found =
+        finder.find(logits, sampler.query(logits.size()), top_p ? options.top_p : 0.95, alone);
     if (const auto token = sampler.sample(found)) return *token;
   }
   return sampler.sample(logits);

@@ -21,9 +21,11 @@ class CandidateFinder {
  public:
   explicit CandidateFinder(const Kernels& kernels) : kernels_(kernels) {}
 
-  // Candidates::best is there where no others are wanted. So many that a nucleus of this mass, less
-  // than 1, lies within them. Valid until the next call.
-  Candidates find(std::span<const float> logits, const CandidateQuery& query, double nucleus);
+  // So many that a nucleus of this mass, less than 1, lies within them; no more than that takes if
+  // it is `alone`, and no other cut needs them. Candidates::best is there where no others are
+  // wanted. Valid until the next call.
+  Candidates find(std::span<const float> logits, const CandidateQuery& query, double nucleus,
+                  bool alone);
 
  private:
   const Kernels& kernels_;
