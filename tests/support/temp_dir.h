@@ -14,7 +14,9 @@ namespace support {
 class TempDir {
  public:
   TempDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "anser-test-XXXXXX").string();
+    // mkdtemp(3) puts letters of its own in the place of six X.
+    std::string name = (std::filesystem::temp_directory_path() / "anser-test-").string();
+    name.append(6, 'X');
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
     path_ = name;
   }
