@@ -3,10 +3,7 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
-#include <cstddef>
 #include <cstdint>
-#include <span>
 
 namespace anser {
 

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 
 import corpus
 import data
+import evaluate
 import rwkv7
 import tokenizer
 import weights
@@ -162,12 +163,7 @@ def main():
     os.makedirs(args.out, exist_ok=True)
 
     w, coder = weights.load(args.model)
-    shape = weights.shape_of(w)
-    model, reference = rwkv7.Model(**shape), rwkv7.Model(**shape)
-    for m in model, reference:
-        m.load_state_dict({name: w[name].float().view(p.shape) for name, p in m.named_parameters()})
-        m.to(args.device)
-    reference.eval().requires_grad_(False)
+    model, reference = evaluate.model_of(w).to(args.device), evaluate.model_of(w).to(args.device)
     make_fast(model, args)
     optimizer = torch.optim.Adam(model.parameters(), lr=args.rate, betas=(0.9, 0.95))
     paths = Paths(args.corpus, args.parts, {args.soft, args.hard, LIMIT}, coder)
