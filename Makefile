@@ -15,7 +15,7 @@ build: setup
 	@test -f build/release/build.ninja || cmake --preset release > build-configure.log 2>&1 \
 	  || { cat build-configure.log; rm -f build-configure.log; exit 1; }
 	@rm -f build-configure.log
-	@echo "building in build/release (a few minutes the first time)" >&2
+	@echo "building in build/release (ten minutes on two cores the first time)" >&2
 	@ninja -C build/release $(NINJA_QUIET) anser_cli
 
 test: build
