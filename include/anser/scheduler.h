@@ -82,8 +82,9 @@ struct Finished {
   double queued_s = 0, prompt_s = 0, generated_s = 0;
 };
 
-// Who a text is written for. All calls come from the scheduler's thread, one after the other; none
-// may throw or wait, for the whole batch waits with it.
+// Who a text is written for. The calls of one text come one after the other; those of several may
+// come at the same time, from the scheduler's thread and the engine's. None may throw or wait, for
+// the whole batch waits with it.
 class Reader {
  public:
   virtual ~Reader() = default;

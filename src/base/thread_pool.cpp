@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <mutex>
 
 #include "base/check.h"
 
@@ -141,6 +143,31 @@ void ThreadPool::run_erased(Call call, void* work) {
   for (uint32_t done; (done = finished_.load(std::memory_order_acquire)) != others;) {
     wait_for_change(finished_, done);
   }
+}
+
+void ThreadPool::for_each(size_t count, const std::function<void(size_t, int)>& work) {
+  std::atomic<size_t> next = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;
+  size_t failed = count;
+  const auto take_all = [&](int worker) {
+    const KeepDenormals keep;
+    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+      try {
+        work(i, worker);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (i < failed) failure = std::current_exception();
+        failed = std::min(failed, i);
+      }
+    }
+  };
+  if (count > 1) {
+    run(take_all);
+  } else {
+    take_all(0);  // nobody needs to be woken
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 void ThreadPool::serve(int worker) {

@@ -6,11 +6,13 @@
 // a core for milliseconds, where other programs want it, too: the caller does the parts of workers
 // that have not begun when it is done with its own, and the region ends without them.
 //
-// One pool belongs to one engine. run() may be called from one thread at a time.
+// One pool belongs to one engine. run() and for_each() may be called from one thread at a time.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -71,6 +73,12 @@ class ThreadPool {
     run_erased([](void* w, int worker) { (*static_cast<Plain*>(w))(worker); },
                const_cast<void*>(static_cast<const void*>(&work)));
   }
+
+  // Calls work(i, worker) once for every i in [0, count), for pieces of work that take longer than a
+  // region and not all as long: whoever is done takes the next. No two run at once with the same
+  // worker, so that it may number scratch. Denormals are numbers. `work` may throw; when all others
+  // have been called too, what the lowest i threw is thrown again.
+  void for_each(size_t count, const std::function<void(size_t, int)>& work);
 
  private:
   using Call = void (*)(void*, int);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,7 +29,7 @@ namespace anser {
 // weights whose h is zero), state_bytes() (of a state as it is kept), zero_share(), kDevice and
 // kKeepsLogits.
 //   kKeepsLogits false: logits() writes to the host, and the engine looks at them with
-//   all_finite(), and draws from them on the threads of pool(). kKeepsLogits true: what goes to a
+//   all_finite(), and draws from them on the threads of pool(), as it does for_each(). kKeepsLogits true: what goes to a
 //   state's logits stays with the backend, and steps may still be
 //     running when logits() returns. wait() waits for them and throws where a result is not finite,
 //     and candidates() brings the sampler what it needs.
@@ -54,6 +55,7 @@ class BackendEngine final : public Engine {
     if constexpr (B::kKeepsLogits) backend_.wait();
   }
   void sample(std::span<Draw> draws) override;
+  void for_each(size_t count, const std::function<void(size_t)>& work) override;
 
   const Model& model() const override { return model_; }
   Device device() const override { return B::kDevice; }
@@ -226,6 +228,15 @@ void BackendEngine<B>::sample(std::span<Draw> draws) {
         Engine::sample(std::span(&draw, 1));
       }
     }
+  }
+}
+
+template <Backend B>
+void BackendEngine<B>::for_each(size_t count, const std::function<void(size_t)>& work) {
+  if constexpr (!B::kKeepsLogits) {
+    backend_.pool().for_each(count, [&](size_t i, int) { work(i); });
+  } else {
+    Engine::for_each(count, work);
   }
 }
 

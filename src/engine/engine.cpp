@@ -39,4 +39,8 @@ void Engine::sample(std::span<Draw> draws) {
   }
 }
 
+void Engine::for_each(size_t count, const std::function<void(size_t)>& work) {
+  ThreadPool(1).for_each(count, [&](size_t i, int) { work(i); });
+}
+
 }  // namespace anser

@@ -165,11 +165,15 @@ void Scheduler::Work::draw() {
     for (Text* text : texts) finish(*text, StopReason::cancelled, failure.what());
     return;
   }
-  for (size_t i = 0; i < texts.size(); ++i) take(*texts[i], draws[i].token);
+  engine_.for_each(texts.size(), [&](size_t i) { take(*texts[i], draws[i].token); });
+  for (Text* text : texts) {
+    if (text->end && (text->pending.empty() || !text->keep_state)) finish(*text, *text->end);
+  }
   const std::lock_guard lock(mutex_);
   stats_.generated_tokens += draws.size();
 }
 
+// What a token means for its text, and for nobody else: others' are taken at the same time.
 void Scheduler::Work::take(Text& text, Token token) {
   if (text.top_logprobs >= 0) {
     text.details.push_back(
@@ -186,7 +190,6 @@ void Scheduler::Work::take(Text& text, Token token) {
     text.give(text.continuation.finish());
     text.end = StopReason::length;
   }
-  if (text.end && (text.pending.empty() || !text.keep_state)) finish(text, *text.end);
 }
 
 }  // namespace anser

@@ -77,7 +77,7 @@ class Scheduler::Work {
   void describe_prompts(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
   void fail(const std::vector<Text*>& texts, const std::string& error);
   void draw();
-  void take(Text& text, Token token);
+  static void take(Text& text, Token token);
   void finish(Text& text, StopReason reason, std::string error = {});
   void remove_finished();
   bool is_finished(const Text& text) const {

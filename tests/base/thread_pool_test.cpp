@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfloat>
 #include <chrono>
 #include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 namespace anser {
@@ -64,6 +68,51 @@ TEST(ThreadPool, WorkersFlushDenormals) {
   EXPECT_EQ(halves[0], 0.0f);
   EXPECT_EQ(halves[1], 0.0f);
 #endif
+}
+
+TEST(ThreadPool, EachPieceOfWorkIsDoneOnce) {
+  for (const int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    std::vector<int> scratch(size_t(threads), 0);
+    for (const size_t count : {0, 1, 2, 7, 300}) {
+      std::vector<int> calls(count, 0);
+      std::fill(scratch.begin(), scratch.end(), 0);
+      pool.for_each(count, [&](size_t i, int worker) {
+        ++calls[i];
+        ++scratch[size_t(worker)];  // no atomic: it is this worker's
+      });
+      EXPECT_EQ(calls, std::vector<int>(count, 1));
+      EXPECT_EQ(std::accumulate(scratch.begin(), scratch.end(), size_t{0}), count);
+    }
+  }
+}
+
+TEST(ThreadPool, TheFirstFailureIsThrownWhenAllIsDone) {
+  ThreadPool pool(3);
+  std::atomic<int> calls = 0;
+  const auto work = [&](size_t i, int) {
+    ++calls;
+    if (i % 10 == 7) throw std::runtime_error(std::to_string(i));
+  };
+  for (int round = 0; round < 50; ++round) {
+    try {
+      pool.for_each(40, work);
+      FAIL();
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "7");
+    }
+  }
+  EXPECT_EQ(calls, 50 * 40);
+}
+
+TEST(ThreadPool, PiecesOfWorkKeepDenormals) {
+  ThreadPool pool(2);
+  volatile float smallest = FLT_MIN;
+  const FlushDenormals flush;
+  std::vector<float> halves(64);
+  pool.for_each(halves.size(), [&](size_t i, int) { halves[i] = smallest * 0.5f; });
+  const KeepDenormals keep;
+  for (const float half : halves) EXPECT_GT(half, 0.0f);
 }
 
 TEST(FlushDenormals, EndsWithItsScope) {
