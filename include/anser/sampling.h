@@ -1,6 +1,7 @@
 // From logits to a token.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -101,6 +102,15 @@ struct Candidates {
   size_t vocab = 0;
 };
 
+// For draws that no few candidates decide: a whole row after the changes. Drawing spends it.
+struct WeighedRow {
+  std::span<const float> logits;  // [V], each finite or -inf
+  float max;                      // the largest
+  std::span<double> weights;      // [V]: exp((logit - max) / CandidateQuery::temperature), wrong by
+                                  // 1e-15 of itself at the most, and the same for equal logits
+  double total;                   // their sum
+};
+
 // Samples from one sequence's logits. Holds the counts of the penalties and the random state; a
 // value: copy it together with a State to fork or to go back.
 class Sampler {
@@ -127,6 +137,10 @@ class Sampler {
   // sample() finds in all logits.
   CandidateQuery query(size_t vocab);
   std::optional<Token> sample(const Candidates& candidates);
+  // The same from a whole row. There is no token, and but for the row nothing has happened, with
+  // top-k, without a draw, with a constraint, and where rounding would decide, which is once in a
+  // hundred thousand draws from a large vocabulary.
+  std::optional<Token> sample(const WeighedRow& row);
 
   // What sample() draws from: the tokens that are left, in the order of their ids, and their
   // probabilities, which add up to 1. Valid until the next call. Throws like sample().
@@ -156,6 +170,7 @@ class Sampler {
   void change_logits(std::span<const float> logits, bool with_bans);
   Token prepare(std::span<const float> logits);
   double floor_of(double total, size_t vocab) const;
+  std::optional<Candidate> nucleus_end_of(const WeighedRow& row, double doubt);
   bool keep_known_nucleus(const Candidates& found);
   double weigh_all();
   void gather(double floor);
@@ -170,7 +185,7 @@ class Sampler {
   SamplingOptions options_;
   std::vector<LogitChange> fixed_;       // bans and biases, ids ascending, each once
   std::vector<Occurrence> occurrences_;  // ids ascending
-  uint64_t random_[4];
+  std::array<uint64_t, 4> random_;
   std::optional<ConstraintMatcher> matcher_;
   std::vector<Token> ends_;
   // Scratch, kept to avoid allocating at every token.
@@ -179,6 +194,7 @@ class Sampler {
   float max_ = 0.0f;             // of logits_
   std::vector<double> weights_;  // [V]
   std::vector<int> ranges_;      // [V]
+  std::vector<double> sums_;     // of pieces of a row
   std::vector<Token> ids_;       // [V]
   std::vector<Candidate> candidates_;
   std::vector<Candidate> ranked_;

@@ -148,6 +148,9 @@ struct Kernels {
                   float* weights);
   // Lists in ids[n] which x are larger than `above`, finite, in order, and sets their weights to 0.
   Parted (*part)(const float* x, int64_t n, float above, float* weights, int32_t* ids);
+  // As weigh(), in double precision: exp_below_0(). All sums are of double, too.
+  double (*weigh_exactly)(const float* x, int64_t n, float highest, double inverse_temperature,
+                          double* weights);
 };
 
 extern const Kernels kBaselineKernels;

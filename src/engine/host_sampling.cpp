@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -17,19 +16,33 @@ namespace {
 // sum.
 constexpr double kRestError = 5e-5;
 
+// A nucleus of thousands of tokens is flat, and its end in doubt for all that single precision
+// tells.
+constexpr int64_t kMost = 4096;
+
+// As Sampler::sample(WeighedRow) does.
+bool draws_from_all(const SamplingOptions& options) {
+  return options.temperature > 0 && options.top_k == 0;
+}
+
 }  // namespace
 
-Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQuery& query,
-                                 double nucleus, bool alone) {
-  const size_t vocab = logits.size();
-  if (!query.changes.empty()) {
-    logits_.assign(logits.begin(), logits.end());
-    for (const LogitChange& change : query.changes) {
-      float& logit = logits_[size_t(change.id)];
-      if (logit < std::numeric_limits<float>::infinity()) logit -= change.minus;
-    }
-    logits = logits_;
+std::span<const float> RowSampling::changed(std::span<const float> logits,
+                                            const CandidateQuery& query) {
+  if (query.changes.empty()) return logits;
+  logits_.assign(logits.begin(), logits.end());
+  for (const LogitChange& change : query.changes) {
+    float& logit = logits_[size_t(change.id)];
+    if (logit < std::numeric_limits<float>::infinity()) logit -= change.minus;
   }
+  return logits_;
+}
+
+std::optional<Candidates> RowSampling::find(std::span<const float> logits, Sampler& sampler) {
+  const SamplingOptions& options = sampler.options();
+  const CandidateQuery query = sampler.query(logits.size());
+  const size_t vocab = logits.size();
+  logits = changed(logits, query);
   const float* const x = logits.data();
   const Largest largest = kernels_.largest(x, int64_t(vocab));
   Candidates found;
@@ -45,18 +58,29 @@ Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQ
   ids_.resize(vocab);
   const float inverse = float(std::min(1 / query.temperature, 1e30));
   const double total = kernels_.weigh(x, int64_t(vocab), found.max, inverse, weights_.data());
+  const bool top_p = options.top_p < 1;
+  const double nucleus = top_p ? options.top_p : 0.95;  // of what min-p or top-k will end within
+  // None weighs more than 1, so that the nucleus has as many tokens at the least.
+  const double fewest = nucleus * total;
+  if (draws_from_all(options) && fewest > std::max(256.0, double(vocab) / 64)) return std::nullopt;
+
   // Those that weigh more than the others could if there were so many of them.
   const auto part = [&](double others) {
     const double least = 0.99 * (1 - nucleus) * total / others;
     const float floor = float(double(found.max) + query.temperature * std::log(least));
     return kernels_.part(x, int64_t(vocab), floor, weights_.data(), ids_.data());
   };
-  // A few dozen mostly are the nucleus, and that can be seen. As many as the vocabulary has always
-  // contain it, as in Sampler::floor_of(); what was listed before is listed again.
+  // A few dozen mostly are the nucleus, and that can be seen, if no other cut comes before. As many
+  // as the vocabulary has always contain it, as in Sampler::floor_of(); what was listed before is
+  // listed again.
   constexpr double kFewOthers = 64, kMargin = 1e-3;
+  const bool alone =
+      top_p && (options.order == SamplingOptions::Order::blinkdl || options.top_k == 0);
   Parted parted = {};
   if (alone) parted = part(kFewOthers);
   if (!alone || total - parted.rest < (nucleus + kMargin) * total) parted = part(double(vocab));
+  if (parted.count > kMost) return std::nullopt;
+  if (draws_from_all(options) && size_t(parted.count) > vocab / 8) return std::nullopt;
   above_.clear();
   for (const Token id : std::span(ids_).first(size_t(parted.count))) {
     above_.push_back({id, x[id]});
@@ -67,25 +91,31 @@ Candidates CandidateFinder::find(std::span<const float> logits, const CandidateQ
   return found;
 }
 
-namespace {
+std::optional<Token> RowSampling::draw_from_all(std::span<const float> logits, Sampler& sampler) {
+  const CandidateQuery query = sampler.query(logits.size());
+  logits = changed(logits, query);
+  const int64_t vocab = int64_t(logits.size());
+  const Largest largest = kernels_.largest(logits.data(), vocab);
+  if (!largest.well_formed || std::isinf(largest.value)) return std::nullopt;
+  exact_weights_.resize(logits.size());
+  const double total = kernels_.weigh_exactly(logits.data(), vocab, largest.value,
+                                              1 / query.temperature, exact_weights_.data());
+  return sampler.sample(WeighedRow{logits, largest.value, exact_weights_, total});
+}
 
-Token draw_one(const Draw& draw, CandidateFinder& finder) {
-  const std::span<const float> logits = draw.state->logits();
-  Sampler& sampler = *draw.sampler;
+Token RowSampling::draw(std::span<const float> logits, Sampler& sampler) {
   const SamplingOptions& options = sampler.options();
   // Where nothing cuts, all logits are needed.
   if (options.top_p < 1 || options.top_k > 0 || options.min_p > 0) {
-    const bool top_p = options.top_p < 1;
-    const bool alone =
-        top_p && (options.order == SamplingOptions::Order::blinkdl || options.top_k == 0);
-    const Candidates found =
-        finder.find(logits, sampler.query(logits.size()), top_p ? options.top_p : 0.95, alone);
-    if (const auto token = sampler.sample(found)) return *token;
+    const std::optional<Candidates> found = find(logits, sampler);
+    const std::optional<Token> token = found ? sampler.sample(*found) : std::nullopt;
+    if (token) return *token;
+  }
+  if (draws_from_all(options)) {
+    if (const auto token = draw_from_all(logits, sampler)) return *token;
   }
   return sampler.sample(logits);
 }
-
-}  // namespace
 
 void HostSampling::sample(std::span<Draw> draws, ThreadPool& pool) {
   for (const Draw& draw : draws) {
@@ -93,7 +123,7 @@ void HostSampling::sample(std::span<Draw> draws, ThreadPool& pool) {
       throw Error("the state has no logits to sample from; feed it a token");
     }
   }
-  while (finders_.size() < size_t(pool.size())) finders_.emplace_back(kernels_);
+  while (rows_.size() < size_t(pool.size())) rows_.emplace_back(kernels_);
   samplers_.clear();
   for (const Draw& draw : draws) samplers_.push_back(draw.sampler);
   std::ranges::sort(samplers_);
@@ -101,23 +131,13 @@ void HostSampling::sample(std::span<Draw> draws, ThreadPool& pool) {
   const bool one_by_one =
       draws.size() < 2 || std::ranges::adjacent_find(samplers_) != samplers_.end();
   if (one_by_one) {
-    for (Draw& draw : draws) draw.token = draw_one(draw, finders_[0]);
+    for (Draw& draw : draws) draw.token = rows_[0].draw(draw.state->logits(), *draw.sampler);
     return;
   }
-  errors_.assign(draws.size(), nullptr);
-  pool.run([&](int worker) {
-    const KeepDenormals keep;  // as on the caller's thread
-    for (size_t i = size_t(worker); i < draws.size(); i += size_t(pool.size())) {
-      try {
-        draws[i].token = draw_one(draws[i], finders_[size_t(worker)]);
-      } catch (...) {
-        errors_[i] = std::current_exception();
-      }
-    }
+  pool.for_each(draws.size(), [&](size_t i, int worker) {
+    Draw& draw = draws[i];
+    draw.token = rows_[size_t(worker)].draw(draw.state->logits(), *draw.sampler);
   });
-  for (const std::exception_ptr& error : errors_) {
-    if (error) std::rethrow_exception(error);
-  }
 }
 
 }  // namespace anser

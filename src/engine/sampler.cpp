@@ -271,9 +271,6 @@ std::optional<Token> Sampler::sample(const Candidates& found) {
   // All logits are needed to say what is wrong.
   if (!found.well_formed || found.max == -kInfinity || matcher_) return std::nullopt;
   if (greedy()) return found.best;
-  // A nucleus of thousands of tokens is flat, and its end in doubt for all that is known here.
-  constexpr size_t kTooMany = 4096;
-  if (!found.all && found.above.size() > kTooMany) return std::nullopt;
   max_ = found.max;
   candidates_.clear();
   if (found.all) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <optional>
 #include <random>
+#include <utility>
 
 #include "anser/error.h"
 #include "support/engines.h"
@@ -89,19 +91,71 @@ TEST_F(HostSamplingTest, DrawsWhatAllLogitsSay) {
 // What the presets ask for is found without the exponentials of all tokens.
 TEST_F(HostSamplingTest, CandidatesAreEnoughForThePresets) {
   std::mt19937 random(4);
-  CandidateFinder finder(choose_kernels());
+  RowSampling finder(choose_kernels());
   for (const char* preset : {"chat", "creative", "greedy"}) {
     Sampler sampler(sampling_preset(preset));
     std::vector<float> logits(4096);
     for (size_t i = 0; i < logits.size(); ++i) logits[i] = -1.5f * std::log(float(i + 1));
     for (int i = 0; i < 30; ++i) {
       std::shuffle(logits.begin(), logits.end(), random);
-      const Candidates found =
-          finder.find(logits, sampler.query(logits.size()), sampler.options().top_p, true);
-      EXPECT_LT(found.above.size(), 130u);
-      EXPECT_TRUE(sampler.sample(found).has_value()) << preset;
+      const std::optional<Candidates> found = finder.find(logits, sampler);
+      ASSERT_TRUE(found.has_value());
+      EXPECT_LT(found->above.size(), 130u);
+      EXPECT_TRUE(sampler.sample(*found).has_value()) << preset;
     }
   }
+}
+
+// Where a nucleus is thousands of tokens, or nothing is cut at all.
+TEST_F(HostSamplingTest, FlatDistributionsAreDrawnFromInAFewPasses) {
+  std::mt19937 random(5);
+  RowSampling rows(choose_kernels());
+  int draws = 0, undecided = 0;
+  for (const size_t vocab : {511, 512, 20'000}) {
+    for (const float spread : {0.0f, 0.1f, 1.0f, 4.0f}) {
+      std::vector<float> logits(vocab);
+      std::normal_distribution<float> normal(0, spread);
+      for (float& logit : logits) logit = normal(random);
+      if (spread == 1) {
+        for (float& logit : logits) logit = std::round(logit * 64) / 64;  // ties
+      }
+      logits[random() % vocab] = -kInfinity;
+      for (const Order order : {Order::blinkdl, Order::hugging_face}) {
+        for (const float temperature : {0.6f, 1.0f, 3.0f}) {
+          for (const auto& [top_p, min_p] : {std::pair{0.3f, 0.0f}, {0.85f, 0.0f}, {0.999f, 0.01f},
+                                             {1.0f, 0.0f}, {1.0f, 0.2f}}) {
+            SamplingOptions options;
+            options.order = order;
+            options.temperature = temperature;
+            options.top_p = top_p;
+            options.min_p = min_p;
+            options.seed = random();
+            options.biases = {{Token(random() % vocab), 2}};
+            Sampler sampler(options), alone(options);
+            for (int i = 0; i < 4; ++i) {
+              const Token expected = alone.sample(logits);
+              const std::optional<Token> found = rows.draw_from_all(logits, sampler);
+              ++draws;
+              undecided += found ? 0 : 1;
+              ASSERT_EQ(found.value_or(expected), expected)
+                  << "V " << vocab << " spread " << spread << " order " << int(order) << " T "
+                  << temperature << " p " << top_p << " min " << min_p;
+              if (!found) sampler = alone;
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_LT(undecided, draws / 20);  // those where all tokens weigh the same
+
+  // What cannot be told changes nothing.
+  SamplingOptions options;
+  options.top_k = 3;
+  Sampler sampler(options), alone = sampler;
+  std::vector<float> logits(1000, 0.5f);
+  EXPECT_FALSE(rows.draw_from_all(logits, sampler).has_value());
+  EXPECT_EQ(sampler.sample(logits), alone.sample(logits));
 }
 
 TEST_F(HostSamplingTest, OneSamplerDrawsInOrderAndErrorsComeBack) {

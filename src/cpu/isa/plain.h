@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/exp_below_0.h"
 #include "cpu/kernels.h"
 #include "model/blocks.h"
 

@@ -60,3 +60,24 @@ Parted part(const float* x, int64_t n, float above, float* weights, int32_t* ids
   }
   return parted;
 }
+
+double weigh_exactly(const float* x, int64_t n, float highest, double inverse_temperature,
+                     double* weights) {
+  constexpr int kSums = 8;
+  double sums[kSums] = {};
+  for (int64_t begin = 0; begin < n; begin += kWeightBlock) {
+    const int count = n - begin < kWeightBlock ? int(n - begin) : kWeightBlock;
+    double* const to = weights + begin;
+    for (int i = 0; i < count; ++i) {
+      to[i] = exp_below_0((double(x[begin + i]) - double(highest)) * inverse_temperature);
+    }
+    int i = 0;
+    for (; i + kSums <= count; i += kSums) {
+      for (int k = 0; k < kSums; ++k) sums[k] += to[i + k];
+    }
+    for (; i < count; ++i) sums[0] += to[i];
+  }
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}

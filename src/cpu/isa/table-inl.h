@@ -51,5 +51,6 @@ constexpr Kernels make_table(const char* name, bool fused_multiply_add) {
   table.largest = largest;
   table.weigh = weigh;
   table.part = part;
+  table.weigh_exactly = weigh_exactly;
   return table;
 }

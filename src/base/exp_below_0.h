@@ -1,16 +1,16 @@
-// The weights of tokens, e^((logit - largest) / temperature), as everything that draws computes
-// them: the same number for the same token, alone or among a whole vocabulary.
+// The exponential behind the weights of tokens, e^((logit - largest) / temperature): the same number
+// for the same token, alone or among a whole vocabulary.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 namespace anser {
 
 // e^x for x <= 0, 0 below -708; wrong by 1e-15 of itself at the most. Multiplications, additions
 // and whole numbers only, so that compilers make vectors of loops over it, where each lane does
-// what one number alone would: this file's users are compiled without fused multiply-add.
-inline double exp_below_0(double x) {
+// what one number alone would: this file's users are compiled without fused multiply-add. Always
+// inlined, for some of them are compiled for machines that others are not.
+inline __attribute__((always_inline)) double exp_below_0(double x) {
   constexpr double kRound = 0x1.8p52;  // adding it rounds to a whole number, which is its low bits
   const double shifted = x * 0x1.71547652b82fep0 + kRound;  // 1 / ln 2
   const double n = shifted - kRound;
@@ -31,8 +31,8 @@ inline double exp_below_0(double x) {
   p = p * r + 0.5;
   p = p * r + 1.0;
   p = p * r + 1.0;
-  const uint64_t power = (std::bit_cast<uint64_t>(shifted) + 1023) << 52;
-  return x < -708 ? 0.0 : p * std::bit_cast<double>(power);
+  const uint64_t power = (__builtin_bit_cast(uint64_t, shifted) + 1023) << 52;
+  return x < -708 ? 0.0 : p * __builtin_bit_cast(double, power);
 }
 
 }  // namespace anser
