@@ -62,7 +62,10 @@ class State {
   // Tokens read since the beginning.
   uint64_t tokens() const { return tokens_; }
 
-  // A state that nobody has written to yet is zeros that take no memory. A state that a device has
+  // A state that nobody has written to yet is zeros that take no memory. Copies share their numbers
+  // until one of them is written to, so that a fork, or a state kept for later, costs nothing until
+  // then; they may belong to different threads. A pointer to write by is good until the state is
+  // copied. A state that a device has
   // advanced stays in the device's memory, and its copies, too. Its numbers, and apart from them
   // its logits, are fetched when they are first looked at, so looking at one State from two threads
   // at once needs a lock. By the functions that let them be changed they come back to the host for
@@ -124,9 +127,10 @@ class State {
     std::vector<float>& change_numbers();
     const std::vector<float>& logits() const;
     std::vector<float>& change_logits();
+    bool same_numbers(const Content& other) const;
     size_t logit_count() const { return remote_logits_ > 0 ? remote_logits_ : logits_.size(); }
 
-    bool untouched() const { return remote_ == nullptr && numbers_.empty(); }
+    bool untouched() const { return remote_ == nullptr && numbers_ == nullptr; }
     const std::shared_ptr<RemoteState>& remote() const { return remote_; }
     size_t remote_logits() const { return remote_logits_; }
     void take(std::shared_ptr<RemoteState> remote);
@@ -134,8 +138,10 @@ class State {
 
    private:
     size_t count_ = 0;  // of numbers
-    // On the host. No numbers: they are all zero, or in remote_; they come when they are looked at.
-    mutable std::vector<float> numbers_, logits_;
+    // On the host, perhaps also in copies. None: they are all zero, or in remote_; they come when
+    // they are looked at.
+    mutable std::shared_ptr<std::vector<float>> numbers_;
+    mutable std::vector<float> logits_;
     std::shared_ptr<RemoteState> remote_;
     size_t remote_logits_ = 0;  // that remote_ has; 0: the truth about the logits is logits_
     // The truth is in remote_ only.

@@ -1,5 +1,6 @@
 #include "anser/state.h"
 
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -12,8 +13,8 @@ State::Content::Content(const Content& other) {
   if (other.remote_ != nullptr) remote_ = other.remote_->copy();
   if (remote_ != nullptr) {
     remote_logits_ = other.remote_logits_;
-  } else {
-    // Where the device has no room for another copy, this one lives on the host.
+  } else if (other.remote_ != nullptr) {
+    // The device has no room for another copy: this one lives on the host.
     other.numbers();
     other.logits();
   }
@@ -36,12 +37,13 @@ State::Content& State::Content::operator=(Content&& other) noexcept {
 }
 
 const std::vector<float>& State::Content::numbers() const {
-  numbers_.resize(count_);
-  if (numbers_are_stale_) {
-    remote_->fetch(numbers_);
+  if (numbers_ == nullptr || numbers_are_stale_) {
+    auto numbers = std::make_shared<std::vector<float>>(count_);
+    if (numbers_are_stale_) remote_->fetch(*numbers);
+    numbers_ = std::move(numbers);
     numbers_are_stale_ = false;
   }
-  return numbers_;
+  return *numbers_;
 }
 
 const std::vector<float>& State::Content::logits() const {
@@ -54,15 +56,22 @@ const std::vector<float>& State::Content::logits() const {
 }
 
 std::vector<float>& State::Content::change_numbers() {
-  // The CPU's workers come here together for a state that is at home: they must not write.
   if (remote_ != nullptr) {
     numbers();
     change_logits();
     remote_.reset();
-  } else if (numbers_.size() != count_) {
-    numbers_.resize(count_);
   }
-  return numbers_;
+  // The CPU's workers come here together, for a state that is at home and that its engine has made
+  // ready by coming here first: then none of this happens.
+  if (numbers_ == nullptr) {
+    numbers_ = std::make_shared<std::vector<float>>(count_);
+  } else if (numbers_.use_count() > 1) {
+    numbers_ = std::make_shared<std::vector<float>>(*numbers_);
+  } else {
+    // A copy on another thread may have let go just now: it has read before we write.
+    std::atomic_thread_fence(std::memory_order_acquire);
+  }
+  return *numbers_;
 }
 
 std::vector<float>& State::Content::change_logits() {
@@ -77,7 +86,7 @@ void State::Content::take(std::shared_ptr<RemoteState> remote) {
   if (remote != remote_) change_logits();
   remote_ = std::move(remote);
   numbers_are_stale_ = true;
-  numbers_ = {};  // 34 MB of a 7.2B
+  numbers_.reset();  // 34 MB of a 7.2B
 }
 
 void State::Content::take_logits(size_t count) {
@@ -96,9 +105,14 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 }  // namespace
 
+bool State::Content::same_numbers(const Content& other) const {
+  const bool shared = remote_ == nullptr && other.remote_ == nullptr && numbers_ == other.numbers_;
+  return (shared && count_ == other.count_) || same_bits(numbers(), other.numbers());
+}
+
 bool State::operator==(const State& other) const {
   return shape_ == other.shape_ && fingerprint_ == other.fingerprint_ && tokens_ == other.tokens_ &&
-         same_bits(content_.numbers(), other.content_.numbers()) &&
+         content_.same_numbers(other.content_) &&
          same_bits(content_.logits(), other.content_.logits());
 }
 

@@ -3,10 +3,15 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <numeric>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "anser/error.h"
 #include "support/engines.h"
@@ -55,6 +60,42 @@ TEST_F(StateTest, IsAValue) {
   EXPECT_EQ(state_.logits().size(), 20u);
   EXPECT_EQ(state_.data().size(), 2u * (2 * 32 + 2 * 16 * 16));
   EXPECT_EQ(state_.wkv(0, 1), state_.wkv(0) + 256);
+}
+
+TEST_F(StateTest, CopiesShareTheirNumbersUntilOneIsWrittenTo) {
+  const State& state = state_;
+  State copy = state_;
+  EXPECT_EQ(std::as_const(copy).data().data(), state.data().data());
+  const std::vector<float> before(state.data().begin(), state.data().end());
+  engine_->forward(copy, as_tokens(random_tokens(3, 20)));
+  EXPECT_NE(std::as_const(copy).data().data(), state.data().data());
+  EXPECT_TRUE(std::ranges::equal(before, state.data()));
+  const float* const own = std::as_const(copy).data().data();
+  engine_->forward(copy, as_tokens(random_tokens(3, 20)));
+  EXPECT_EQ(std::as_const(copy).data().data(), own);
+
+  // Zeros that nobody has written to take no memory, copied or compared.
+  const State fresh = model_->initial_state(), other = fresh;
+  EXPECT_TRUE(fresh == other);
+  EXPECT_TRUE(fresh.untouched() && other.untouched() && model_->initial_state().untouched());
+}
+
+// Forks that go on by themselves, while others still look at what they come from.
+TEST_F(StateTest, CopiesMayBelongToDifferentThreads) {
+  for (int round = 0; round < 20; ++round) {
+    State from = state_;
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([t, copy = from]() mutable {
+        const float sum = std::accumulate(std::as_const(copy).data().begin(),
+                                          std::as_const(copy).data().end(), 0.0f);
+        if (t % 2) copy.wkv(0)[0] = sum;
+      });
+    }
+    from.wkv(0)[0] += 1;
+    threads.clear();
+    EXPECT_FALSE(from == state_);
+  }
 }
 
 TEST_F(StateTest, ComesBackFromAFileBitForBit) {
