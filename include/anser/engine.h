@@ -123,10 +123,10 @@ class Engine {
     return one.token;
   }
 
-  // Calls work(i) once for every i in [0, count), on the threads that the engine computes with where
-  // it computes on the CPU: what a step means for each of many texts, while they would only wait.
-  // The calls may run at the same time. `work` may throw, and must not call the engine; when all
-  // have been called, what the lowest i threw is thrown again.
+  // Calls work(i) once for every i in [0, count), on the threads that the engine computes with
+  // where it computes on the CPU: what a step means for each of many texts, while they would only
+  // wait. The calls may run at the same time. `work` may throw, and must not call the engine; when
+  // all have been called, what the lowest i threw is thrown again.
   virtual void for_each(size_t count, const std::function<void(size_t)>& work);
 
   // Returns when everything that was begun is done. Throws Error when a step has failed.

@@ -162,7 +162,7 @@ class Sampler {
   bool greedy() const { return options_.temperature == 0 || options_.top_p == 0; }
   bool top_k_is_first() const;
   double cut_temperature() const;
-  double weight(float logit) const;
+  double weigh(std::span<const Candidates::Entry> entries);
   void list_fixed_changes();
   bool is_banned(Token id) const;
   void list_changes(size_t vocab);

@@ -1,5 +1,5 @@
-// The exponential behind the weights of tokens, e^((logit - largest) / temperature): the same number
-// for the same token, alone or among a whole vocabulary.
+// The exponential behind the weights of tokens, e^((logit - largest) / temperature): the same
+// number for the same token, alone or among a whole vocabulary.
 #pragma once
 
 #include <cstdint>

@@ -74,8 +74,8 @@ class ThreadPool {
                const_cast<void*>(static_cast<const void*>(&work)));
   }
 
-  // Calls work(i, worker) once for every i in [0, count), for pieces of work that take longer than a
-  // region and not all as long: whoever is done takes the next. No two run at once with the same
+  // Calls work(i, worker) once for every i in [0, count), for pieces of work that take longer than
+  // a region and not all as long: whoever is done takes the next. No two run at once with the same
   // worker, so that it may number scratch. Denormals are numbers. `work` may throw; when all others
   // have been called too, what the lowest i threw is thrown again.
   void for_each(size_t count, const std::function<void(size_t, int)>& work);

@@ -37,7 +37,7 @@ struct ServeOptions {
   int state_ram_mb = 256, state_disk_mb = 0;
   double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
-  int stream_interval_ms = 10;
+  int stream_interval_ms = 20;
 };
 
 // Ctrl-C and SIGTERM, waited for by the main thread. To be made before any other thread is, for

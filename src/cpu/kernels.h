@@ -96,10 +96,6 @@ struct Largest {
   float value;
   bool well_formed;  // none is NaN or +inf; otherwise `value` means nothing
 };
-struct Parted {
-  int64_t count;  // of the ids
-  double rest;    // the sum of all other weights
-};
 
 struct Kernels {
   const char* name;
@@ -146,8 +142,8 @@ struct Kernels {
   // sum. highest is the largest x; it and the inverse are finite.
   double (*weigh)(const float* x, int64_t n, float highest, float inverse_temperature,
                   float* weights);
-  // Lists in ids[n] which x are larger than `above`, finite, in order, and sets their weights to 0.
-  Parted (*part)(const float* x, int64_t n, float above, float* weights, int32_t* ids);
+  // Lists in ids[n] which x are larger than `above`, finite, in order; returns how many.
+  int64_t (*list_above)(const float* x, int64_t n, float above, int32_t* ids);
   // As weigh(), in double precision: exp_below_0(). All sums are of double, too.
   double (*weigh_exactly)(const float* x, int64_t n, float highest, double inverse_temperature,
                           double* weights);

@@ -29,8 +29,8 @@ namespace anser {
 // weights whose h is zero), state_bytes() (of a state as it is kept), zero_share(), kDevice and
 // kKeepsLogits.
 //   kKeepsLogits false: logits() writes to the host, and the engine looks at them with
-//   all_finite(), and draws from them on the threads of pool(), as it does for_each(). kKeepsLogits true: what goes to a
-//   state's logits stays with the backend, and steps may still be
+//   all_finite(), and draws from them on the threads of pool(), as it does for_each(). kKeepsLogits
+//   true: what goes to a state's logits stays with the backend, and steps may still be
 //     running when logits() returns. wait() waits for them and throws where a result is not finite,
 //     and candidates() brings the sampler what it needs.
 // Where it has a type Observed, that is a backend over it which fills Run::trace.

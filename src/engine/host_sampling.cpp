@@ -12,13 +12,15 @@ namespace anser {
 
 namespace {
 
-// Of Kernels::weigh(), relative: the rounding of the argument, up to 87 large, of exp and of the
-// sum.
-constexpr double kRestError = 5e-5;
+// Of Kernels::weigh(), relative: the rounding of the argument, up to 87 large, and of exp.
+constexpr double kWeightError = 5e-5;
+// And of its sums, in which a weight is part of 21 at the most
+// (tests/cpu/sampling_kernels_test.cpp).
+constexpr double kSumError = 21 * 0x1p-24;
 
 // A nucleus of thousands of tokens is flat, and its end in doubt for all that single precision
 // tells.
-constexpr int64_t kMost = 4096;
+constexpr size_t kMost = 4096;
 
 // As Sampler::sample(WeighedRow) does.
 bool draws_from_all(const SamplingOptions& options) {
@@ -65,29 +67,35 @@ std::optional<Candidates> RowSampling::find(std::span<const float> logits, Sampl
   if (draws_from_all(options) && fewest > std::max(256.0, double(vocab) / 64)) return std::nullopt;
 
   // Those that weigh more than the others could if there were so many of them.
-  const auto part = [&](double others) {
+  std::span<const Token> ids;
+  double mass = 0;  // of those
+  const auto list = [&](double others) {
     const double least = 0.99 * (1 - nucleus) * total / others;
     const float floor = float(double(found.max) + query.temperature * std::log(least));
-    return kernels_.part(x, int64_t(vocab), floor, weights_.data(), ids_.data());
+    ids = std::span(ids_).first(size_t(kernels_.list_above(x, int64_t(vocab), floor, ids_.data())));
+    mass = 0;
+    for (const Token id : ids) mass += double(weights_[size_t(id)]);
   };
-  // A few dozen mostly are the nucleus, and that can be seen, if no other cut comes before. As many
-  // as the vocabulary has always contain it, as in Sampler::floor_of(); what was listed before is
-  // listed again.
-  constexpr double kFewOthers = 64, kMargin = 1e-3;
+  // A few dozen mostly are the nucleus, and that can be seen, if no other cut comes before; a few
+  // hundred nearly always. As many as the vocabulary has always contain it, as in
+  // Sampler::floor_of().
+  constexpr double kMargin = 1e-3;
   const bool alone =
       top_p && (options.order == SamplingOptions::Order::blinkdl || options.top_k == 0);
-  Parted parted = {};
-  if (alone) parted = part(kFewOthers);
-  if (!alone || total - parted.rest < (nucleus + kMargin) * total) parted = part(double(vocab));
-  if (parted.count > kMost) return std::nullopt;
-  if (draws_from_all(options) && size_t(parted.count) > vocab / 8) return std::nullopt;
-  above_.clear();
-  for (const Token id : std::span(ids_).first(size_t(parted.count))) {
-    above_.push_back({id, x[id]});
+  bool contained = false;
+  for (const double others : {64.0, 512.0}) {
+    if (!alone || contained) break;
+    list(others);
+    contained = mass >= (nucleus + kMargin) * total;
   }
+  if (!contained) list(double(vocab));
+  if (ids.size() > kMost) return std::nullopt;
+  if (draws_from_all(options) && ids.size() > vocab / 8) return std::nullopt;
+  above_.clear();
+  for (const Token id : ids) above_.push_back({id, x[id]});
   found.above = above_;
-  found.rest = parted.rest;
-  found.rest_error = kRestError;
+  found.rest = std::max(total - mass, kSumError * total);
+  found.rest_error = kWeightError + kSumError * total / found.rest;
   return found;
 }
 

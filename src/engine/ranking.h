@@ -13,9 +13,9 @@ inline bool more_probable(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-// The last of the most probable candidates that together reach `mass`; there are some. By bisection:
-// the order is found only as far as it is needed, which is linear in the number of candidates; a
-// sort is not.
+// The last of the most probable candidates that together reach `mass`; there are some. By
+// bisection: the order is found only as far as it is needed, which is linear in the number of
+// candidates; a sort is not.
 inline Candidate nucleus_end(std::vector<Candidate>& ranked, double mass) {
   auto low = ranked.begin(), high = ranked.end();
   while (high - low > 1) {

@@ -272,23 +272,14 @@ std::optional<Token> Sampler::sample(const Candidates& found) {
   if (!found.well_formed || found.max == -kInfinity || matcher_) return std::nullopt;
   if (greedy()) return found.best;
   max_ = found.max;
-  candidates_.clear();
+  const double sum = weigh(found.above);
   if (found.all) {
     // Step by step as from all logits: an impossible token weighs 0.
-    double total = 0.0;
-    if (options_.top_p < 1 && !top_k_is_first()) {
-      for (const Candidates::Entry& c : found.above) total += weight(c.logit);
-    }
-    const double floor = floor_of(total, found.vocab);
-    for (const Candidates::Entry& c : found.above) {
-      if (c.logit >= floor) candidates_.push_back({c.id, c.logit, weight(c.logit)});
-    }
-    if (!top_k_is_first()) keep_nucleus(total);
-  } else {
-    for (const Candidates::Entry& c : found.above) {
-      candidates_.push_back({c.id, c.logit, weight(c.logit)});
-    }
-    if (!keep_known_nucleus(found)) return std::nullopt;
+    const double floor = floor_of(sum, found.vocab);
+    std::erase_if(candidates_, [&](const Candidate& c) { return c.logit < floor; });
+    if (!top_k_is_first()) keep_nucleus(sum);
+  } else if (!keep_known_nucleus(found)) {
+    return std::nullopt;
   }
   keep_rest();
   normalise();

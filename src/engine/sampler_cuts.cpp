@@ -26,12 +26,23 @@ bool Sampler::top_k_is_first() const {
   return options_.order == SamplingOptions::Order::hugging_face && options_.top_k > 0;
 }
 
-// The best token's is 1.
-double Sampler::weight(float logit) const {
-  return exp_below_0((double(logit) - max_) * (1 / cut_temperature()));
+// Fills candidates_; returns the sum of their weights.
+double Sampler::weigh(std::span<const Candidates::Entry> entries) {
+  const double max = max_, inverse = 1 / cut_temperature();
+  weights_.resize(entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    weights_[i] = exp_below_0((double(entries[i].logit) - max) * inverse);
+  }
+  candidates_.resize(entries.size());
+  double sum = 0.0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    candidates_[i] = {entries[i].id, entries[i].logit, weights_[i]};
+    sum += weights_[i];
+  }
+  return sum;
 }
 
-// Fills weights_; returns their sum.
+// Fills weights_, the best token's with 1; returns their sum.
 double Sampler::weigh_all() {
   const double max = max_, inverse = 1 / cut_temperature();
   weights_.resize(logits_.size());

@@ -44,7 +44,8 @@ std::optional<Candidate> Sampler::nucleus_end_of(const WeighedRow& row, double d
   double mass_low = mass_from(row.weights, low), mass_high = 0;
   if (mass_low < mass) return std::nullopt;
   for (int pass = 0; pass < 20 && mass_low - mass_high > row.total / 64; ++pass) {
-    // Where it would be if the mass were a line over the logits between the two, or somewhat inside.
+    // Where it would be if the mass were a line over the logits between the two, or somewhat
+    // inside.
     const double part = (mass_low - mass) / (mass_low - mass_high);
     const double middle = low * std::pow(high / low, std::clamp(part, 0.1, 0.9));
     const double mass_middle = mass_from(row.weights, middle);

@@ -34,7 +34,7 @@ struct ServiceOptions {
   Template chat_template = Template::chat;  // of an answer where nothing is said of reasoning
   openai::Limits limits;
   StateDesk* desk = nullptr;                      // nullptr: no states are kept
-  std::chrono::milliseconds stream_interval{10};  // openai::Delivery
+  std::chrono::milliseconds stream_interval{20};  // openai::Delivery
 };
 
 //   GET  /                  the page, and /page/... (page/page.h); needs no key

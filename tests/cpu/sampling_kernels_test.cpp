@@ -1,8 +1,11 @@
-// largest, weigh, part: what is found out about a row of logits before a token is drawn.
+// largest, weigh, list_above, weigh_exactly: what is found out about a row of logits before a token
+// is drawn.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "base/exp_below_0.h"
 #include "cpu/kernels_support.h"
 
 namespace anser {
@@ -57,29 +60,51 @@ TEST_P(SamplingKernels, WeighIsTheExponentialAndItsSum) {
   }
 }
 
-TEST_P(SamplingKernels, PartListsWhatIsAboveAndAddsTheRest) {
+TEST_P(SamplingKernels, WhatIsAboveIsListed) {
   for (const int n : kSizes) {
     for (const float above : {-100.0f, -0.5f, 0.0f, 1.0f, 100.0f}) {
-      std::vector<float> values = normals(n), weights = uniforms(n, 0, 1);
+      std::vector<float> values = normals(n);
       values[n / 2] = above;  // is not above
       values[n / 3] = std::nextafter(above, kInfinity);
       if (n > 4) values[n - 1] = -kInfinity;
       std::vector<int32_t> expected;
-      double rest = 0;
       for (int i = 0; i < n; ++i) {
-        if (values[i] > above) {
-          expected.push_back(i);
-        } else {
-          rest += weights[i];
-        }
+        if (values[i] > above) expected.push_back(i);
       }
-      const Guarded<float> x(values), w(weights);
+      const Guarded<float> x(values);
       const Guarded<int32_t> ids(std::vector<int32_t>(n, -1));
-      const Parted parted = kernels().part(x.data(), n, above, w.data(), ids.data());
-      ASSERT_EQ(size_t(parted.count), expected.size()) << n << " " << above;
+      const int64_t count = kernels().list_above(x.data(), n, above, ids.data());
+      ASSERT_EQ(size_t(count), expected.size()) << n << " " << above;
       EXPECT_TRUE(std::equal(expected.begin(), expected.end(), ids.data())) << n << " " << above;
-      EXPECT_NEAR(parted.rest, rest, rest * 21 * kUnit) << n << " " << above;
-      for (int i = 0; i < n; ++i) ASSERT_EQ(w[i], values[i] > above ? 0 : weights[i]) << n;
+    }
+  }
+}
+
+// In double precision every table has the bits of the text that all share; 2e-15 for it, its
+// argument's rounding and the library's own exp.
+TEST_P(SamplingKernels, WeighExactlyIsTheExponentialToTheLastBits) {
+  for (const int n : kSizes) {
+    for (const double temperature : {0.05, 1.0, 30.0}) {
+      std::vector<float> values = normals(n, 5);
+      if (n > 2) values[n / 2] = -kInfinity;
+      const float highest = *std::ranges::max_element(values);
+      const double inverse = 1 / temperature;
+      const Guarded<float> x(values);
+      const Guarded<double> w(std::vector<double>(n, NAN));
+      const double total = kernels().weigh_exactly(x.data(), n, highest, inverse, w.data());
+      double sum = 0;
+      for (int i = 0; i < n; ++i) {
+        const double exponent = (double(values[i]) - highest) * inverse;
+        ASSERT_EQ(w[i], exp_below_0(exponent)) << n << " " << i;
+        const double expected = std::exp(exponent);
+        if (exponent < -708) {
+          ASSERT_EQ(w[i], 0) << n << " " << i;
+        } else {
+          ASSERT_NEAR(w[i], expected, expected * 2e-15) << n << " " << i;
+        }
+        sum += w[i];
+      }
+      EXPECT_NEAR(total, sum, sum * n * 0x1p-52) << n;
     }
   }
 }

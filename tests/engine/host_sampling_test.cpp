@@ -122,8 +122,11 @@ TEST_F(HostSamplingTest, FlatDistributionsAreDrawnFromInAFewPasses) {
       logits[random() % vocab] = -kInfinity;
       for (const Order order : {Order::blinkdl, Order::hugging_face}) {
         for (const float temperature : {0.6f, 1.0f, 3.0f}) {
-          for (const auto& [top_p, min_p] : {std::pair{0.3f, 0.0f}, {0.85f, 0.0f}, {0.999f, 0.01f},
-                                             {1.0f, 0.0f}, {1.0f, 0.2f}}) {
+          for (const auto& [top_p, min_p] : {std::pair{0.3f, 0.0f},
+                                             {0.85f, 0.0f},
+                                             {0.999f, 0.01f},
+                                             {1.0f, 0.0f},
+                                             {1.0f, 0.2f}}) {
             SamplingOptions options;
             options.order = order;
             options.temperature = temperature;

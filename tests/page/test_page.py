@@ -110,7 +110,7 @@ class Page(unittest.TestCase):
             return new Set(new Uint32Array(data.buffer)).size""", strip)
 
     def test_a_story_comes_in_pieces(self):
-        # An event for each token, and a whole story: in the 10 ms that an event waits for more, and in what the browser
+        # An event for each token, and a whole story: in the 20 ms that an event may wait for more, and in what the browser
         # reads at once, a fast machine writes a good part of a short one.
         self.open("--stream-interval", "0")
         self.window.script("""

@@ -38,27 +38,16 @@ double weigh(const float* x, int64_t n, float highest, float inverse_temperature
   return total;
 }
 
-Parted part(const float* x, int64_t n, float above, float* weights, int32_t* ids) {
+int64_t list_above(const float* x, int64_t n, float above, int32_t* ids) {
   const Vec zero = broadcast(0.0f), line = broadcast(above);
-  Parted parted = {0, 0};
-  for (int64_t begin = 0; begin < n; begin += kWeightBlock) {
-    const int count = n - begin < kWeightBlock ? int(n - begin) : kWeightBlock;
-    for (int i = 0; i < count; i += kLanes) {
-      uint32_t bits = not_zero_lanes(max(load_first(x + begin + i, count - i) - line, zero));
-      if (count - i < kLanes) bits &= (1u << (count - i)) - 1;
-      for (; bits != 0; bits &= bits - 1) {
-        const int64_t at = begin + i + __builtin_ctz(bits);
-        ids[parted.count++] = int32_t(at);
-        weights[at] = 0;
-      }
-    }
-    Vec sums = zero;
-    for (int i = 0; i < count; i += kLanes) {
-      sums = sums + load_first(weights + begin + i, count - i);
-    }
-    parted.rest += double(reduce_add(sums));
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int here = n - i < kLanes ? int(n - i) : kLanes;
+    uint32_t bits = not_zero_lanes(max(load_first(x + i, here) - line, zero));
+    if (here < kLanes) bits &= (1u << here) - 1;
+    for (; bits != 0; bits &= bits - 1) ids[count++] = int32_t(i + __builtin_ctz(bits));
   }
-  return parted;
+  return count;
 }
 
 double weigh_exactly(const float* x, int64_t n, float highest, double inverse_temperature,

@@ -50,7 +50,7 @@ constexpr Kernels make_table(const char* name, bool fused_multiply_add) {
   table.apply = apply;
   table.largest = largest;
   table.weigh = weigh;
-  table.part = part;
+  table.list_above = list_above;
   table.weigh_exactly = weigh_exactly;
   return table;
 }
