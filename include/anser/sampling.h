@@ -146,9 +146,9 @@ class Sampler {
   // probabilities, which add up to 1. Valid until the next call. Throws like sample().
   std::span<const Candidate> distribution(std::span<const float> logits);
 
-  // Counts a generated token for the penalties. `text` is what it stands for: spaces, tabs and runs
-  // of the digits as BlinkDL exempts them get an entry of count 0. Throws Error for a text that the
-  // constraint does not allow.
+  // Counts a generated token, if there are penalties. `text` is what it stands for: spaces, tabs
+  // and runs of the digits as BlinkDL exempts them get an entry of count 0. Throws Error for a text
+  // that the constraint does not allow.
   void accept(Token token, std::string_view text);
 
   const SamplingOptions& options() const { return options_; }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <optional>
@@ -74,7 +75,7 @@ class BackendEngine final : public Engine {
   void feed(std::span<const Sequence> batch, Run&& run);
   // The share of the channel mix's second matrix that no row of so many needs.
   double skipped_share(int rows) const;
-  void check_finite(std::span<const Sequence> batch) const;
+  void check_finite(std::span<const Sequence> batch);
 
   const Model model_;
   B backend_;
@@ -198,10 +199,15 @@ void BackendEngine<B>::feed(std::span<const Sequence> batch, Run&& run) {
 }
 
 template <Backend B>
-void BackendEngine<B>::check_finite(std::span<const Sequence> batch) const {
-  for (const Sequence& s : batch) {
-    if (!backend_.all_finite(s.state->logits())) fail_not_finite(model_, s.state->tokens());
-  }
+void BackendEngine<B>::check_finite(std::span<const Sequence> batch) {
+  std::atomic<size_t> first = batch.size();  // that is not
+  for_each(batch.size(), [&](size_t i) {
+    if (backend_.all_finite(std::as_const(*batch[i].state).logits())) return;
+    size_t before = first;
+    while (i < before && !first.compare_exchange_weak(before, i)) {
+    }
+  });
+  if (first < batch.size()) fail_not_finite(model_, batch[first].state->tokens());
 }
 
 template <Backend B>

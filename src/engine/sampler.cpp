@@ -291,6 +291,7 @@ void Sampler::accept(Token token, std::string_view text) {
   if (matcher_ && !matcher_->accept(text)) {
     throw Error(fmt::format("token {} is not what the constraint allows here", token));
   }
+  if (options_.presence == 0 && options_.frequency == 0) return;  // nobody asks for counts
   for (Occurrence& occurrence : occurrences_) {
     occurrence.count *= options_.penalty_decay;
     // Far below what a logit can show; further down the numbers would become denormal, and slow.

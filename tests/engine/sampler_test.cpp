@@ -402,9 +402,11 @@ TEST(Sampler, ErrorsInsteadOfNonsense) {
     options.banned = {3};
     EXPECT_THROW(Sampler(options).sample(std::vector<float>{1, 2, 3}), Error);
   }
-  Sampler sampler{SamplingOptions{}};
+  SamplingOptions options;
+  options.presence = 1;
+  Sampler sampler(options);
   EXPECT_THROW(sampler.accept(-1, "a"), Error);
-  sampler.accept(2, "a");
+  sampler.accept(2, "a");  // penalised, where there is no such token
   EXPECT_THROW(sampler.sample(std::vector<float>{1, 2}), Error);
 }
 
