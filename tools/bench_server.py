@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "tools
 from server_process import BINARY, Server  # noqa: E402
 
 ENDLESS = 1_000_000
+REPEATS = 5  # of which `anser bench` takes the median; here, too
 NEVER_ENDS = {"logit_bias": {"0": -100}, "seed": 1}
 
 
@@ -194,7 +195,8 @@ def measure(options):
         for run in range(options.runs):
             bench = in_process(arguments, options.streams, options.tokens)
             for n in options.streams:
-                http_rate, client, served = over_http(server, n, options.tokens, fields)
+                http_rate, client, served = map(statistics.median, zip(
+                    *(over_http(server, n, options.tokens, fields) for _ in range(REPEATS))))
                 rates[n].append((bench[n], http_rate, http_rate / bench[n], client, served))
             print(f"run {run + 1} of {options.runs}", file=sys.stderr)
         found = {"throughput": [
@@ -220,10 +222,10 @@ def main():
     parser.add_argument("--threads", default="0", help="as anser has it; 1 where others use the cores, too")
     parser.add_argument("--vocab", type=int, default=4096, help="token ids of prompts are below this")
     parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 32])
-    parser.add_argument("--tokens", type=int, default=128, help="of every stream")
+    parser.add_argument("--tokens", type=int, default=512, help="of every stream")
     parser.add_argument("--temperature", type=float,
                         help="of throughput; 0 leaves next to nothing to draw. anser bench draws nothing")
-    parser.add_argument("--runs", type=int, default=5, help="of throughput; the medians count")
+    parser.add_argument("--runs", type=int, default=5, help="of throughput, each the median of five; the medians count")
     parser.add_argument("--tries", type=int, default=100, help="of latencies")
     parser.add_argument("--piece", type=float, default=0.05, help="as anser serve has it")
     parser.add_argument("--json", action="store_true")
