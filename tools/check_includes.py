@@ -23,9 +23,10 @@ MAY_INCLUDE = {
 MAY_INCLUDE["store"] = MAY_INCLUDE["engine"] | {"store"}
 MAY_INCLUDE["server"] = MAY_INCLUDE["store"] | {"server"}
 MAY_INCLUDE["cli"] = MAY_INCLUDE["server"] | {"cli"}
-# What an instruction-set file may see: plain declarations, see src/cpu/isa/plain.h.
+# What an instruction-set file may see: plain declarations, and a function that is always inlined; see
+# src/cpu/isa/plain.h.
 ISA_SYSTEM = {"cstdint", "cstddef", "cstring", "immintrin.h", "arm_neon.h"}
-ISA_OWN = {"base/dtype.h", "model/blocks.h", "model/limits.h", "cpu/kernels.h"}
+ISA_OWN = {"base/dtype.h", "base/exp_below_0.h", "model/blocks.h", "model/limits.h", "cpu/kernels.h"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -63,14 +63,14 @@ class State {
   uint64_t tokens() const { return tokens_; }
 
   // A state that nobody has written to yet is zeros that take no memory. Copies share their numbers
-  // until one of them is written to, so that a fork, or a state kept for later, costs nothing until
-  // then; they may belong to different threads. A pointer to write by is good until the state is
-  // copied. A state that a device has
-  // advanced stays in the device's memory, and its copies, too. Its numbers, and apart from them
-  // its logits, are fetched when they are first looked at, so looking at one State from two threads
-  // at once needs a lock. By the functions that let them be changed they come back to the host for
-  // good; the device then takes the numbers over anew at its next step. Looking throws Error when
-  // the device, or a step that it was given, has failed.
+  // until one of them is written to: until then a fork, or a state kept for later, costs nothing.
+  // They may belong to different threads. A pointer to write by is good until the state is copied.
+  //
+  // A state that a device has advanced stays in the device's memory, and its copies, too. Its
+  // numbers, and apart from them its logits, are fetched when they are first looked at, so looking
+  // at one State from two threads at once needs a lock. By the functions that let them be changed
+  // they come back to the host for good; the device then takes the numbers over anew at its next
+  // step. Looking throws Error when the device, or a step that it was given, has failed.
   float* att_shift(int layer) { return layer_data(layer); }
   float* ffn_shift(int layer) { return layer_data(layer) + shape_.width; }
   float* wkv(int layer, int head = 0) { return layer_data(layer) + shape_.wkv_offset(head); }

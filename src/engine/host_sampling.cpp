@@ -101,6 +101,7 @@ std::optional<Candidates> RowSampling::find(std::span<const float> logits, Sampl
 
 std::optional<Token> RowSampling::draw_from_all(std::span<const float> logits, Sampler& sampler) {
   const CandidateQuery query = sampler.query(logits.size());
+  if (query.most == 0) return std::nullopt;  // not a draw, or one with a constraint
   logits = changed(logits, query);
   const int64_t vocab = int64_t(logits.size());
   const Largest largest = kernels_.largest(logits.data(), vocab);

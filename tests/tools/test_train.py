@@ -79,6 +79,12 @@ class Train(unittest.TestCase):
                    "--ranks", 16, 16, 16, 16, "--rows", 4, "--length", 64, "--warm-up", 5, "--plain", "--eager",
                    "--device", "cpu", *more, wanted=wanted)
 
+    def trained(self, optimizer="muon"):
+        """Where a run of 60 steps is, one for all tests."""
+        if not (self.at / optimizer).exists():
+            self.train(optimizer, "--steps", 60, "--optimizer", optimizer)
+        return self.at / optimizer
+
     def notes(self, out):
         return [json.loads(line) for line in (self.at / out / "log.jsonl").read_text().splitlines()]
 
@@ -100,7 +106,7 @@ class Train(unittest.TestCase):
     def test_loss_falls_with_either_optimizer(self):
         for optimizer in ("adam", "muon"):
             with self.subTest(optimizer=optimizer):
-                self.train(optimizer, "--steps", 60, "--optimizer", optimizer)
+                self.trained(optimizer)
                 (note,) = self.notes(optimizer)
                 self.assertEqual(note["step"], 60)
                 # It begins at ln 300 = 5.7; the grammar's own entropy is below 0.5. Parts have the same texts.
@@ -117,11 +123,10 @@ class Train(unittest.TestCase):
         self.assertIn("was trained with --optimizer muon", said)
 
     def test_the_program_computes_the_same(self):
-        self.train("model", "--steps", 20)
         for kind, tolerance in (("f32", 2e-5), ("f16", 2e-5), ("q8_0", 0.05)):
             with self.subTest(type=kind):
                 model = self.at / f"{kind}.gguf"
-                run("export.py", "--checkpoint", self.at / "model" / "checkpoint.pt", "--vocab", self.at / "vocab.txt",
+                run("export.py", "--checkpoint", self.trained() / "checkpoint.pt", "--vocab", self.at / "vocab.txt",
                     "--type", kind, "--out", model)
                 run("dump.py", model, "--out", self.at / "golden.json", "-n", 4)
                 case = json.loads((self.at / "golden.json").read_text())["cases"][0]
@@ -152,8 +157,7 @@ class Train(unittest.TestCase):
         self.assertIn("only runs of one model have a mean", said)
 
     def test_unlearns_what_it_knows_by_heart(self):
-        self.train("copier", "--steps", 60)
-        run("export.py", "--checkpoint", self.at / "copier" / "checkpoint.pt", "--vocab", self.at / "vocab.txt", "--type", "f32",
+        run("export.py", "--checkpoint", self.trained() / "checkpoint.pt", "--vocab", self.at / "vocab.txt", "--type", "f32",
             "--out", self.at / "copier.gguf")
         run("unlearn.py", self.at / "copier.gguf", "--data", self.at / "data", "--corpus", self.corpus, "--out",
             self.at / "unlearnt", "--rounds", 12, "--rows", 24, "--length", 64, "--rate", 3e-3, "--soft", 24, "--hard", 32,

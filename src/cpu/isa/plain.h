@@ -1,5 +1,5 @@
-// What all instruction-set files share outside their own namespaces: only macros and types, nothing
-// that could be emitted as a function.
+// What all instruction-set files share outside their own namespaces: only macros, types, and what
+// is always inlined; nothing that could be emitted as a function.
 #pragma once
 
 #include <cstddef>
