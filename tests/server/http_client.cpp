@@ -16,7 +16,8 @@
 namespace anser::http {
 
 Client::Client(uint16_t port, int receive_buffer) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-  const timeval patience{10, 0};
+  // With sanitizers, and on cores that others use, too, an answer may take a while.
+  const timeval patience{60, 0};
   const int one = 1;
   ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
