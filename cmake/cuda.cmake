@@ -1,7 +1,16 @@
-# ANSER_WITH_CUDA: whether the CUDA backend is built. What is missing is an error only where it was
-# asked for.
+# ANSER_WITH_CUDA: whether the CUDA backend is built. ON builds it and is an error where the toolkit is
+# missing; AUTO, the default, builds it where this machine has both the toolkit and a GPU, and for
+# that GPU only: machine code for every generation takes half an hour of nvcc.
 set(ANSER_WITH_CUDA OFF)
 if(ANSER_CUDA STREQUAL "OFF" OR (ANSER_CUDA STREQUAL "AUTO" AND (ANSER_SANITIZE OR CMAKE_CROSSCOMPILING)))
+  return()
+endif()
+
+# The driver makes the folder and a device file for each GPU; in WSL it is Windows' driver.
+file(GLOB gpus_here /proc/driver/nvidia/gpus/* /dev/nvidia[0-9]* /usr/lib/wsl/lib/libcuda.so.1)
+set(for_others "for other GPUs: -DANSER_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=\"80;90\"")
+if(ANSER_CUDA STREQUAL "AUTO" AND NOT gpus_here)
+  message(STATUS "without CUDA: this machine has no NVIDIA GPU; ${for_others}")
   return()
 endif()
 
@@ -12,9 +21,14 @@ if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     set(CMAKE_CUDA_COMPILER "${ANSER_NVCC}")
   endif()
 endif()
-# Machine code for every generation from Turing to Blackwell; later ones translate the last.
+# Which generations get machine code: those of this machine's GPUs, or, where ON was given on a machine
+# without one, every generation from Turing to Blackwell (later ones translate the last).
 if(NOT CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90-real 100-real 120)
+  if(gpus_here)
+    set(CMAKE_CUDA_ARCHITECTURES native)
+  else()
+    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90-real 100-real 120)
+  endif()
 endif()
 check_language(CUDA)
 find_package(CUDAToolkit 12 QUIET)
@@ -28,7 +42,7 @@ if(CMAKE_CUDA_COMPILER AND CUDAToolkit_FOUND AND ANSER_CUBLASLT_INCLUDE)
   endif()
   add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;--extended-lambda;--threads=2>")
   set(ANSER_WITH_CUDA ON)
-  message(STATUS "CUDA ${CUDAToolkit_VERSION}, for ${CMAKE_CUDA_ARCHITECTURES}")
+  message(STATUS "CUDA ${CUDAToolkit_VERSION}, for the architecture ${CMAKE_CUDA_ARCHITECTURES}; ${for_others}")
 elseif(ANSER_CUDA STREQUAL "AUTO")
   message(STATUS "without CUDA: the toolkit (12 or newer, with nvcc and cuBLAS) was not found")
 else()
