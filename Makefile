@@ -30,6 +30,7 @@ arm64:
 	@echo "building in build/arm64 (a few minutes the first time)" >&2
 	@ninja -C build/arm64 $(NINJA_QUIET) test_cpu
 	@tools/test_arm64.sh build/arm64/tests
+	@OBJDUMP=aarch64-linux-gnu-objdump tools/check_spills.py build/arm64/CMakeFiles/anser_isa.dir/src/cpu/isa/*.o
 
 bench: build
 	@$(ANSER) bench
@@ -40,12 +41,14 @@ gpu-check:
 	@tools/gpu_check.sh --build
 	@tools/gpu_check.sh
 
-# Formatting, include direction, weak symbols of the instruction-set files.
+# Formatting, include direction, weak symbols of the instruction-set files, and whether their sums stay
+# in registers.
 check: build
 	@tools/setup.sh checks
 	@git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format --dry-run -Werror
 	@python3 tools/check_includes.py
 	@tools/check_weak_symbols.sh build/release/CMakeFiles/anser_isa.dir/src/cpu/isa/*.o
+	@tools/check_spills.py build/release/CMakeFiles/anser_isa.dir/src/cpu/isa/*.o
 
 format:
 	@tools/setup.sh checks

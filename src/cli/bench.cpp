@@ -253,21 +253,22 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options, Measurement
   // After that, since its buffer is no memory that the model needs.
   progress.update("the machine");
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  MachineSpeed machine = {kNone, kNone, "", 0};  // where a device has failed by then
+  MachineSpeed machine = {kNone, kNone, "", 0, 0};  // where a device has failed by then
   measurements.run({}, [&] {
     machine = measure_machine(*loaded.engine);
     return Json::object();
   });
-  const double int8 = machine.peak_int8_gop_s;
+  const double int8 = machine.peak_int8_gop_s, int4 = machine.peak_int4_gop_s;
   // What most of the matrices are multiplied in.
   const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.type());
-  const double peak = in_integers ? int8 : machine.peak_gflop_s;
+  const bool narrow = in_integers && int4 > int8 && loaded.model.type().starts_with("Q4");
+  const double peak = narrow ? int4 : in_integers ? int8 : machine.peak_gflop_s;
   const double zero_share = loaded.engine->zero_share();
   const auto number = [](const Json& row, const char* key) { return row[key].get<double>(); };
   for (Json& row : prefill) {
     if (row.contains("error")) continue;
     row["fraction"] = number(row, "work_s") / peak;
-    row["of"] = in_integers ? "int8" : machine.peak_type;
+    row["of"] = narrow ? "int4" : in_integers ? "int8" : machine.peak_type;
     row.erase("work_s");
   }
   for (Json& row : decode) {
@@ -292,6 +293,7 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options, Measurement
                  {"peak_gflop_s", machine.peak_gflop_s},
                  {"peak_type", machine.peak_type},
                  {"peak_int8_gop_s", int8 > 0 ? Json(int8) : Json()},
+                 {"peak_int4_gop_s", int4 > 0 ? Json(int4) : Json()},
                  {"load_s", loaded.load_s},
                  {"peak_rss_mb", usage.ru_maxrss / 1024},
                  {"zero_share", zero_share >= 0 ? Json(zero_share) : Json()},

@@ -28,21 +28,26 @@ std::string phase_table(const Json& batch) {
   return out + fmt::format("{:<10} {:>6} {:>14.2f}\n", "all", "", total);
 }
 
+std::string rate_or_none(const Json& rate) {
+  return rate.is_null() ? "-" : format_rate(rate.get<double>());
+}
+
 }  // namespace
 
 std::string bench_table(const nlohmann::ordered_json& result) {
   const auto number = [](const Json& value) { return value.get<double>(); };
   std::string out = fmt::format(
       "{} {}, {} threads, {}\n"
-      "memory {} GB/s, {} {} GFLOP/s, int8 {} GOP/s; loaded in {:.2f} s, at most {} MB used\n"
+      "memory {} GB/s, {} {} GFLOP/s, int8 {} GOP/s, int4 {}; loaded in {:.2f} s, at most {} MB "
+      "used\n"
       "{}\n"
       "{:<17} {:>10} {:>10} {:>22}\n",
       result["model"].get<std::string>(), result["type"].get<std::string>(),
       result["threads"].get<int>(), result["isa"].get<std::string>(),
       format_rate(number(result["stream_gb_s"])), result["peak_type"].get<std::string>(),
-      format_rate(number(result["peak_gflop_s"])),
-      result["peak_int8_gop_s"].is_null() ? "-" : format_rate(number(result["peak_int8_gop_s"])),
-      number(result["load_s"]), result["peak_rss_mb"].get<int64_t>(),
+      format_rate(number(result["peak_gflop_s"])), rate_or_none(result["peak_int8_gop_s"]),
+      rate_or_none(result["peak_int4_gop_s"]), number(result["load_s"]),
+      result["peak_rss_mb"].get<int64_t>(),
       result["zero_share"].is_null()
           ? ""
           : fmt::format("{:.0f} % of the channel mix's activations are zero and skipped in steps "

@@ -12,11 +12,12 @@
 #include <cstdint>
 #include <functional>
 #include <new>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "base/cpu_features.h"
 #include "cli/numbers.h"
+#include "cpu/dispatch.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -127,6 +128,27 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) float int8_vnni(int64_t r
   return float(sums[0]);
 }
 
+// Both constraints are needed: without the one on the sum, compilers form all products, keep the
+// sums in memory and add up in the end; without the one on the codes they add a constant product.
+__attribute__((target("avx512f,avx512bw"))) float int16_avx512(int64_t rounds) {
+  __m512i x[kChains], codes = _mm512_set1_epi16(3);
+  for (int c = 0; c < kChains; ++c) x[c] = _mm512_set1_epi32(c);
+  const __m512i factors = _mm512_set1_epi16(2);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains; ++c) {
+      auto sum = _mm512_add_epi32(x[c], _mm512_madd_epi16(codes, factors));
+      asm volatile("" : "+v"(sum), "+v"(codes));  // not x[c]: the array would be one in memory
+      x[c] = sum;
+    }
+  }
+  for (int c = 1; c < kChains; ++c) x[0] = _mm512_add_epi32(x[0], x[c]);
+  int32_t sums[16];
+  _mm512_storeu_si512(sums, x[0]);
+  return float(sums[0]);
+}
+
+// 12 chains: with 16 and the two constants the 16 registers would not do.
 __attribute__((target("avx2"))) float int16_avx2(int64_t rounds) {
   constexpr int kAvx2Chains = 12;
   __m256i x[kAvx2Chains], codes = _mm256_set1_epi16(3);
@@ -135,8 +157,9 @@ __attribute__((target("avx2"))) float int16_avx2(int64_t rounds) {
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
     for (int c = 0; c < kAvx2Chains; ++c) {
-      x[c] = _mm256_add_epi32(x[c], _mm256_madd_epi16(codes, factors));
-      asm volatile("" : "+x"(codes));
+      auto sum = _mm256_add_epi32(x[c], _mm256_madd_epi16(codes, factors));
+      asm volatile("" : "+x"(sum), "+x"(codes));  // not x[c]: the array would be one in memory
+      x[c] = sum;
     }
   }
   for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_epi32(x[0], x[c]);
@@ -145,7 +168,27 @@ __attribute__((target("avx2"))) float int16_avx2(int64_t rounds) {
   return float(sums[0]);
 }
 
-// 12 chains: with 16 and the two constants the 16 registers would not do.
+// What codes of 4 bits allow: eight products of a code and an activation fit a sum of 16 bits, so
+// that an addition stands for 32 multiply-adds instead of 16.
+__attribute__((target("avx2"))) float int4_avx2(int64_t rounds) {
+  constexpr int kAvx2Chains = 12;
+  __m256i x[kAvx2Chains], codes = _mm256_set1_epi8(3);
+  for (int c = 0; c < kAvx2Chains; ++c) x[c] = _mm256_set1_epi16(int16_t(c));
+  const __m256i factors = _mm256_set1_epi8(2);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kAvx2Chains; ++c) {
+      auto sum = _mm256_add_epi16(x[c], _mm256_maddubs_epi16(codes, factors));
+      asm volatile("" : "+x"(sum), "+x"(codes));  // not x[c]: the array would be one in memory
+      x[c] = sum;
+    }
+  }
+  for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_epi16(x[0], x[c]);
+  int16_t sums[16];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), x[0]);
+  return float(sums[0]);
+}
+
 __attribute__((target("avx2,fma"))) float fma_avx2(int64_t rounds) {
   constexpr int kAvx2Chains = 12;
   __m256 x[kAvx2Chains];
@@ -210,28 +253,35 @@ struct Loop {
   double operations_per_round;
 };
 
-Loop choose_fma_loop() {
+// Of the instruction set that the kernels use: the best of this machine, or what ANSER_ISA names.
+Loop choose_fma_loop(const std::string& isa) {
 #if defined(__x86_64__)
-  const CpuFeatures cpu = detect_cpu_features();
-  if (cpu.avx512_f_bw_dq_vl) return {fma_avx512, 16 * 16 * 2};
-  if (cpu.avx2_fma_f16c) return {fma_avx2, 12 * 8 * 2};
+  if (isa.starts_with("avx512")) return {fma_avx512, 16 * 16 * 2};
+  if (isa == "avx2") return {fma_avx2, 12 * 8 * 2};
 #elif defined(__aarch64__)
-  return {fma_neon, 16 * 4 * 2};
+  if (isa != "baseline") return {fma_neon, 16 * 4 * 2};
 #endif
   return {fma_baseline, 12 * 4 * 2};
 }
 
-Loop choose_int8_loop() {
+Loop choose_int8_loop(const std::string& isa) {
 #if defined(__x86_64__)
-  const CpuFeatures cpu = detect_cpu_features();
-  if (cpu.avx512_f_bw_dq_vl && cpu.avx512_vnni) return {int8_vnni, 16 * 64 * 2};
-  if (cpu.avx2_fma_f16c) return {int16_avx2, 12 * 16 * 2};
+  if (isa == "avx512vnni") return {int8_vnni, 16 * 64 * 2};
+  if (isa == "avx512") return {int16_avx512, 16 * 32 * 2};
+  if (isa == "avx2") return {int16_avx2, 12 * 16 * 2};
 #elif defined(__aarch64__)
-  const CpuFeatures cpu = detect_cpu_features();
-  if (cpu.i8mm) return {int8_i8mm, 16 * 32 * 2};
-  if (cpu.dotprod) return {int8_dotprod, 16 * 16 * 2};
+  if (isa == "i8mm") return {int8_i8mm, 16 * 32 * 2};
+  if (isa == "dotprod") return {int8_dotprod, 16 * 16 * 2};
 #endif
   return {nullptr, 0};
+}
+
+// Where codes of 4 bits may be multiplied faster than those of 8.
+Loop choose_int4_loop(const std::string& isa) {
+#if defined(__x86_64__)
+  if (isa == "avx2") return {int4_avx2, 12 * 32 * 2};
+#endif
+  return choose_int8_loop(isa);
 }
 
 double measure_peak(const Loop& loop, int threads, int runs) {
@@ -262,22 +312,18 @@ double measure_stream_gb_s(int threads, int megabytes, int runs) {
   return double(words) * sizeof(uint64_t) * threads / seconds / 1e9;
 }
 
-double measure_peak_gflop_s(int threads, int runs) {
-  return measure_peak(choose_fma_loop(), threads, runs);
-}
-
-double measure_peak_int8_gop_s(int threads, int runs) {
-  const Loop loop = choose_int8_loop();
-  return loop.run == nullptr ? 0 : measure_peak(loop, threads, runs);
-}
-
 MachineSpeed measure_machine(const Engine& engine) {
   if (engine.device() == Device::cuda) {
-    return {measure_cuda_stream_gb_s(), measure_cuda_peak_gflop_s(), "f16", 0};
+    return {measure_cuda_stream_gb_s(), measure_cuda_peak_gflop_s(), "f16", 0, 0};
   }
+  constexpr int kRuns = 5;
   const int threads = engine.threads();
-  return {measure_stream_gb_s(threads), measure_peak_gflop_s(threads), "fp32",
-          measure_peak_int8_gop_s(threads)};
+  const std::string isa = choose_kernels().name;
+  const auto peak = [&](const Loop& loop) {
+    return loop.run == nullptr ? 0 : measure_peak(loop, threads, kRuns);
+  };
+  return {measure_stream_gb_s(threads), peak(choose_fma_loop(isa)), "fp32",
+          peak(choose_int8_loop(isa)), peak(choose_int4_loop(isa))};
 }
 
 }  // namespace anser

@@ -10,25 +10,21 @@ namespace anser {
 // counts. Takes some 0.1 s for the default.
 double measure_stream_gb_s(int threads, int megabytes = 256, int runs = 7);
 
-// fp32 operations per second of all threads together, in GFLOP/s, a fused multiply-add counting as
-// two: loops of independent multiply-adds on registers in the widest vectors of this machine
-// (AVX-512, AVX2+FMA, else what the compiler's baseline has). No memory is touched.
-double measure_peak_gflop_s(int threads, int runs = 5);
-
-// Operations per second on integers of 8 bits summed in 32, in GOP/s, a multiply-add counting as
-// two: the dot products of AVX-512 VNNI, on AVX2 those of 16 bits after widening, on aarch64 the
-// matrix or the dot products of bytes: what quantised weights are multiplied with there. 0 where
-// there is none of them.
-double measure_peak_int8_gop_s(int threads, int runs = 5);
-
 class Engine;
 
-// What the engine's device can do.
+// What the engine's device can do. On the CPU: loops of independent operations on registers, no
+// memory touched, in the instruction set that the kernels use (see choose_kernels). A multiply-add
+// counts as two operations.
 struct MachineSpeed {
   double stream_gb_s;
-  double peak_gflop_s;
-  std::string peak_type;   // of the operations of peak_gflop_s
-  double peak_int8_gop_s;  // 0: none
+  double peak_gflop_s;    // fused multiply-adds in the widest vectors
+  std::string peak_type;  // their type
+  // Integers of 8 bits summed in 32, in GOP/s: the dot products of AVX-512 VNNI; on AVX2 and
+  // AVX-512 those of 16 bits after widening; on aarch64 the matrix or the dot products of bytes. 0:
+  // there are none.
+  double peak_int8_gop_s;
+  // The same for weights of 4 bits, which AVX2 can multiply twice as fast; elsewhere equal.
+  double peak_int4_gop_s;
 };
 MachineSpeed measure_machine(const Engine& engine);
 

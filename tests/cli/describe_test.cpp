@@ -67,12 +67,12 @@ TEST(Bench, JsonHasTheContractsKeys) {
       run_anser({"bench", "-m", byte_model(), "-p", "8,4", "-n", "2", "-b", "1,3", "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json object = Json::parse(result.out);
-  for (const char* key :
-       {"model", "type", "threads", "isa", "stream_gb_s", "peak_gflop_s", "peak_type",
-        "peak_int8_gop_s", "load_s", "peak_rss_mb", "zero_share", "prefill", "decode"}) {
+  for (const char* key : {"model", "type", "threads", "isa", "stream_gb_s", "peak_gflop_s",
+                          "peak_type", "peak_int8_gop_s", "peak_int4_gop_s", "load_s",
+                          "peak_rss_mb", "zero_share", "prefill", "decode"}) {
     EXPECT_TRUE(object.contains(key)) << key;
   }
-  EXPECT_EQ(object.size(), 13u);
+  EXPECT_EQ(object.size(), 14u);
   EXPECT_GT(object["stream_gb_s"], 0.1);
   EXPECT_GT(object["peak_gflop_s"], 1.0);
   ASSERT_EQ(object["prefill"].size(), 2u);

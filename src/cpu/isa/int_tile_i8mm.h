@@ -31,6 +31,7 @@ struct IntTile {
       const int8x16_t code = vld1q_s8(codes + 16 * j);
       ANSER_UNROLL for (int i = 0; i < kPairs; ++i) {
         sums[i][j] = vmmlaq_s32(sums[i][j], rows[i], code);
+        ANSER_KEEP_IN_REGISTER(sums[i][j]);
       }
     }
   }

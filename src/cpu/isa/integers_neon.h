@@ -174,6 +174,7 @@ ANSER_INLINE int32x4_t dot_four(int32x4_t sum, int8x16_t codes, int8x16_t x) {
 ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
   ANSER_UNROLL for (int i = 0; i < 4; ++i) {
     sum.p[i] = dot_four(sum.p[i], vreinterpretq_s8_s32(codes.p[i]), vreinterpretq_s8_s32(x.p[i]));
+    ANSER_KEEP_IN_REGISTER(sum.p[i]);
   }
   return sum;
 }

@@ -71,6 +71,7 @@ ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
   ANSER_UNROLL for (int i = 0; i < kParts; ++i) {
     const I32x4 low = (codes.p[i] << 16) >> 16, high = codes.p[i] >> 16;
     sum.p[i] += low * ((x.p[i] << 16) >> 16) + high * (x.p[i] >> 16);
+    ANSER_KEEP_IN_REGISTER(sum.p[i]);
   }
   return sum;
 }

@@ -175,7 +175,9 @@ ANSER_INLINE IntVec int_activations(const Activation* x) {
   return int_broadcast(activation_group(x));
 }
 ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
-  return {_mm512_add_epi32(sum.p, _mm512_madd_epi16(codes.p, x.p))};
+  sum.p = _mm512_add_epi32(sum.p, _mm512_madd_epi16(codes.p, x.p));
+  ANSER_KEEP_IN_REGISTER_512(sum.p);
+  return sum;
 }
 ANSER_INLINE Vec int_to_float(IntVec a) {
   return {{_mm512_cvtepi32_ps(a.p)}};
@@ -203,8 +205,11 @@ ANSER_INLINE IntVec int_activations(const Activation* x) {
   return int_broadcast(activation_group(x));
 }
 ANSER_INLINE IntVec int_dot(IntVec sum, IntVec codes, IntVec x) {
-  return {{_mm256_add_epi32(sum.p[0], _mm256_madd_epi16(codes.p[0], x.p[0])),
-           _mm256_add_epi32(sum.p[1], _mm256_madd_epi16(codes.p[1], x.p[1]))}};
+  ANSER_UNROLL for (int i = 0; i < 2; ++i) {
+    sum.p[i] = _mm256_add_epi32(sum.p[i], _mm256_madd_epi16(codes.p[i], x.p[i]));
+    ANSER_KEEP_IN_REGISTER(sum.p[i]);
+  }
+  return sum;
 }
 ANSER_INLINE Vec int_to_float(IntVec a) {
   return {{_mm256_cvtepi32_ps(a.p[0]), _mm256_cvtepi32_ps(a.p[1])}};

@@ -17,6 +17,40 @@ ANSER_INLINE void prefetch(const std::byte* from, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, kPrefetchLocality);
 }
 
+// What a stream asks for while it works on the block before: rows `from` to `to` of those that
+// `inputs` lists, at `outputs` outputs of the panel from the tile's first on. Row after row, in the
+// order of memory, which then comes at its full rate; were each tile to ask for its own quarter of
+// every row, the block would come four times over, every fourth line of it at a time.
+ANSER_INLINE void prefetch_rows(const PackedTile<const std::byte>& tile, int block, int outputs,
+                                const Inputs& inputs, int from, int to) {
+  const int bits = tile.packing.code_bits;
+  const std::byte* codes = tile.codes(block);
+  for (int i = from; i < to; ++i) {
+    const std::byte* row = codes + inputs.index[i] * tile.row_bytes();
+    prefetch(row, int64_t{outputs} * (bits == 6 ? 4 : bits) / 8);
+    if (bits == 6) prefetch(row + tile.high_bits(), outputs / 4);
+  }
+}
+
+// And its scales, which stand in front of it, with those that eight blocks share in front of the
+// first. Of the whole panel: they are few.
+ANSER_INLINE void prefetch_scales(const PackedTile<const std::byte>& tile, int block) {
+  const Packing& p = tile.packing;
+  prefetch(tile.block(block), int64_t{p.scale_bytes} * tile.width);
+  if (block % kSuperBlocks == 0) prefetch(tile.super(block), int64_t{p.super_bytes} * tile.width);
+}
+
+// The rows of `next` that tile `j` of `tiles` asks for: its share of a whole block, so that asking
+// is spread over the work; but of the few rows that are left where zeros are skipped the first tile
+// asks for all, as there is little time.
+struct Share {
+  int from, to;
+};
+ANSER_INLINE Share share_of(int count, bool skips, int j, int tiles) {
+  if (skips) return {0, j == 0 ? count : 0};
+  return {count * j / tiles, count * (j + 1) / tiles};
+}
+
 // Looking costs about as much as a few inputs of a block.
 ANSER_INLINE bool looks_for_zeros(const MatmulArgs& m) {
   return m.density < 0.75f;

@@ -28,6 +28,7 @@ void stream_plain(const MatmulArgs& m) {
   const bool looks = looks_for_zeros(m);
   for (int o0 = m.begin; o0 < m.end; o0 = o0 / kPanel * kPanel + kPanel) {
     const int o1 = min(o0 / kPanel * kPanel + kPanel, m.end);
+    const int tiles = (o1 - o0 + kTile - 1) / kTile;
     const auto first = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o0);
     clear(total[0], kFewRows * kPanel);
     clear(sums[0], kFewRows * kPanel);
@@ -50,10 +51,8 @@ void stream_plain(const MatmulArgs& m) {
           tile.at += o - o0;
           add_inputs(reinterpret_cast<const Element*>(tile.codes(b)), tile.width, inputs, x,
                      sums[t] + o - o0);
-          const std::byte* ahead = tile.codes(b + 1);
-          for (int k = 0; k < next.count; ++k) {
-            prefetch(ahead + next.index[k] * tile.row_bytes(), kTile * int64_t(sizeof(Element)));
-          }
+          const Share share = share_of(next.count, looks, (o - o0) / kTile, tiles);
+          prefetch_rows(first, b + 1, tiles * kTile, next, share.from, share.to);
         }
       }
       if (i / kChunk != (i + kBlockInputs) / kChunk || !more) {

@@ -63,6 +63,7 @@ void stream_quantised(const MatmulArgs& m) {
   const int blocks = m.inputs / kBlockInputs;
   for (int o0 = m.begin; o0 < m.end; o0 = o0 / kPanel * kPanel + kPanel) {
     const int o1 = min(o0 / kPanel * kPanel + kPanel, m.end);
+    const int tiles = (o1 - o0 + kTile - 1) / kTile;
     const auto first = packed_tile(W::kType, m.weights, m.inputs, m.outputs, o0);
     clear(z[0], kFewRows * kPanel);
     for (int b = 0; b < blocks; ++b) {
@@ -106,14 +107,9 @@ void stream_quantised(const MatmulArgs& m) {
               store(to + at, add_minimum(load(to + at), scales.minimum + at, d, sums));
             }
           }
-          const std::byte* ahead = tile.codes(b + 1);
-          for (int k = 0; k < next.count; ++k) {
-            const std::byte* row = ahead + next.index[k] * tile.row_bytes();
-            __builtin_prefetch(row, 0, kPrefetchLocality);
-            if constexpr (W::kPacking.code_bits == 6) {
-              __builtin_prefetch(row + tile.high_bits(), 0, kPrefetchLocality);
-            }
-          }
+          const Share share = share_of(next.count, looks, (o - o0) / kTile, tiles);
+          if (o == o0 && next.count > 0) prefetch_scales(first, b + 1);
+          prefetch_rows(first, b + 1, tiles * kTile, next, share.from, share.to);
         }
       }
     }
