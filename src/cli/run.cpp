@@ -151,8 +151,8 @@ void run_command(const RunOptions& options) {
   const std::string schema =
       options.json_schema.empty() ? std::string() : schema_text(options.json_schema);
 
-  const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
+  const InterruptGuard guard;  // before, Ctrl-C has nothing to wait for
   const Tokenizer& tokenizer = loaded.model.tokenizer();
   generation.constraint = make_constraint(options, schema, loaded.model);
   const bool story = loaded.model.tells_stories() && !generation.constraint;

@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "anser/error.h"
@@ -57,6 +58,25 @@ class EndSignals {
     int signal = 0;
     sigwait(&set_, &signal);
   }
+
+  // While one exists they end the program at once: there is nothing to bring to an end yet.
+  class AtOnce {
+   public:
+    explicit AtOnce(const EndSignals& signals)
+        : thread_([set = signals.set_](std::stop_token stop) {
+            while (!stop.stop_requested()) {
+              const timespec tenth{0, 100'000'000};
+              const int signal = sigtimedwait(&set, nullptr, &tenth);
+              if (signal <= 0) continue;
+              ::signal(signal, SIG_DFL);
+              pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+              raise(signal);
+            }
+          }) {}
+
+   private:
+    const std::jthread thread_;
+  };
 
  private:
   sigset_t set_, before_;
@@ -130,6 +150,11 @@ void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) 
 // Options about states that would have no effect.
 void check_state_options(const ServeOptions& options, const CLI::App& command) {
   const auto given = [&](const char* name) { return !command.get_option(name)->empty(); };
+  if (options.store.given()) {
+    options.store.address();  // what is wrong with it shows before minutes are spent on loading
+  } else if (!options.no_states) {
+    from_environment("ANSER_STATE_DIR");
+  }
   for (const char* name :
        {"--state-dir", "--state-store", "--state-ram-mb", "--state-days", "--state-disk-mb"}) {
     if (options.no_states && given(name)) {
@@ -148,7 +173,10 @@ void check_state_options(const ServeOptions& options, const CLI::App& command) {
 void serve_command(ServeOptions options) {
   options.sampling.check();
   const EndSignals signals;
+  http::check_address(options.http);  // before minutes are spent on loading
+  std::optional<EndSignals::AtOnce> loading(signals);
   const LoadedModel loaded = load_model(options.model);
+  loading.reset();
   const Model& model = loaded.model;
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   const OpenedStates store = open_store(options);

@@ -68,8 +68,8 @@ void save_command(const SaveOptions& options) {
     write_out(store->put(state, name, parent, labels) + "\n");
     return;
   }
-  const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
+  const InterruptGuard guard;
   const Tokenizer& tokenizer = loaded.model.tokenizer();
   const std::string text = *options.prompt == "-" ? read_prompt() : *options.prompt;
   std::vector<Token> tokens = tokenizer.encode(text);
@@ -203,6 +203,7 @@ void add_rm(CLI::App& state) {
   command->callback([options, command] {
     std::vector<std::string> wanted = command->remaining();
     for (const std::string& word : wanted) {
+      if (word.empty()) throw CLI::ValidationError("ID", "the value is empty: give one");
       if (!word.starts_with('-')) continue;
       throw CLI::ValidationError(
           fmt::format("{} is no option; a state with such a name is removed by its id", word));

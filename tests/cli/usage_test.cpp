@@ -115,6 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"serve", "--no-states", "--state-dir", "x"},
                     Arguments{"serve", "--no-states", "--state-ram-mb", "1"},
                     Arguments{"serve", "--state-dir", "x", "--state-days", "1"},
+                    Arguments{"serve", "--state-dir", "x", "--state-store", "redis://x"},
                     Arguments{"serve", "--state-store", "redis://x", "--state-disk-mb", "1"},
                     Arguments{"state", "save", "file", "--device", "cpu"},
                     Arguments{"state", "save", "file", "--vocab", "x"},
@@ -165,6 +166,7 @@ TEST(Usage, EmptyEnvironmentIsExplained) {
   for (const auto& [name, arguments] :
        {std::pair("ANSER_API_KEY", Arguments{"serve", "--no-states", "-m", "/nonexistent"}),
         std::pair("ANSER_STATE_DIR", Arguments{"state", "ls"}),
+        std::pair("ANSER_STATE_DIR", Arguments{"serve", "-m", "/nonexistent"}),
         std::pair("ANSER_STATE_STORE", Arguments{"state", "ls"})}) {
     setenv(name, "", 1);
     const Result result = run_anser(arguments);
@@ -210,7 +212,9 @@ TEST(Usage, WhatCannotBeReadOrWrittenShowsBeforeTheModel) {
                                      Arguments{"run", "-p", "x", "--load-state", "/nonexistent/s"},
                                      Arguments{"chat", "--load-state", "/nonexistent/s"},
                                      Arguments{"logits", "-p", "x", "-o", "/nonexistent/s"},
-                                     Arguments{"eval", "--perplexity", "/nonexistent/s"}}) {
+                                     Arguments{"eval", "--perplexity", "/nonexistent/s"},
+                                     Arguments{"serve", "--no-states", "--host", "203.0.113.1"},
+                                     Arguments{"serve", "--state-store", "redis://"}}) {
     Arguments all = arguments;
     all.insert(all.end(), model.begin(), model.end());
     const Result result = run_anser(all);

@@ -1,4 +1,5 @@
 // The server as clients see it: OpenAI's addresses over a random model.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -95,7 +96,8 @@ TEST_F(ServiceTest, SeedsOfSeveralAnswersAreTheirOwn) {
   start(std::move(service));
   const auto texts = [&](const std::string& path, const std::string& more) {
     std::vector<std::string> all;
-    for (const Json& choice : post(path, R"({"max_tokens": 30, "top_p": 1, )" + more)["choices"]) {
+    const Json answer = post(path, R"({"max_tokens": 30, "top_p": 1, )" + more);
+    for (const Json& choice : answer["choices"]) {
       all.push_back(choice.contains("text") ? choice["text"] : choice["message"]["content"]);
     }
     return all;
@@ -115,7 +117,9 @@ TEST_F(ServiceTest, SeedsOfSeveralAnswersAreTheirOwn) {
     const auto three = texts(path, prompt + std::string(R"(, "n": 3, "seed": 5})"));
     EXPECT_EQ(texts(path, prompt + std::string(R"(, "seed": 5})"))[0], three[0]);
     EXPECT_EQ(texts(path, prompt + std::string("}"))[0], three[0]);  // --seed of the server
-    if (path == std::string("/v1/completions")) EXPECT_EQ(three[0], first);
+    if (path == std::string("/v1/completions")) {
+      EXPECT_EQ(three[0], first);
+    }
     EXPECT_EQ(std::set<std::string>(three.begin(), three.end()).size(), 3u);
     for (const int seed : {4, 6, 7}) {
       for (const std::string& text :
@@ -294,9 +298,10 @@ TEST_F(ServiceTest, EventsBringWhatHasBeenWrittenMeanwhile) {
       EXPECT_EQ(texts[index], whole["choices"][index]["text"]) << interval_ms;
       EXPECT_EQ(tokens[index], 60u) << interval_ms;
       // The first token at once, the others when the text ends, with luck a minute begins in
-      // between; and the end.
+      // between; and the end. A character that is cut off by that may have an event of its own.
       if (interval_ms == 0) {
-        EXPECT_EQ(events[index], 61u);
+        EXPECT_GE(events[index], 61u);
+        EXPECT_LE(events[index], 62u);
       } else {
         EXPECT_GE(events[index], 3u);
         EXPECT_LE(events[index], 4u);
