@@ -29,7 +29,8 @@ struct LabelOptions {
   // `removable`: an empty name or note takes away what there is.
   void add_to(CLI::App& command, bool removable = false) {
     CLI::Option* texts[] = {
-        command.add_option("--name", name, "a name, which one state at a time can have"),
+        command.add_option("--name", name,
+                           "a name, which one state at a time can have; without / and \\"),
         command.add_option("--note", note, "any JSON")};
     command.add_option("--tag", tags, "a tag; may be given several times")->allow_extra_args(false);
     if (!removable) return;

@@ -154,6 +154,7 @@ TEST(Run, ALoadedStateGoesOnWithWhatIsPipedIn) {
   EXPECT_EQ(run_shell("cat /dev/null | " + run).out, as_it_is);
   EXPECT_EQ(run_shell(run + " < /dev/null").out, as_it_is);
   EXPECT_EQ(run_shell(run + " <&-").out, as_it_is);
+  EXPECT_NE(run_anser_at_terminal(run_arguments(load), {}).out.find(as_it_is), std::string::npos);
   const Result slow = run_shell("(sleep 1.5; printf ' upon') | " + run);
   EXPECT_EQ(slow.out, prompted);
   EXPECT_NE(slow.err.find("waiting for a prompt"), std::string::npos) << slow.err;
