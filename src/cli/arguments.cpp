@@ -124,7 +124,7 @@ CLI::Option* may_be_empty(CLI::Option* option) {
   return option->check([](const std::string&) { return std::string(); }, "", kMayBeEmpty);
 }
 
-std::vector<std::string> with_empty_values(const CLI::App& app, int argc, char** argv) {
+std::vector<std::string> words_of(const CLI::App& app, int argc, char** argv) {
   std::set<std::string> valued;  // "--name", "-n"
   visit_options(app, [&](const CLI::Option& option) {
     if (option.get_items_expected_max() == 0) return;
@@ -142,6 +142,10 @@ std::vector<std::string> with_empty_values(const CLI::App& app, int argc, char**
       words.push_back(word.substr(0, word.size() - 1));
       words.emplace_back();
       continue;
+    }
+    if (word.size() > 3 && word[2] == '=' && valued.contains(word.substr(0, 2))) {
+      throw CLI::ValidationError(fmt::format("{0}: expected {1} {2} or {1}{2}, found an =", word,
+                                             word.substr(0, 2), word.substr(3)));
     }
     words.push_back(word);
     if (valued.contains(word) && i + 1 < argc) words.emplace_back(argv[++i]);

@@ -21,8 +21,8 @@ void refuse_odd_values(CLI::App& app);
 CLI::Option* may_be_empty(CLI::Option* option);
 
 // The arguments, without the program's name, as CLI11 must get them: to it the value of `--name=`
-// is the argument that follows.
-std::vector<std::string> with_empty_values(const CLI::App& app, int argc, char** argv);
+// is the argument that follows. Throws CLI::ValidationError for `-n=5`, whose value to it is "=5".
+std::vector<std::string> words_of(const CLI::App& app, int argc, char** argv);
 
 // An option whose values are listed with commas, in one argument or in several of its kind. Throws
 // for a list with an empty place, which CLI11's own delimiter skips.

@@ -62,7 +62,7 @@ int run_program(int argc, char** argv) {
   add_state(app);
   refuse_odd_values(app);
   try {
-    std::vector<std::string> words = with_empty_values(app, argc, argv);
+    std::vector<std::string> words = words_of(app, argc, argv);
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {

@@ -308,7 +308,8 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   options->sampling.add_to(*command, "T 1, top-p 0.85");
   command->callback([options, command] {
-    from_environment("ANSER_API_KEY");  // empty, it would let everybody in
+    // An empty one would let everybody in.
+    if (options->api_keys.empty()) from_environment("ANSER_API_KEY");
     check_state_options(*options, *command);
     serve_command(*options);
   });

@@ -162,6 +162,17 @@ TEST(Usage, HelpIsDataAndASuccess) {
   }
 }
 
+TEST(Usage, WhatMeansSomethingEmptyIsTaken) {
+  for (const Arguments& arguments :
+       {Arguments{"tokenize", ""}, Arguments{"run", "-p", "", "-n", "1"},
+        Arguments{"run", "--prompt=", "-n", "1"}, Arguments{"run", "-p", "--model=", "-n", "1"},
+        Arguments{"run", "-p", "x", "--template", "chat", "--system", "", "-n", "1"},
+        Arguments{"run", "-p", "x", "--template", "fim", "--suffix=", "-n", "1"}}) {
+    const Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  }
+}
+
 TEST(Usage, EmptyEnvironmentIsExplained) {
   for (const auto& [name, arguments] :
        {std::pair("ANSER_API_KEY", Arguments{"serve", "--no-states", "-m", "/nonexistent"}),
