@@ -5,6 +5,7 @@
 // or, for quantised types, of 8-bit integers; the head's matrix counts once a prompt, since only
 // the last token's logits are computed. A phase is bound by the slower of the two.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +19,7 @@
 #include "anser/error.h"
 #include "anser/sampling.h"
 #include "base/dtype.h"
+#include "cli/arguments.h"
 #include "cli/bench_table.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -309,6 +311,11 @@ void bench_command(const BenchOptions& given) {
   for (const std::string& text : options.prefill) {
     if (text != "none") parse_prompts(text);  // before anything is loaded
   }
+  for (const int batch : options.batches) {
+    if (batch < 1 || batch > 4096) {
+      throw CLI::ValidationError("--batch", fmt::format("expected 1 to 4096, found {}", batch));
+    }
+  }
   Measurements measurements(options.seconds);
   const LoadedModel loaded = load_model(options.model);
   const Json result = measure(loaded, options, measurements);
@@ -343,19 +350,12 @@ void add_bench(CLI::App& app) {
       ->needs(shape)
       ->check(CLI::Range(0.01, 0.99))
       ->capture_default_str();
-  command
-      ->add_option("-p,--prefill", options->prefill,
-                   "prompt lengths, separated by commas; 1024x32: 32 prompts at once; or none")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->capture_default_str();
-  command
-      ->add_option("-b,--batch", options->batches,
-                   "sequences decoded together, separated by commas")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
+  add_list(*command, "-p,--prefill", options->prefill,
+           "prompt lengths, separated by commas; 1024x32: 32 prompts at once; or none")
+      ->default_str(fmt::format("{}", fmt::join(options->prefill, ",")));
+  add_list(*command, "-b,--batch", options->batches,
+           "sequences decoded together, separated by commas; 1 to 4096 each")
+      ->default_str(fmt::format("{}", fmt::join(options->batches, ",")));
   command->add_option("-n,--steps", options->steps, "tokens to decode")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

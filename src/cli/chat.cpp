@@ -7,11 +7,13 @@
 #include <memory>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/conversation.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
+#include "cli/paths.h"
 #include "cli/story.h"
 
 namespace anser {
@@ -65,7 +67,10 @@ class Chat {
         story_(story),
         story_model_(engine.model().tells_stories()) {}
 
-  void load(const std::string& path) { conversation_.load(path); }
+  void load(const std::string& path, const std::string& system) {
+    conversation_.load(path);
+    check_system(system, conversation_.state(), path);
+  }
 
   void run() {
     if (story_) introduce_story();
@@ -136,6 +141,10 @@ class Chat {
     const auto needs = [&](const char* what) {
       if (argument.empty()) throw Error(fmt::format("{} needs {}", name, what));
     };
+    for (const char* alone : {"/quit", "/exit", "/help", "/undo", "/reset"}) {
+      if (name != alone || argument.empty()) continue;
+      throw Error(fmt::format("{} takes nothing behind it, found {}", name, argument));
+    }
     if (name == "/quit" || name == "/exit") return false;
     if (name == "/help") {
       say("{}", kHelp);
@@ -173,6 +182,7 @@ class Chat {
 
 void chat_command(const ChatOptions& options) {
   options.sampling.check();
+  check_readable(options.load_state);
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
   const bool story = options.format.empty() ? model.tells_stories() : options.format == "story";
@@ -189,11 +199,11 @@ void chat_command(const ChatOptions& options) {
   }
   for (const std::string& stop : options.stops) generation.stop.push_back(stop);
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTurnTokens : kAnswerTokens);
-  generation.sampling = options.sampling.resolve(
-      model.sampling(), story ? SamplingOptions() : sampling_preset("chat"));
+  generation.sampling =
+      options.sampling.resolve(model, story ? SamplingOptions() : sampling_preset("chat"));
   if (model.tokenizer().is_byte_level()) generation.stop_tokens.clear();
   Chat chat(*loaded.engine, std::move(conversation), story);
-  if (!options.load_state.empty()) chat.load(options.load_state);
+  if (!options.load_state.empty()) chat.load(options.load_state, options.system);
   chat.run();
 }
 
@@ -203,8 +213,8 @@ void add_chat(CLI::App& app) {
   auto options = std::make_shared<ChatOptions>();
   CLI::App* command = app.add_subcommand("chat", "have a conversation, or write a story");
   options->model.add_to(*command);
-  command->add_option("--system", options->system,
-                      "what the conversation is told at its beginning");
+  may_be_empty(command->add_option("--system", options->system,
+                                   "what the conversation is told at its beginning"));
   command
       ->add_option(
           "--template", options->format,

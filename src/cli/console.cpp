@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "anser/error.h"
+#include "cli/progress.h"
 
 namespace anser {
 namespace {
@@ -65,6 +69,11 @@ void say(std::string_view line) {
 bool stdin_is_terminal() {
   return isatty(STDIN_FILENO) == 1;
 }
+bool stdin_is_redirected() {
+  struct stat status {};
+  if (fstat(STDIN_FILENO, &status) != 0) return false;
+  return S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode);
+}
 bool stdout_is_terminal() {
   return isatty(STDOUT_FILENO) == 1;
 }
@@ -82,6 +91,14 @@ std::string bold(std::string_view text) {
 
 std::string read_stdin() {
   return read_all(STDIN_FILENO, "standard input");
+}
+
+std::string read_prompt(std::string waiting) {
+  std::optional<Progress> progress;
+  if (!stdin_is_terminal()) progress.emplace(std::move(waiting));
+  std::string text = read_stdin();
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
 }
 
 std::string read_file(const std::string& path) {

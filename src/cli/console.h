@@ -24,6 +24,9 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
 }
 
 bool stdin_is_terminal();
+// Whether somebody has put a file, a pipe or a socket (which some shells take for a pipe) there: no
+// terminal, nor /dev/null.
+bool stdin_is_redirected();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 
@@ -32,6 +35,9 @@ std::string bold(std::string_view text);
 
 // All of stdin. Throws Error when it cannot be read.
 std::string read_stdin();
+// The same as a prompt: without the newline at its end that `echo` and editors put there and nobody
+// means. Says what it waits for if that does not come within a second.
+std::string read_prompt(std::string waiting = "waiting for the end of standard input");
 // A file as a whole; "-" is stdin. Throws Error.
 std::string read_file(const std::string& path);
 

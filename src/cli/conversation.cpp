@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "anser/error.h"
+#include "base/answer_seed.h"
 #include "cli/feed.h"
 #include "cli/story.h"
 #include "text/prose.h"
@@ -82,7 +83,8 @@ Generated Conversation::write_on(std::string_view line, const OnText& on_text) {
 
 GenerateOptions Conversation::next_generation() {
   GenerateOptions generation = options_.generation;
-  generation.sampling.seed += turn_++;  // an answer that is asked for again may differ
+  // An answer that is asked for again may differ.
+  generation.sampling.seed = answer_seed(generation.sampling.seed, turn_++);
   return generation;
 }
 

@@ -8,12 +8,15 @@
 #include "base/atomic_file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/paths.h"
 #include "cli/save.h"
 #include "model/save_gguf.h"
 #include "model/save_safetensors.h"
 
 namespace anser {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct ConvertOptions {
   FileOptions files;
@@ -34,12 +37,18 @@ SaveOptions how_to_save(const std::string& type, const Model& model, bool gguf) 
 
 void convert_command(const ConvertOptions& options) {
   const std::string& out = options.files.out;
-  const std::string ending = std::filesystem::path(out).extension().string();
+  const std::string ending = fs::path(out).extension().string();
   const bool gguf = ending == ".gguf";
   if (!gguf && ending != ".safetensors") {
     throw CLI::ValidationError(fmt::format(
         "the name of OUT says which format is written: expected .gguf or .safetensors, found {}",
         out));
+  }
+  if (!options.save_vocabulary.empty()) {
+    check_output("--save-vocab", options.save_vocabulary, options.files.in);
+    if (fs::weakly_canonical(options.save_vocabulary) == fs::weakly_canonical(out)) {
+      throw CLI::ValidationError("--save-vocab", fmt::format("{} is OUT, too", out));
+    }
   }
   const Model model = open_source(options.files);
   const SaveOptions how = how_to_save(options.files.type, model, gguf);

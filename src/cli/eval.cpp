@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
+#include "cli/paths.h"
 #include "cli/scoring.h"
 
 namespace anser {
@@ -52,6 +53,9 @@ Json kl_result(const EvalOptions& options, Engine& engine) {
 }
 
 void eval_command(const EvalOptions& options) {
+  for (const std::string& path : {options.perplexity, options.lambada, options.kl, options.text}) {
+    check_readable(path);
+  }
   const LoadedModel loaded = load_model(options.model);
   Json result = !options.perplexity.empty() ? perplexity_result(options, *loaded.engine)
                 : !options.lambada.empty()  ? lambada_result(options, *loaded.engine)

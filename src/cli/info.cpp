@@ -128,6 +128,9 @@ void add_info(CLI::App& app) {
       app.add_subcommand("info", "describe this machine and program or, with -m, a model");
   options->add_to(*command, false);
   command->callback([options] {
+    if (options->model.empty() && !options->vocabulary.empty()) {
+      throw CLI::ValidationError("--vocab", "this is about a model: name it with -m");
+    }
     write_out(options->model.empty() ? machine_card() : model_card(open_model(*options)));
   });
 }

@@ -6,11 +6,13 @@
 #include <memory>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
 #include "cli/npy.h"
 #include "cli/options.h"
+#include "cli/paths.h"
 
 namespace anser {
 namespace {
@@ -24,6 +26,7 @@ struct LogitsOptions {
 };
 
 void logits_command(const LogitsOptions& options) {
+  check_output("--output", options.output, options.model.model);
   LoadedModel loaded = load_model(options.model);
   // Exactly what was given: nothing is put in front, not even token 0.
   const std::vector<Token> tokens =
@@ -61,17 +64,17 @@ void add_logits(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "logits", "write next-token logits as a NumPy file: float32 [rows, vocab]");
   options->model.add_to(*command);
-  auto* prompt = command->add_option("-p,--prompt", options->prompt, "text to read");
-  auto* tokens = command->add_option("--tokens", options->tokens, "ids to read: 1,2,3")
-                     ->delimiter(',')
-                     ->allow_extra_args(false)
-                     ->excludes(prompt);
+  auto* prompt =
+      command->add_option("-p,--prompt", options->prompt, "text to read; -: standard input");
+  auto* tokens =
+      add_list(*command, "--tokens", options->tokens, "ids to read: 1,2,3")->excludes(prompt);
   command->add_flag("--all", options->all, "a row after every token, not only after the last");
   command->add_option("-o,--output", options->output, "the file to write (.npy)")->required();
   command->callback([options, prompt, tokens] {
     if (prompt->empty() && tokens->empty()) {
       throw CLI::ValidationError("one of --prompt and --tokens is required");
     }
+    if (options->prompt == "-") options->prompt = read_prompt();
     logits_command(*options);
   });
 }

@@ -1,13 +1,17 @@
 // anser: the command line. Parses, runs one command, and turns what it throws into an exit code:
 // 0 done, 1 a failure that was explained, 2 wrong usage.
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <new>
 #include <sstream>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 
@@ -30,6 +34,16 @@ int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
   return 2;
 }
 
+// A stream that the caller has closed would be the next file that is opened: what is said would be
+// written into a model. Standard output stays one that cannot be written, which is an error.
+void hold_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    const int opened = open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+    if (opened >= 0 && opened != fd) close(opened);
+  }
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app{"anser runs RWKV-7 language models: constant memory, constant time per token."};
   app.name("anser");
@@ -46,8 +60,11 @@ int run_program(int argc, char** argv) {
   add_convert(app);
   add_serve(app);
   add_state(app);
+  refuse_odd_values(app);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words = words_of(app, argc, argv);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
     return finish_parse(app, error);
   }
@@ -58,6 +75,7 @@ int run_program(int argc, char** argv) {
 }  // namespace anser
 
 int main(int argc, char** argv) {
+  anser::hold_standard_streams();
   // A closed pipe shall be an error of write(), see anser::BrokenPipe, not sudden death.
   signal(SIGPIPE, SIG_IGN);
   try {

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/progress.h"
 
 namespace anser {
@@ -47,9 +48,7 @@ void SamplingFlags::add_to(CLI::App& command, const std::string& otherwise) {
       ->add_option("--order", order,
                    "blinkdl: top-p before temperature (RWKV's own); hf: temperature first")
       ->check(CLI::IsMember({"blinkdl", "hf"}));
-  group->add_option("--ban", banned, "token ids, separated by commas, that are never sampled")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+  add_list(*group, "--ban", banned, "token ids, separated by commas, that are never sampled");
 }
 
 SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
@@ -73,6 +72,11 @@ SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
     throw CLI::ValidationError(error.what());
   }
   return options;
+}
+
+SamplingOptions SamplingFlags::resolve(const Model& model, const SamplingOptions& otherwise) const {
+  check_tokens(model, {banned.begin(), banned.end()});
+  return resolve(model.sampling(), otherwise);
 }
 
 Model open_model(const ModelOptions& options) {
@@ -108,6 +112,14 @@ void check_tokens(const Model& model, const std::vector<Token>& tokens) {
                               model.name(), vocab - 1));
     }
   }
+}
+
+void check_system(const std::string& system, const State& state, const std::string& path) {
+  if (system.empty() || state.tokens() == 0) return;
+  throw CLI::ValidationError(
+      "--system", fmt::format("the conversation has begun without it: {} has read {} tokens; leave "
+                              "it out, or say it in the prompt",
+                              path, state.tokens()));
 }
 
 }  // namespace anser

@@ -45,8 +45,11 @@ struct SamplingFlags {
 
   // Draws a seed where none was given. Throws CLI::ValidationError for values outside their range.
   SamplingOptions resolve(const SamplingDefaults& of_model, const SamplingOptions& otherwise) const;
+  // The same with what the model's file says. Throws Error for a banned token that it does not
+  // have.
+  SamplingOptions resolve(const Model& model, const SamplingOptions& otherwise) const;
   // Throws what resolve() would, before there is a model.
-  void check() const { resolve({}, {}); }
+  void check() const { resolve(SamplingDefaults(), {}); }
 };
 
 Model open_model(const ModelOptions& options);
@@ -62,5 +65,9 @@ LoadedModel load_model(const ModelOptions& options);
 
 // Throws Error when there is an id that the model does not have.
 void check_tokens(const Model& model, const std::vector<Token>& tokens);
+
+// Throws CLI::ValidationError for a --system text on top of a state, from `path`, that has read
+// something: its place is the beginning of a conversation.
+void check_system(const std::string& system, const State& state, const std::string& path);
 
 }  // namespace anser

@@ -11,10 +11,12 @@
 #include "anser/error.h"
 #include "anser/generate.h"
 #include "base/mapped_file.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
 #include "cli/options.h"
+#include "cli/paths.h"
 #include "cli/statistics.h"
 #include "cli/story.h"
 #include "text/chat_templates.h"
@@ -55,22 +57,39 @@ std::shared_ptr<const Constraint> make_constraint(const RunOptions& options,
 }
 
 // The prompt's text, from where the user put it; none when a loaded state is to be continued as it
-// is.
+// is: with -p '', or without -p where nothing comes from a pipe or a file.
 std::optional<std::string> prompt_text(const RunOptions& options) {
-  if (options.prompt && *options.prompt != "-") return options.prompt;
+  const bool continues = !options.load_state.empty();
+  if (options.prompt && *options.prompt != "-") {
+    // In the middle of a text, an empty one may be what comes before the gap.
+    if (continues && options.prompt->empty() && options.format != "fim") return std::nullopt;
+    return options.prompt;
+  }
   if (!options.prompt) {
-    if (!options.load_state.empty()) return std::nullopt;
+    if (continues && !stdin_is_redirected()) return std::nullopt;
     if (stdin_is_terminal()) {
       throw CLI::ValidationError("no prompt: give one with -p TEXT, or pipe one in");
     }
   }
-  std::string text = read_stdin();
-  // `echo` and editors end a text with a newline that nobody means.
-  if (text.ends_with('\n')) text.pop_back();
+  std::string text = continues && !options.prompt
+                         ? read_prompt(
+                               "waiting for a prompt on standard input (-p '' goes on "
+                               "without one)")
+                         : read_prompt();
   if (!options.prompt && text.empty()) {
+    if (continues) return std::nullopt;
     throw CLI::ValidationError("no prompt: standard input is empty; give one with -p TEXT");
   }
   return text;
+}
+
+// Before minutes are spent on loading.
+void check_format(const RunOptions& options) {
+  try {
+    render_prompt(template_from_name(options.format), {"", {}, options.system, options.suffix});
+  } catch (const Error& error) {
+    throw CLI::ValidationError(error.what());
+  }
 }
 
 std::vector<Token> prompt_tokens(const RunOptions& options, const Tokenizer& tokenizer,
@@ -120,21 +139,30 @@ void run_command(const RunOptions& options) {
   for (std::string& stop : default_stops(template_from_name(options.format))) {
     generation.stop.push_back(std::move(stop));
   }
+  check_readable(options.load_state);
+  if (!options.save_state.empty()) {
+    check_output("--save-state", options.save_state, options.model.model);
+  }
   const std::optional<std::string> text = prompt_text(options);
+  if (!text && !options.suffix.empty()) {
+    throw CLI::ValidationError("--suffix",
+                               "what comes before the gap is missing: give it with -p TEXT");
+  }
   const std::string schema =
       options.json_schema.empty() ? std::string() : schema_text(options.json_schema);
 
-  const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
+  const InterruptGuard guard;  // before, Ctrl-C has nothing to wait for
   const Tokenizer& tokenizer = loaded.model.tokenizer();
   generation.constraint = make_constraint(options, schema, loaded.model);
   const bool story = loaded.model.tells_stories() && !generation.constraint;
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTokens : kTokens);
-  generation.sampling = options.sampling.resolve(loaded.model.sampling(), {});
+  generation.sampling = options.sampling.resolve(loaded.model, {});
   // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
   if (tokenizer.is_byte_level()) generation.stop_tokens.clear();
   State state = options.load_state.empty() ? loaded.model.initial_state()
                                            : loaded.model.load_state(options.load_state);
+  check_system(options.system, state, options.load_state);
   Statistics statistics(*loaded.engine, loaded.load_s);
   if (text) {
     const std::vector<Token> tokens = prompt_tokens(options, tokenizer, state, *text);
@@ -151,9 +179,18 @@ void run_command(const RunOptions& options) {
   }
 
   show_prompt(options);
+  // Whoever reads the text may go (`| head`), and the state is saved nonetheless.
+  bool reader_gone = false;
+  const auto unless_gone = [&](const auto& write) {
+    try {
+      if (!reader_gone) write();
+    } catch (const BrokenPipe&) {
+      reader_gone = true;
+    }
+  };
   const OnText on_text = [&](std::string_view piece) {
-    if (!options.json) write_out(piece);
-    return !InterruptGuard::interrupted();
+    if (!options.json) unless_gone([&] { write_out(piece); });
+    return !reader_gone && !InterruptGuard::interrupted();
   };
   Generated result{{}, {}, StopReason::length};
   statistics.time_generation([&] {
@@ -163,13 +200,14 @@ void run_command(const RunOptions& options) {
     return result.tokens.size();
   });
   if (options.json) {
-    print_json(result, statistics, generation.sampling.seed);
+    unless_gone([&] { print_json(result, statistics, generation.sampling.seed); });
   } else if (!result.text.ends_with('\n')) {
     // The text is data; the line's end is for the reader at the terminal only.
     if (stdout_is_terminal()) write_out("\n");
   }
   if (!options.json && stdout_is_terminal()) say("");
   if (!options.save_state.empty()) state.save(options.save_state);
+  if (reader_gone) throw BrokenPipe();
   if (!options.json) say("{}", statistics.line(generation.sampling));
 }
 
@@ -179,10 +217,10 @@ void add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "continue a text");
   options->model.add_to(*command);
-  command->add_option(
+  may_be_empty(command->add_option(
       "-p,--prompt", options->prompt,
-      "the text to continue; - or none with a pipe: standard input. A terminal shows "
-      "it in front of its continuation");
+      "the text to continue; - or none with a pipe or a file there: standard input, which is not "
+      "read otherwise. A terminal shows it in front of its continuation"));
   command
       ->add_option(
           "-n,--max-tokens", options->max_tokens,
@@ -199,7 +237,8 @@ void add_run(CLI::App& app) {
   command->add_flag("--json-object", options->json_object, "write a JSON object, any")
       ->excludes(schema);
   command->add_option("--load-state", options->load_state,
-                      "continue a saved state (or begin with a tuned initial state)");
+                      "continue a saved state (or begin with a tuned initial state): with the "
+                      "prompt, or as it is with -p '' or with nothing on standard input");
   command->add_option("--save-state", options->save_state, "save the state after the text");
   command->add_flag("--json", options->json,
                     "print one object: text, tokens, reason, timings, seed");
@@ -211,23 +250,16 @@ void add_run(CLI::App& app) {
                    "between the prompt and --suffix")
       ->check(CLI::IsMember({"raw", "chat", "think", "fake-think", "fim"}))
       ->capture_default_str();
-  prompt->add_option("--system", options->system, "system text in front, for the chat templates");
-  prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim");
+  may_be_empty(prompt->add_option("--system", options->system,
+                                  "system text in front, for the chat templates"));
+  may_be_empty(prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim"));
   prompt->add_flag("--no-bos", options->no_bos,
                    "do not begin with token 0. A raw prompt does, unless a state is loaded or the "
                    "vocabulary is bytes");
   options->sampling.add_to(*command, "temperature 1, top-p 0.85");
 
   command->callback([options] {
-    try {
-      // Before minutes are spent on loading.
-      if (options->load_state.empty()) {
-        render_prompt(template_from_name(options->format),
-                      {"", {}, options->system, options->suffix});
-      }
-    } catch (const Error& error) {
-      throw CLI::ValidationError(error.what());
-    }
+    check_format(*options);
     run_command(*options);
   });
 }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
-#include <filesystem>
 #include <map>
 
 #include "anser/error.h"
@@ -14,13 +13,12 @@
 #include "base/thread_pool.h"
 #include "cli/console.h"
 #include "cli/numbers.h"
+#include "cli/paths.h"
 #include "cli/progress.h"
 #include "model/weights.h"
 
 namespace anser {
 namespace {
-
-namespace fs = std::filesystem;
 
 std::string lower(std::string text) {
   for (char& c : text) c = char(std::tolower(static_cast<unsigned char>(c)));
@@ -47,18 +45,6 @@ bool has_initial_state(const Model& model) {
   return false;
 }
 
-// Whether writing `out` would replace the model, or a part of it, that is being read.
-bool is_part_of(const fs::path& in, const fs::path& out) {
-  std::error_code ignored;
-  if (!fs::exists(out, ignored)) return false;
-  if (fs::equivalent(in, out, ignored)) return true;
-  if (!fs::is_directory(in, ignored)) return false;
-  for (fs::directory_iterator at(in, ignored), end; at != end; at.increment(ignored)) {
-    if (fs::equivalent(at->path(), out, ignored)) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 void FileOptions::add_to(CLI::App& command, const std::string& out_help) {
@@ -78,10 +64,11 @@ DType parse_type(const std::string& name) {
 }
 
 Model open_source(const FileOptions& options) {
-  if (is_part_of(options.in, options.out)) {
+  if (is_part_of_model(options.in, options.out)) {
     throw CLI::ValidationError(
         fmt::format("OUT, {}, is what the model is read from; give it another name", options.out));
   }
+  check_writable(options.out);
   return Model::open(options.in, OpenOptions{options.vocabulary});
 }
 

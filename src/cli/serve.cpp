@@ -7,12 +7,15 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "anser/error.h"
 #include "anser/scheduler.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
@@ -55,6 +58,25 @@ class EndSignals {
     int signal = 0;
     sigwait(&set_, &signal);
   }
+
+  // While one exists they end the program at once: there is nothing to bring to an end yet.
+  class AtOnce {
+   public:
+    explicit AtOnce(const EndSignals& signals)
+        : thread_([set = signals.set_](std::stop_token stop) {
+            while (!stop.stop_requested()) {
+              const timespec tenth{0, 100'000'000};
+              const int signal = sigtimedwait(&set, nullptr, &tenth);
+              if (signal <= 0) continue;
+              ::signal(signal, SIG_DFL);
+              pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+              raise(signal);
+            }
+          }) {}
+
+   private:
+    const std::jthread thread_;
+  };
 
  private:
   sigset_t set_, before_;
@@ -125,10 +147,36 @@ void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) 
   server.stop(std::chrono::milliseconds(int64_t((patience_s + kSaving) * 1000)));
 }
 
+// Options about states that would have no effect.
+void check_state_options(const ServeOptions& options, const CLI::App& command) {
+  const auto given = [&](const char* name) { return !command.get_option(name)->empty(); };
+  if (options.store.given()) {
+    options.store.address();  // what is wrong with it shows before minutes are spent on loading
+  } else if (!options.no_states) {
+    from_environment("ANSER_STATE_DIR");
+  }
+  for (const char* name :
+       {"--state-dir", "--state-store", "--state-ram-mb", "--state-days", "--state-disk-mb"}) {
+    if (options.no_states && given(name)) {
+      throw CLI::ValidationError(name, "--no-states says that no states are kept");
+    }
+  }
+  if (given("--state-disk-mb") && options.store.in_redis()) {
+    throw CLI::ValidationError("--state-disk-mb",
+                               "it is for a folder; Redis has a limit of its own, maxmemory");
+  }
+  if (given("--state-days") && !options.store.in_redis()) {
+    throw CLI::ValidationError("--state-days", "it is for Redis; a folder keeps states for ever");
+  }
+}
+
 void serve_command(ServeOptions options) {
   options.sampling.check();
   const EndSignals signals;
+  http::check_address(options.http);  // before minutes are spent on loading
+  std::optional<EndSignals::AtOnce> loading(signals);
   const LoadedModel loaded = load_model(options.model);
+  loading.reset();
   const Model& model = loaded.model;
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   const OpenedStates store = open_store(options);
@@ -146,7 +194,8 @@ void serve_command(ServeOptions options) {
   service_options.limits = options.limits;
   service_options.limits.max_choices = options.scheduler.max_queue;
   service_options.limits.vocab = model.hyperparameters().vocab;
-  service_options.limits.sampling = options.sampling.resolve(model.sampling(), SamplingOptions());
+  service_options.limits.sampling = options.sampling.resolve(model, SamplingOptions());
+  service_options.limits.seed = options.sampling.seed;
   service_options.desk = desk.get();
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
   Service service(*loaded.engine, scheduler, std::move(service_options));
@@ -258,7 +307,12 @@ void add_serve(CLI::App& app) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   options->sampling.add_to(*command, "T 1, top-p 0.85");
-  command->callback([options] { serve_command(*options); });
+  command->callback([options, command] {
+    // An empty one would let everybody in.
+    if (options->api_keys.empty()) from_environment("ANSER_API_KEY");
+    check_state_options(*options, *command);
+    serve_command(*options);
+  });
 }
 
 }  // namespace anser

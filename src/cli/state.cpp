@@ -9,11 +9,14 @@
 #include <set>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
 #include "cli/options.h"
+#include "cli/paths.h"
 #include "cli/state_commands.h"
+#include "store/packed_state.h"
 #include "store/redis_url.h"
 
 namespace anser {
@@ -23,10 +26,15 @@ struct LabelOptions {
   std::optional<std::string> name, note;
   std::vector<std::string> tags;
 
-  void add_to(CLI::App& command) {
-    command.add_option("--name", name, "a name, which one state at a time can have");
+  // `removable`: an empty name or note takes away what there is.
+  void add_to(CLI::App& command, bool removable = false) {
+    CLI::Option* texts[] = {
+        command.add_option("--name", name,
+                           "a name, which one state at a time can have; without / and \\"),
+        command.add_option("--note", note, "any JSON")};
     command.add_option("--tag", tags, "a tag; may be given several times")->allow_extra_args(false);
-    command.add_option("--note", note, "any JSON");
+    if (!removable) return;
+    for (CLI::Option* option : texts) may_be_empty(option);
   }
   StateLabels labels() const { return {name.value_or(""), tags, note.value_or("")}; }
 };
@@ -44,7 +52,9 @@ struct SaveOptions {
 void save_command(const SaveOptions& options) {
   OpenStore store(options.store);
   StateLabels labels = options.labels.labels();
-  normalize(labels);  // before minutes are spent on a prompt
+  // Before minutes are spent on a prompt.
+  normalize(labels);
+  store.check_free(labels.name);
   const std::string parent = options.parent.empty() ? "" : store.find(options.parent).id;
   if (!options.prompt) {
     std::string name;
@@ -59,15 +69,17 @@ void save_command(const SaveOptions& options) {
     write_out(store->put(state, name, parent, labels) + "\n");
     return;
   }
-  const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
+  const InterruptGuard guard;
   const Tokenizer& tokenizer = loaded.model.tokenizer();
-  std::string text = *options.prompt;
-  if (text == "-") {
-    text = read_stdin();
-    if (text.ends_with('\n')) text.pop_back();
-  }
+  const std::string text = *options.prompt == "-" ? read_prompt() : *options.prompt;
   std::vector<Token> tokens = tokenizer.encode(text);
+  if (tokens.empty() && !parent.empty()) {
+    throw CLI::ValidationError(
+        "--prompt",
+        "it is empty, and would add nothing to the parent; `anser state fork` makes a "
+        "second id for a state");
+  }
   State state;
   if (parent.empty()) {
     state = loaded.model.initial_state();
@@ -80,6 +92,15 @@ void save_command(const SaveOptions& options) {
   write_out(store->put(state, loaded.model.name(), parent, labels) + "\n");
 }
 
+// A file's state is read by no engine, and without a model there is nobody for a vocabulary.
+void refuse_for_files(const SaveOptions& options, const CLI::App& command) {
+  if (options.prompt) return;
+  for (const char* name : {"--threads", "--device", "--state16", "--invariant", "--vocab"}) {
+    if (command.get_option(name)->empty()) continue;
+    throw CLI::ValidationError(name, "it is for the text of -p; a state file is put in as it is");
+  }
+}
+
 void add_save(CLI::App& state) {
   auto options = std::make_shared<SaveOptions>();
   CLI::App* command = state.add_subcommand(
@@ -87,16 +108,18 @@ void add_save(CLI::App& state) {
   options->store.add_to(*command);
   command->add_option("FILE", options->file,
                       "a state file; with -m also a tuned initial state, and the model is checked");
-  command->add_option("-p,--prompt", options->prompt,
-                      "instead of a file: a text that the model reads; -: standard input");
+  may_be_empty(
+      command->add_option("-p,--prompt", options->prompt,
+                          "instead of a file: a text that the model reads; -: standard input"));
   command->add_option("--parent", options->parent,
                       "the state that it comes from; the text of -p continues it");
   options->labels.add_to(*command);
   options->model.add_to(*command);
-  command->callback([options] {
+  command->callback([options, command] {
     if (options->file.empty() == !options->prompt) {
       throw CLI::ValidationError("give a state file, or a text with -p, and not both");
     }
+    refuse_for_files(*options, *command);
     save_command(*options);
   });
 }
@@ -115,7 +138,9 @@ void add_load(CLI::App& state) {
   command->add_option("-o,--output", options->out, "the file")->required();
   command->callback([options] {
     OpenStore store(options->store);
-    store->get(store.find(options->id).id).save(options->out);
+    const StateInfo info = store.find(options->id);
+    check_writable(options->out);
+    store->get(info.id).save(options->out);
   });
 }
 
@@ -146,36 +171,48 @@ void add_label(CLI::App& state) {
   CLI::App* command = state.add_subcommand(
       "label", "change name, tags or note; an empty name or note takes it away");
   options->add_to(*command);
-  options->labels.add_to(*command);
+  options->labels.add_to(*command, true);
   command->add_option("--untag", options->untag, "take this tag away; may be given several times")
       ->allow_extra_args(false);
   command->callback([options] {
+    const LabelOptions& given = options->labels;
+    if (!given.name && !given.note && given.tags.empty() && options->untag.empty()) {
+      throw CLI::ValidationError("nothing to change: give --name, --tag, --untag or --note");
+    }
     OpenStore store(options->store);
     const StateInfo info = store.find(options->id);
     StateLabels labels = info.labels;
-    if (options->labels.name) labels.name = *options->labels.name;
-    if (options->labels.note) labels.note = *options->labels.note;
-    for (const std::string& tag : options->labels.tags) labels.tags.push_back(tag);
-    for (const std::string& tag : options->untag) std::erase(labels.tags, tag);
+    if (given.name) labels.name = *given.name;
+    if (given.note) labels.note = *given.note;
+    for (const std::string& tag : given.tags) labels.tags.push_back(tag);
+    for (const std::string& tag : options->untag) {
+      if (std::erase(labels.tags, tag) == 0) {
+        throw Error(fmt::format("the state {} has no tag {}", info.id, tag));
+      }
+    }
     store->relabel(info.id, labels);
   });
 }
 
-struct RmOptions {
-  StoreOptions store;
-  std::vector<std::string> ids;
-};
-
 void add_rm(CLI::App& state) {
-  auto options = std::make_shared<RmOptions>();
-  CLI::App* command =
-      state.add_subcommand("rm", "remove states; their children stay, and remember them");
-  options->store.add_to(*command);
-  command->add_option("ID", options->ids, "ids, first characters of ids, or names")->required();
-  command->callback([options] {
+  auto options = std::make_shared<OneState>();
+  CLI::App* command = state.add_subcommand(
+      "rm", "remove one or several states; their children stay, and remember them");
+  options->add_to(*command);
+  // Not a list of IDs: to CLI11 the name "[a]" would be a list of its own, with the name "a" in it.
+  command->allow_extras();
+  command->callback([options, command] {
+    std::vector<std::string> wanted = command->remaining();
+    for (const std::string& word : wanted) {
+      if (word.empty()) throw CLI::ValidationError("ID", "the value is empty: give one");
+      if (!word.starts_with('-')) continue;
+      throw CLI::ValidationError(
+          fmt::format("{} is no option; a state with such a name is removed by its id", word));
+    }
+    wanted.insert(wanted.begin(), options->id);
     OpenStore store(options->store);
     std::set<std::string> ids;  // found before the first one goes
-    for (const std::string& id : options->ids) ids.insert(store.find(id).id);
+    for (const std::string& id : wanted) ids.insert(store.find(id).id);
     for (const std::string& id : ids) store->remove(id);
   });
 }
@@ -191,15 +228,15 @@ std::string StoreOptions::address() const {
     return server;
   }
   if (!folder.empty()) return folder;
+  if (const std::string address = from_environment("ANSER_STATE_STORE"); !address.empty()) {
+    parse_redis_url(address);
+    return address;
+  }
+  if (const std::string dir = from_environment("ANSER_STATE_DIR"); !dir.empty()) return dir;
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
     return std::string(value == nullptr ? "" : value);
   };
-  if (const std::string address = variable("ANSER_STATE_STORE"); !address.empty()) {
-    parse_redis_url(address);
-    return address;
-  }
-  if (const std::string dir = variable("ANSER_STATE_DIR"); !dir.empty()) return dir;
   // A relative one is to be ignored, says the specification.
   if (const std::string base = variable("XDG_STATE_HOME"); base.starts_with('/')) {
     return base + "/anser/states";
@@ -210,7 +247,11 @@ std::string StoreOptions::address() const {
 }
 
 bool StoreOptions::given() const {
-  return !folder.empty() || !server.empty() || std::getenv("ANSER_STATE_STORE") != nullptr;
+  return !folder.empty() || !server.empty() || !from_environment("ANSER_STATE_STORE").empty();
+}
+
+bool StoreOptions::in_redis() const {
+  return is_redis_url(address());
 }
 
 void StoreOptions::add_to(CLI::App& command, const std::string& folder_help) {
@@ -235,6 +276,13 @@ void OneState::add_to(CLI::App& command) {
 
 OpenStore::OpenStore(const StoreOptions& options) : store_(open_states(options.address())) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
+}
+
+void OpenStore::check_free(const std::string& name) {
+  if (name.empty()) return;
+  if (const std::optional<StateInfo> holder = store_.states->find(name)) {
+    fail_name_taken(name, holder->id);
+  }
 }
 
 StateInfo OpenStore::find(const std::string& text) {

@@ -25,6 +25,8 @@ struct StoreOptions {
   std::string address() const;
   // Whether somebody has said that states shall be kept there.
   bool given() const;
+  // Whether address() is that of a Redis server.
+  bool in_redis() const;
 };
 
 // A command about one state.
@@ -44,6 +46,8 @@ class OpenStore {
 
   // By id, name, or the first characters of an id. Throws Error.
   StateInfo find(const std::string& text);
+  // Throws Error where a state has the name; an empty one is none.
+  void check_free(const std::string& name);
 
  private:
   const OpenedStates store_;

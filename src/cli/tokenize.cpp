@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/escape.h"
@@ -44,8 +45,8 @@ void add_tokenize(CLI::App& app) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "show a text's token ids and their pieces");
   options->model.add_to(*command, false);
-  auto* text = command->add_option("TEXT", options->text,
-                                   "the text; - or none with a pipe: standard input, as it is");
+  auto* text = may_be_empty(command->add_option(
+      "TEXT", options->text, "the text; - or none with a pipe: standard input, as it is"));
   command->add_flag("--json", options->json,
                     "one object with ids and pieces; pieces are escaped as in the plain output");
   command->callback([options, text] {

@@ -65,11 +65,15 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   if (desk_ == nullptr) {
     if (goes_on) fail_without_states(wanted.state.empty() ? "previous_response_id" : "state");
     if (wanted.store && wanted.store_said) fail_without_states("store");
+    if (wanted.save) fail_without_states("save_state");
     wanted.store = false;
   }
   if (wanted.store && desk_->errands().busy()) throw ApiError::busy(kManyStates);
-  if (!goes_on) return write(wanted, {model_.initial_state(), {}, {}}, reply);
-  desk_->later(reply, [this, wanted = std::move(wanted), reply] {
+  const bool looks_first = goes_on || (wanted.save && !wanted.save->name.empty());
+  if (!looks_first) return write(wanted, {model_.initial_state(), {}, {}}, reply);
+  desk_->later(reply, [this, wanted = std::move(wanted), goes_on, reply] {
+    if (wanted.save) desk_->check_labels(*wanted.save);
+    if (!goes_on) return write(wanted, {model_.initial_state(), {}, {}}, reply);
     if (wanted.previous.empty()) return write(wanted, desk_->load(wanted.state, "state"), reply);
     const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
     write(wanted, desk_->load(previous.id, "previous_response_id"), reply);
@@ -88,7 +92,9 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
   const auto writing = std::make_shared<Writing>(
       std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
   if (wanted.store) {
-    writing->save_states({desk_, beginning.id, {"", {kResponseTag}, ""}, state, chat.as_shown});
+    StateLabels labels = wanted.save.value_or(StateLabels());
+    labels.tags.push_back(kResponseTag);
+    writing->save_states({desk_, beginning.id, std::move(labels), state, chat.as_shown});
   }
   std::vector<Order> orders;
   orders.push_back(std::move(chat.order));

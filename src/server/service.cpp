@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "base/answer_seed.h"
 #include "server/answering.h"
 #include "server/metrics.h"
 #include "server/openai/choices.h"
@@ -170,7 +171,8 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
     for (int i = 0; i < wanted.n; ++i) {
       Order order{beginning.state, prompt, wanted.generation, wanted.top_logprobs};
       order.origin = beginning.origin;
-      order.generation.sampling.seed += uint64_t(i);
+      // Each prompt's answers have the seeds that they would have if it came alone.
+      order.generation.sampling.seed = answer_seed(wanted.generation.sampling.seed, uint64_t(i));
       order.generation.constraint = constraint;
       order.prompt_details = wanted.echo;
       choices.push_back(completion_choice(int(choices.size()),
@@ -202,7 +204,8 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
   std::vector<std::unique_ptr<Choice>> choices;
   for (int i = 0; i < wanted.n; ++i) {
     orders.push_back(chat.order);
-    orders.back().generation.sampling.seed += uint64_t(i);
+    orders.back().generation.sampling.seed =
+        answer_seed(wanted.generation.sampling.seed, uint64_t(i));
     choices.push_back(
         chat_choice(i, chat.opening, chat.tools, wanted.top_logprobs >= 0, model.tokenizer()));
   }

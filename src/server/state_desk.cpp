@@ -86,12 +86,12 @@ State StateDesk::read(const StateInfo& info, const std::function<State()>& get) 
   }
 }
 
-void StateDesk::check_labels(const StateLabels& labels, const std::string& id) {
+void StateDesk::check_labels(const StateLabels& labels, const StateInfo& of) {
   StateLabels normal = labels;
-  normalize(normal);
+  normalize(normal, of.labels);
   if (normal.name.empty()) return;
   const std::optional<StateInfo> holder = states_.find(normal.name);
-  if (!holder || holder->id == id) return;
+  if (!holder || holder->id == of.id) return;
   throw ApiError(
       409, "invalid_request_error",
       fmt::format("the name '{}' is taken by the state {}; choose another, or take it away there",

@@ -50,8 +50,9 @@ class StateDesk {
   Beginning load(const std::string& id_or_name, const std::string& param);
   // The state file.
   std::vector<std::byte> content(const StateInfo& info);
-  // 409 for a name that another state than `id` has; 400 for what StateLabels does not allow.
-  void check_labels(const StateLabels& labels, const std::string& id = "");
+  // 409 for a name that another state than `of` has; 400 for what StateLabels does not allow. `of`:
+  // whose labels they shall be; none: those of a new state.
+  void check_labels(const StateLabels& labels, const StateInfo& of = {});
   // Returns what is known of the new state. `id`: from new_state_id(); empty: any.
   StateInfo save(const State& state, const std::string& parent, const StateLabels& labels,
                  const std::string& id = "");

@@ -45,12 +45,20 @@ void check_numbers(const State& state) {
                  "the state in the body has numbers that are infinite or none");
 }
 
+// Of the query; empty: it is not given.
+std::string one_parameter(const http::Request& request, const char* name) {
+  std::vector<std::string> values = request.parameters(name);
+  if (values.empty()) return {};
+  if (values.size() == 1) return std::move(values[0]);
+  throw ApiError::bad_field(name,
+                            fmt::format("expected one in the query, found {}", values.size()));
+}
+
 // The labels of an upload stand in the query.
 StateLabels query_labels(const http::Request& request) {
-  Json labels = {{"name", request.parameter("name").value_or("")},
-                 {"tags", request.parameters("tag")}};
-  if (const auto note = request.parameter("note")) {
-    labels["note"] = Json::parse(*note, nullptr, false);
+  Json labels = {{"name", one_parameter(request, "name")}, {"tags", request.parameters("tag")}};
+  if (const std::string note = one_parameter(request, "note"); !note.empty()) {
+    labels["note"] = Json::parse(note, nullptr, false);
     if (labels["note"].is_discarded()) throw ApiError::bad_field("note", "expected JSON");
   }
   return read_labels(labels);
@@ -83,8 +91,9 @@ std::vector<StateRoutes::Route> StateRoutes::routes() {
 
 void StateRoutes::list(const http::Request& request, const Reply& reply) {
   StateFilter filter;
-  filter.tag = request.parameter("tag").value_or("");
-  filter.parent = request.parameter("parent").value_or("");
+  filter.tag = one_parameter(request, "tag");
+  filter.parent = one_parameter(request, "parent");
+  if (const auto parent = desk_->states().find(filter.parent)) filter.parent = parent->id;
   Json data = Json::array();
   for (const StateInfo& info : desk_->states().list(filter)) data.push_back(state_object(info));
   send_json(*reply, {{"object", "list"}, {"data", std::move(data)}});
@@ -97,7 +106,7 @@ void StateRoutes::show(const http::Request& request, const Reply& reply) {
 void StateRoutes::relabel(const http::Request& request, const Reply& reply) {
   const StateInfo info = desk_->find(request.capture("id"), "id");
   const StateLabels labels = read_labels(body_of(request), info.labels);
-  desk_->check_labels(labels, info.id);
+  desk_->check_labels(labels, info);
   desk_->states().relabel(info.id, labels);
   send_json(*reply, state_object(desk_->find(info.id, "id")));
 }
@@ -125,7 +134,7 @@ void StateRoutes::fork(const http::Request& request, const Reply& reply) {
 void StateRoutes::upload(const http::Request& request, const Reply& reply) {
   const StateLabels labels = query_labels(request);
   desk_->check_labels(labels);
-  std::string parent = request.parameter("parent").value_or("");
+  std::string parent = one_parameter(request, "parent");
   if (!parent.empty() && !is_state_id(parent)) parent = desk_->find(parent, "parent").id;
   const State state =
       State::deserialize(std::as_bytes(std::span(request.body)), "the state in the body");

@@ -227,10 +227,10 @@ std::vector<StateInfo> RedisStore::list(const StateFilter& filter) {
 }
 
 void RedisStore::relabel(const std::string& id, StateLabels labels) {
-  normalize(labels);
   constexpr int kTries = 100;
   for (int i = 0; i < kTries; ++i) {
     Found found = require(id, false);
+    normalize(labels, found.info.labels);
     found.info.labels = labels;
     const std::string record = to_record(found.info);
     const RedisReply reply = run(redis_scripts::kRelabel,

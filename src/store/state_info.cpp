@@ -54,6 +54,16 @@ void check_label(const std::string& text, const char* what) {
   }
 }
 
+// What HTTP's router lets through, and what neither clients nor proxies make anything else of.
+void check_segment(const std::string& name) {
+  const bool dots = name == "." || name == "..";
+  if (!dots && name.find_first_of("/\\") == std::string::npos) return;
+  throw Error(fmt::format(
+      "{} cannot be the name of a state: names are parts of addresses, so they have no / and no \\ "
+      "in them, and are neither . nor ..",
+      name));
+}
+
 std::string hex(uint64_t value) {
   return fmt::format("{:016x}", value);
 }
@@ -119,7 +129,7 @@ StateLabels labels_of(const Members& members, const std::string& source) {
   const Json& note = members.at("note");
   if (!note.is_null()) labels.note = note.dump();
   try {
-    normalize(labels);
+    normalize(labels, StateLabels(labels));
   } catch (const Error& error) {
     fail(source, "{}", error.what());
   }
@@ -133,8 +143,9 @@ bool StateInfo::pinned() const {
                                              [](const auto& tag) { return tag != kResponseTag; });
 }
 
-void normalize(StateLabels& labels) {
+void normalize(StateLabels& labels, const StateLabels& before) {
   if (!labels.name.empty()) check_label(labels.name, "name");
+  if (labels.name != before.name) check_segment(labels.name);
   for (const std::string& tag : labels.tags) check_label(tag, "tag");
   std::sort(labels.tags.begin(), labels.tags.end());
   labels.tags.erase(std::unique(labels.tags.begin(), labels.tags.end()), labels.tags.end());

@@ -18,9 +18,11 @@ inline constexpr size_t kMaxNote = 64 * 1024;  // bytes of a note
 // never evicted.
 struct StateLabels {
   // One state at a time has a name. Empty: none. UTF-8 of at most 100 bytes without control
-  // characters, not in the form of an id.
+  // characters, not in the form of an id. As it is a segment of addresses (/v1/states/NAME) it has
+  // no / and no \ in it, and is neither "." nor ".."; stores of earlier versions may have such
+  // names, under which their states are still found, and which they keep until they get another.
   std::string name;
-  std::vector<std::string> tags;  // such texts, too; kept in order, each once
+  std::vector<std::string> tags;  // of 1 to 100 such bytes; kept in order, each once
   std::string note;               // any JSON of at most 64 KiB; empty: none
 };
 
@@ -42,8 +44,8 @@ struct StateInfo {
 };
 
 // Puts tags and note into the form in which they are kept. Throws Error for what StateLabels does
-// not allow.
-void normalize(StateLabels& labels);
+// not allow. `before`: what the state had so far.
+void normalize(StateLabels& labels, const StateLabels& before = {});
 
 // The text of a record file, docs/formats.md: all but last_used.
 std::string to_record(const StateInfo& info);

@@ -323,11 +323,11 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
 }
 
 void StateStore::relabel(const std::string& id, StateLabels labels) {
-  normalize(labels);
   const std::lock_guard guard(mutex_);
   // No other process writes this record meanwhile.
   Index::Transaction transaction(*index_);
   StateInfo info = require(id);
+  normalize(labels, info.labels);
   info.labels = std::move(labels);
   AtomicFile record(record_path(id));
   const std::string text = to_record(info);

@@ -107,13 +107,35 @@ TEST(Chat, ThoughtsAreForgotten) {
   EXPECT_TRUE(read_file(folder / "chat") == read_file(folder / "text"));
 }
 
+TEST(Chat, ASystemTextComesAtTheBeginning) {
+  const TempDir folder;
+  chat("hello\n/save " + (folder / "state") + "\n");
+  const Result result = run_anser(
+      arguments("chat", {"--system", "be kind", "--load-state", folder / "state"}), "hello\n");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_EQ(result.out, "");
+  EXPECT_NE(result.err.find("--system"), std::string::npos) << result.err;
+}
+
+// The second answer of one seed is not the first of the next one.
+TEST(Chat, SeedsOfTurnsAreTheirOwn) {
+  const auto talk = [](const std::string& script, const std::string& seed) {
+    return chat(script, {"--temperature", "3", "--top-p", "1", "--seed", seed});
+  };
+  const auto five = talk("hello\n/reset\nhello\n", "5");
+  EXPECT_EQ(five.at(0), talk("hello\n", "5").at(0));
+  EXPECT_NE(five.at(1), five.at(0));
+  EXPECT_NE(five.at(1), talk("hello\n", "6").at(0));
+}
+
 TEST(Chat, QuitEnds) {
   EXPECT_EQ(chat("hello\n/quit\nand you?\n").size(), 1u);
 }
 
 TEST(Chat, AScriptWithAMistakeFails) {
   for (const std::string command :
-       {"/nonsense", "/load /nonexistent/state", "/save", "/switch nowhere", "/fork main"}) {
+       {"/nonsense", "/load /nonexistent/state", "/save", "/switch nowhere", "/fork main",
+        "/undo 2", "/reset now", "/quit now"}) {
     const Result result = run_anser(arguments("chat"), command + "\nhello\n");
     EXPECT_EQ(result.exit_code, 1) << command;
     EXPECT_EQ(result.out, "");

@@ -20,10 +20,8 @@ int open_or_throw(const std::string& path, int flags) {
   return fd;
 }
 
-pid_t start(const std::vector<std::string>& arguments, const int (&fds)[3],
-            const std::string& terminal = "") {
-  std::vector<std::string> words = {ANSER_BINARY};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+// `words`: the program, and its arguments.
+pid_t start(std::vector<std::string> words, const int (&fds)[3], const std::string& terminal = "") {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -40,6 +38,11 @@ pid_t start(const std::vector<std::string>& arguments, const int (&fds)[3],
   _exit(127);
 }
 
+std::vector<std::string> anser_and(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), ANSER_BINARY);
+  return arguments;
+}
+
 int exit_code(pid_t child) {
   int status = 0;
   if (waitpid(child, &status, 0) != child) throw std::runtime_error("waitpid");
@@ -47,11 +50,11 @@ int exit_code(pid_t child) {
 }
 
 // Files instead of pipes for all three streams: nothing can block, whatever the program does.
-int run(const std::vector<std::string>& arguments, const std::string& in, const std::string& out,
+int run(const std::vector<std::string>& words, const std::string& in, const std::string& out,
         const std::string& err) {
   const int fds[3] = {open_or_throw(in, O_RDONLY), open_or_throw(out, O_WRONLY | O_CREAT),
                       open_or_throw(err, O_WRONLY | O_CREAT)};
-  const pid_t child = start(arguments, fds);
+  const pid_t child = start(words, fds);
   for (const int fd : fds) close(fd);
   return exit_code(child);
 }
@@ -61,13 +64,20 @@ int run(const std::vector<std::string>& arguments, const std::string& in, const 
 Result run_anser(const std::vector<std::string>& arguments, const std::string& input) {
   const TempDir folder;
   write_file(folder / "in", input);
-  const int code = run(arguments, folder / "in", folder / "out", folder / "err");
+  const int code = run(anser_and(arguments), folder / "in", folder / "out", folder / "err");
+  return {code, read_file(folder / "out"), read_file(folder / "err")};
+}
+
+Result run_shell(const std::string& script) {
+  const TempDir folder;
+  const int code =
+      run({"/bin/bash", "-c", script, ANSER_BINARY}, "/dev/null", folder / "out", folder / "err");
   return {code, read_file(folder / "out"), read_file(folder / "err")};
 }
 
 Result run_anser_into(const std::string& file, const std::vector<std::string>& arguments) {
   const TempDir folder;
-  const int code = run(arguments, "/dev/null", file, folder / "err");
+  const int code = run(anser_and(arguments), "/dev/null", file, folder / "err");
   return {code, "", read_file(folder / "err")};
 }
 
@@ -78,7 +88,7 @@ Result run_anser_at_terminal(const std::vector<std::string>& arguments,
     throw std::runtime_error("no terminal");
   const int terminal = open_or_throw(ptsname(user), O_RDWR | O_NOCTTY);
   const int fds[3] = {terminal, terminal, terminal};
-  const pid_t child = start(arguments, fds, kind);
+  const pid_t child = start(anser_and(arguments), fds, kind);
   close(terminal);
 
   std::string shown;

@@ -14,6 +14,10 @@ struct Result {
 // `input` is its stdin, a pipe that is closed after it. ANSER_ISA and the like are inherited.
 Result run_anser(const std::vector<std::string>& arguments, const std::string& input = "");
 
+// The same by a shell, where "$0" is the program; so its streams can be whatever a shell makes of
+// them.
+Result run_shell(const std::string& script);
+
 // The same with stdout connected to a file of that name (such as /dev/full); out stays empty.
 Result run_anser_into(const std::string& file, const std::vector<std::string>& arguments);
 

@@ -129,6 +129,71 @@ TEST(Run, ASavedStateGoesOnExactly) {
   EXPECT_EQ(second["timings"]["prompt_tokens"], 0);
 }
 
+// A pipe or a file beside --load-state is the prompt; nothing there, or -p '', goes on as it is.
+TEST(Run, ALoadedStateGoesOnWithWhatIsPipedIn) {
+  const TempDir folder;
+  const std::string state = folder / "s";
+  run_json({"-p", "Once", "-n", "0", "--save-state", state});
+  const Arguments load = {"-n", "10", "--preset", "greedy", "--load-state", state};
+  const auto with = [&](Arguments more, const std::string& input = "") {
+    more.insert(more.begin(), load.begin(), load.end());
+    return run_json(more, input)["text"].get<std::string>();
+  };
+  const std::string as_it_is = with({"-p", ""}), prompted = with({"-p", " upon"});
+  EXPECT_NE(as_it_is, prompted);
+  EXPECT_EQ(with({}), as_it_is);
+  EXPECT_EQ(with({}, "\n"), as_it_is);
+  EXPECT_EQ(with({}, " upon"), prompted);
+  EXPECT_EQ(with({}, " upon\n"), prompted);
+  EXPECT_EQ(with({"-p", ""}, " upon"), as_it_is);
+  EXPECT_EQ(with({"-p", "", "--template", "chat"}), as_it_is);
+
+  std::string run = "\"$0\"";
+  for (const std::string& word : run_arguments(load)) run += " '" + word + "'";
+  EXPECT_EQ(run_shell("printf ' upon' | " + run).out, prompted);
+  EXPECT_EQ(run_shell("cat /dev/null | " + run).out, as_it_is);
+  EXPECT_EQ(run_shell(run + " < /dev/null").out, as_it_is);
+  EXPECT_EQ(run_shell(run + " <&-").out, as_it_is);
+  EXPECT_NE(run_anser_at_terminal(run_arguments(load), {}).out.find(as_it_is), std::string::npos);
+  const Result slow = run_shell("(sleep 1.5; printf ' upon') | " + run);
+  EXPECT_EQ(slow.out, prompted);
+  EXPECT_NE(slow.err.find("waiting for a prompt"), std::string::npos) << slow.err;
+}
+
+TEST(Run, ASystemTextComesAtTheBeginningOrNotAtAll) {
+  const TempDir folder;
+  run_json({"-p", "Once", "-n", "0", "--save-state", folder / "s"});
+  const Result result = run_anser(run_arguments(
+      {"--load-state", folder / "s", "--template", "chat", "--system", "x", "-p", "y"}));
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.err.find("--system"), std::string::npos) << result.err;
+  EXPECT_EQ(run_anser(run_arguments({"--load-state", folder / "s", "--template", "chat", "--system",
+                                     "", "-p", "y", "-n", "1"}))
+                .exit_code,
+            0);
+}
+
+// Zeros in front make no octal numbers; a seed below 0 is that of the API.
+TEST(Run, NumbersAreDecimal) {
+  EXPECT_EQ(run_json({"-p", "x", "-n", "010"})["tokens"].size(), 10u);
+  EXPECT_EQ(run_json({"-p", "x", "-n", "+08", "--seed", "0077"})["seed"], 77);
+  EXPECT_EQ(run_json({"-p", "x", "-n", "1", "--seed", "-1"})["seed"], 18446744073709551615u);
+  EXPECT_EQ(run_json({"-p", "x", "-n", "1", "--seed", "18446744073709551615"})["seed"],
+            18446744073709551615u);
+}
+
+// `| head` ends the text, and the state is saved as with Ctrl-C.
+TEST(Run, AStateIsSavedThoughTheReaderGoes) {
+  const TempDir folder;
+  std::string run = "\"$0\"";
+  for (const std::string& word :
+       run_arguments({"-p", "x", "-n", "100000", "--save-state", folder / "s"})) {
+    run += " '" + word + "'";
+  }
+  EXPECT_EQ(run_shell("set -o pipefail; " + run + " | head -c 5").exit_code, 0);
+  EXPECT_EQ(run_anser(run_arguments({"--load-state", folder / "s", "-n", "1"})).exit_code, 0);
+}
+
 TEST(Run, NoTokensSaveThePromptsState) {
   const TempDir folder;
   run_json({"-p", "Once upon", "-n", "0", "--save-state", folder / "whole"});

@@ -21,8 +21,8 @@ using Arguments = std::vector<std::string>;
 class StateCommand : public testing::Test {
  protected:
   Result run(Arguments words) const {
+    words.insert(words.begin() + 1, {"--state-dir", dir_ / "states"});
     words.insert(words.begin(), "state");
-    words.insert(words.end(), {"--state-dir", dir_ / "states"});
     return run_anser(words);
   }
   std::string out(const Arguments& words) const {
@@ -136,6 +136,35 @@ TEST_F(StateCommand, LabelsChange) {
   out({"label", "new", "--name", ""});
   EXPECT_EQ(show(a)["name"], nullptr);
   EXPECT_EQ(show(a)["note"], 7);
+}
+
+TEST_F(StateCommand, NamesAreReachableOrRefused) {
+  const std::string a = save("A", {"--name", "a"});
+  for (const std::string name : {"[a]", "-x", "--json", "a,b", "50%", " a ", "ls", "[a,b]", "é"}) {
+    const std::string id = this->id({"fork", a, "--name", name});
+    EXPECT_EQ(Json::parse(out({"show", "--json", "--", name}))["id"], id) << name;
+    out({"label", id, "--tag", "t", "--untag", "t"});
+    if (name[0] != '-') {
+      out({"rm", name});
+    } else {
+      EXPECT_EQ(run({"rm", a, name}).exit_code, 2);
+      out({"rm", id});
+    }
+    EXPECT_EQ(run({"show", id}).exit_code, 1);
+  }
+  EXPECT_EQ(show("a")["id"], a);
+  for (const std::string name : {"a/b", ".", "..", "a\\b", "\t", "\xff", a.c_str()}) {
+    EXPECT_EQ(run({"fork", a, "--name", name}).exit_code, 1) << name;
+    EXPECT_EQ(run({"label", a, "--name", name}).exit_code, 1) << name;
+    EXPECT_EQ(run({"save", "-m", "/nonexistent", "-p", "x", "--name", name}).err.find("/nonex"),
+              std::string::npos);
+  }
+  EXPECT_EQ(Json::parse(out({"ls", "--json"})).size(), 1u);
+  // Before the model is loaded.
+  EXPECT_NE(run({"save", "-m", "/nonexistent", "-p", "x", "--name", "a"}).err.find(a),
+            std::string::npos);
+  EXPECT_EQ(run({"label", a, "--untag", "nothere"}).exit_code, 1);
+  EXPECT_EQ(run({"save", "-m", byte_model(), "-p", "", "--parent", a}).exit_code, 2);
 }
 
 TEST_F(StateCommand, ForksAndDrawsTheTree) {

@@ -41,6 +41,86 @@ INSTANTIATE_TEST_SUITE_P(
         Arguments{"bench", "-p", "0"}, Arguments{"bench", "--shape", "13B"},
         Arguments{"bench", "--zeros", "0.5"}, Arguments{"bench", "--shape", "0.1B", "-m", "x"}));
 
+// An empty value is mostly a variable of a script that is not set.
+INSTANTIATE_TEST_SUITE_P(
+    EmptyValues, WrongUsage,
+    testing::Values(
+        Arguments{"run", "-p", "x", "-m", ""}, Arguments{"run", "-p", "x", "-m="},
+        Arguments{"run", "-p", "x", "--model="}, Arguments{"run", "-p", "x", "--model=", "-n", "1"},
+        Arguments{"run", "-p", "x", "--ban", ""}, Arguments{"run", "-p", "x", "--ban", ","},
+        Arguments{"run", "-p", "x", "--ban", "1,,2"}, Arguments{"run", "-p", "x", "--ban", "1,"},
+        Arguments{"run", "-p", "x", "-n", ""}, Arguments{"run", "-p", "x", "--vocab", ""},
+        Arguments{"run", "-p", "x", "--stop", ""}, Arguments{"run", "-p", "x", "--stop="},
+        Arguments{"run", "-p", "x", "--load-state", ""},
+        Arguments{"run", "-p", "x", "--save-state", ""},
+        Arguments{"run", "-p", "x", "--save-state=", "--json"},
+        Arguments{"run", "-p", "x", "--json-schema", ""}, Arguments{"run", "-p", "x", "--seed", ""},
+        Arguments{"run", "-p", "x", "--top-k", ""}, Arguments{"run", "-p", "x", "--preset", ""},
+        Arguments{"run", "-p", "x", "--order", ""}, Arguments{"run", "-p", "x", "--template", ""},
+        Arguments{"run", "-p", "x", "--device", ""}, Arguments{"run", "-p", "x", "--threads", ""},
+        Arguments{"chat", "-m", ""}, Arguments{"chat", "--load-state", ""},
+        Arguments{"chat", "-n", ""}, Arguments{"chat", "--stop", ""}, Arguments{"serve", "-m", ""},
+        Arguments{"serve", "--api-key", ""}, Arguments{"serve", "--host", ""},
+        Arguments{"serve", "--port", ""}, Arguments{"serve", "--name", ""},
+        Arguments{"serve", "--state-dir", ""}, Arguments{"serve", "--state-store", ""},
+        Arguments{"serve", "--max-n", ""}, Arguments{"eval", "--perplexity", ""},
+        Arguments{"eval", "--kl", "", "--text", "x"},
+        Arguments{"logits", "-p", "", "-o", "/dev/null"},
+        Arguments{"logits", "--tokens", "", "-o", "/dev/null"},
+        Arguments{"logits", "--tokens", "1,,2", "-o", "/dev/null"},
+        Arguments{"logits", "-p", "x", "-o", ""}, Arguments{"bench", "-b", ""},
+        Arguments{"bench", "-p", "1,,2"}, Arguments{"bench", "--shape", ""},
+        Arguments{"tokenize", "-m", "", "x"}, Arguments{"tokenize", "--vocab", "", "x"},
+        Arguments{"info", "-m", ""}, Arguments{"info", "--vocab", "x"},
+        Arguments{"quantize", "", "x.gguf", "--type", "q8_0"}, Arguments{"convert", "x", ""},
+        Arguments{"convert", "x", "y.gguf", "--save-vocab", ""},
+        Arguments{"state", "ls", "--state-dir", ""}, Arguments{"state", "ls", "--tag", ""},
+        Arguments{"state", "ls", "--parent", ""}, Arguments{"state", "ls", "-m", ""},
+        Arguments{"state", "show", ""}, Arguments{"state", "rm", "x", ""},
+        Arguments{"state", "save", "-p", "x", "--name", ""},
+        Arguments{"state", "save", "-p", "x", "--name=", "--json"},
+        Arguments{"state", "save", "-p", "x", "--tag", ""},
+        Arguments{"state", "save", "-p", "x", "--parent", ""},
+        Arguments{"state", "fork", "x", "--name", ""}, Arguments{"state", "load", "x", "-o", ""}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Numbers, WrongUsage,
+    testing::Values(
+        Arguments{"run", "-p", "x", "-n", "3x"}, Arguments{"run", "-p", "x", "-n", "1e3"},
+        Arguments{"run", "-p", "x", "-n", "0x10"}, Arguments{"run", "-p", "x", "-n", " 3"},
+        Arguments{"run", "-p", "x", "-n", "3.0"}, Arguments{"run", "-p", "x", "-n", "9999999999"},
+        Arguments{"run", "-p", "x", "--seed", "99999999999999999999999"},
+        Arguments{"run", "-p", "x", "--seed", "1.5"}, Arguments{"run", "-p", "x", "--seed", "0x1"},
+        Arguments{"run", "-p", "x", "--temperature", "nan"},
+        Arguments{"run", "-p", "x", "--temperature", "1e400"},
+        Arguments{"run", "-p", "x", "--presence", "inf"},
+        Arguments{"run", "-p", "x", "--top-p", "0.5x"},
+        Arguments{"run", "-p", "x", "--top-p", "0x1p-1"},
+        Arguments{"run", "-p", "x", "--ban", "1,0x2"}, Arguments{"run", "-p", "x", "--ban", "-1"},
+        Arguments{"serve", "--patience", "inf"}, Arguments{"serve", "--max-wait", "nan"},
+        Arguments{"serve", "--piece", "nan"}, Arguments{"serve", "--port", "70000"},
+        Arguments{"serve", "--port", "-1"}, Arguments{"bench", "--shape", "0.1B", "--zeros", "nan"},
+        Arguments{"bench", "-b", "99999999999"},
+        Arguments{"logits", "--tokens", "1,99999999999", "-o", "/dev/null"}));
+
+// What would have no effect.
+INSTANTIATE_TEST_SUITE_P(
+    Combinations, WrongUsage,
+    testing::Values(Arguments{"run", "-m", "x", "-m", "y", "-p", "x"},
+                    Arguments{"run", "-p", "x", "--seed", "1", "--seed", "2"},
+                    Arguments{"run", "--load-state", "s", "--suffix", "y", "-p", "x"},
+                    Arguments{"run", "--load-state", "s", "--system", "y", "-p", "x"},
+                    Arguments{"run", "--load-state", ANSER_BINARY, "--template", "fim", "--suffix",
+                              "y"},
+                    Arguments{"serve", "--no-states", "--state-dir", "x"},
+                    Arguments{"serve", "--no-states", "--state-ram-mb", "1"},
+                    Arguments{"serve", "--state-dir", "x", "--state-days", "1"},
+                    Arguments{"serve", "--state-dir", "x", "--state-store", "redis://x"},
+                    Arguments{"serve", "--state-store", "redis://x", "--state-disk-mb", "1"},
+                    Arguments{"state", "save", "file", "--device", "cpu"},
+                    Arguments{"state", "save", "file", "--vocab", "x"},
+                    Arguments{"state", "label", "x"}));
+
 class Failure : public testing::TestWithParam<Arguments> {};
 
 TEST_P(Failure, ExitsWith1AndOneSentence) {
@@ -58,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"info", "-m", "/dev/null"},
                     Arguments{"run", "-m", ANSER_BINARY, "-p", "x"},
                     Arguments{"run", "-p", "x", "--load-state", "/nonexistent/state"},
-                    Arguments{"run", "-p", "x", "--stop", ""},
+                    Arguments{"run", "-p", "x", "--ban", "99999999"},
                     Arguments{"run", "-p", "x", "--device", "cuda"},
                     Arguments{"run", "-p", "x", "--device", "cpu", "--state16"},
                     Arguments{"logits", "-p", "x", "-o", "/nonexistent/x.npy"},
@@ -79,6 +159,78 @@ TEST(Usage, HelpIsDataAndASuccess) {
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_NE(result.out, "");
     EXPECT_EQ(result.err, "");
+  }
+}
+
+TEST(Usage, WhatMeansSomethingEmptyIsTaken) {
+  for (const Arguments& arguments :
+       {Arguments{"tokenize", ""}, Arguments{"run", "-p", "", "-n", "1"},
+        Arguments{"run", "--prompt=", "-n", "1"}, Arguments{"run", "-p", "--model=", "-n", "1"},
+        Arguments{"run", "-p", "x", "--template", "chat", "--system", "", "-n", "1"},
+        Arguments{"run", "-p", "x", "--template", "fim", "--suffix=", "-n", "1"}}) {
+    const Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  }
+}
+
+TEST(Usage, EmptyEnvironmentIsExplained) {
+  for (const auto& [name, arguments] :
+       {std::pair("ANSER_API_KEY", Arguments{"serve", "--no-states", "-m", "/nonexistent"}),
+        std::pair("ANSER_STATE_DIR", Arguments{"state", "ls"}),
+        std::pair("ANSER_STATE_DIR", Arguments{"serve", "-m", "/nonexistent"}),
+        std::pair("ANSER_STATE_STORE", Arguments{"state", "ls"})}) {
+    setenv(name, "", 1);
+    const Result result = run_anser(arguments);
+    unsetenv(name);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_NE(result.err.find(name), std::string::npos) << result.err;
+  }
+}
+
+// A closed stream would be the next file that is opened.
+TEST(Usage, ClosedStreamsAreNobodysFiles) {
+  const TempDir folder;
+  const std::string out = folder / "x.npy";
+  const std::string logits = "\"$0\" logits -m " + byte_model() + " -p x -o " + out;
+  EXPECT_EQ(run_shell(logits).exit_code, 0);
+  const std::string whole = read_file(out);
+  EXPECT_EQ(run_shell(logits + " <&- >&- 2>&-").exit_code, 0);
+  EXPECT_TRUE(read_file(out) == whole);
+  EXPECT_EQ(run_shell("\"$0\" run -p x -n 1 >&-").exit_code, 1);
+}
+
+TEST(Usage, AModelIsNotWrittenOver) {
+  const TempDir folder;
+  const std::string model = folder / "m.safetensors";
+  const std::string bytes = read_file(byte_model());
+  write_file(model, bytes);
+  for (const Arguments& arguments :
+       {Arguments{"run", "-m", model, "-p", "x", "-n", "1", "--save-state", model},
+        Arguments{"logits", "-m", model, "-p", "x", "-o", model},
+        Arguments{"convert", model, model},
+        Arguments{"convert", model, folder / "n.gguf", "--save-vocab", model},
+        Arguments{"convert", model, folder / "n.gguf", "--save-vocab", folder / "./n.gguf"}}) {
+    EXPECT_EQ(run_anser(arguments).exit_code, 2);
+    EXPECT_TRUE(read_file(model) == bytes);
+  }
+}
+
+// Before a model is loaded, which may take minutes: this one would take none.
+TEST(Usage, WhatCannotBeReadOrWrittenShowsBeforeTheModel) {
+  const Arguments model = {"-m", "/nonexistent/model"};
+  for (const Arguments& arguments : {Arguments{"run", "-p", "x", "--save-state", "/nonexistent/s"},
+                                     Arguments{"run", "-p", "x", "--save-state", "/tmp"},
+                                     Arguments{"run", "-p", "x", "--load-state", "/nonexistent/s"},
+                                     Arguments{"chat", "--load-state", "/nonexistent/s"},
+                                     Arguments{"logits", "-p", "x", "-o", "/nonexistent/s"},
+                                     Arguments{"eval", "--perplexity", "/nonexistent/s"},
+                                     Arguments{"serve", "--no-states", "--host", "203.0.113.1"},
+                                     Arguments{"serve", "--state-store", "redis://"}}) {
+    Arguments all = arguments;
+    all.insert(all.end(), model.begin(), model.end());
+    const Result result = run_anser(all);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_EQ(result.err.find(model[1]), std::string::npos) << result.err;
   }
 }
 

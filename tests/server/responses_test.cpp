@@ -105,6 +105,22 @@ TEST_F(ResponsesTest, AStreamTellsHowItComesToBe) {
   EXPECT_EQ(sorted(kept), sorted(last["response"]));
 }
 
+TEST_F(ResponsesTest, TheirStatesCanHaveANameFromTheBeginning) {
+  start_with_states();
+  const std::string wanted = R"({"input": "hi", "max_output_tokens": 3, "save_state": )";
+  const Json made = post("/v1/responses", wanted + R"({"name": "n", "tags": ["t"]}})");
+  const Json state = get("/v1/states/n");
+  EXPECT_EQ(state["id"], made["state"]);
+  EXPECT_EQ(state["tags"], Json({"response", "t"}));
+  EXPECT_EQ(sorted(get("/v1/responses/" + made["id"].get<std::string>())), sorted(made));
+  post("/v1/responses", wanted + R"({"name": "n"}})", 409);
+  post("/v1/responses", wanted + R"(true})");
+  const Json note = post("/v1/responses", wanted + R"({"note": 1}})", 400);
+  EXPECT_EQ(note["error"]["param"], "save_state.note");
+  const Json both = post("/v1/responses", wanted + R"(true, "store": false})", 400);
+  EXPECT_EQ(both["error"]["param"], "save_state");
+}
+
 TEST_F(ResponsesTest, AreNotKeptUnlessWanted) {
   start_with_states();
   const Json made =

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "store/old_record.h"
 #include "store/sample_states.h"
 #include "store/state_id.h"
 #include "support/errors.h"
@@ -43,6 +44,32 @@ TEST(StateStore, IdsAreOfAFixedAlphabetAndNeverTheSame) {
     EXPECT_TRUE(ids.insert(id).second);
   }
   EXPECT_EQ(characters.size(), 32u);
+}
+
+// Names with a slash are refused by now, but not those that are there.
+TEST(StateStore, OldNamesStayUntilTheyChange) {
+  const TempDir dir;
+  std::string id;
+  {
+    StateStore store(dir.path());
+    id = store.put(state_after(1), "m", "", {"a:b", {"t"}, ""});
+  }
+  rewrite_record(dir / (id + ".json"), "a:b", "a/b");
+  for (int i = 0; i < 2; ++i) {
+    StateStore store(dir.path());
+    EXPECT_TRUE(store.problems().empty());
+    ASSERT_TRUE(store.find("a/b"));
+    EXPECT_EQ(store.find("a/b")->id, id);
+    EXPECT_EQ(store.list()[0].labels.name, "a/b");
+    store.relabel(id, {"a/b", {"u"}, "7"});
+    EXPECT_EQ(store.find(id)->labels.tags, std::vector<std::string>{"u"});
+    expect_error({"a/c"}, [&] { store.relabel(id, {"a/c", {}, ""}); });
+    expect_error({"a/b"}, [&] { store.fork(id, {"a/b", {}, ""}); });
+  }
+  StateStore store(dir.path());
+  store.relabel(id, {"ab", {}, ""});
+  EXPECT_EQ(store.find("ab")->id, id);
+  expect_error({"a/b"}, [&] { store.relabel(id, {"a/b", {}, ""}); });
 }
 
 TEST(StateStore, AnIdIsNeverAPath) {

@@ -172,6 +172,13 @@ TEST_P(EveryStore, RefusesLabelsThatHarm) {
     expect_error({"name"}, [&] { store->relabel(id, {name, {}, ""}); });
     expect_error({"tag"}, [&] { store->relabel(id, {"", {name}, ""}); });
   }
+  // No part of an address, so no name; a tag is none.
+  for (const std::string name : {".", "..", "a/b", "/", "a\\b", "../up"}) {
+    expect_error({"name", name}, [&] { store->relabel(id, {name, {}, ""}); });
+    expect_error({"name", name}, [&] { store->put(state_after(2), "m", "", {name, {}, ""}); });
+    expect_error({"name", name}, [&] { store->fork(id, {name, {}, ""}); });
+    store->relabel(id, {"", {name}, ""});
+  }
   expect_error({"tag"}, [&] { store->relabel(id, {"", {""}, ""}); });
   expect_error({"note", "JSON"}, [&] { store->relabel(id, {"", {}, "{"}); });
   expect_error({"note", "65"}, [&] {

@@ -86,7 +86,8 @@ class Client(unittest.TestCase):
         self.assertEqual([answer.index for answer in answers], [0, 1, 2])
         self.assertGreater(len({answer.text for answer in answers}), 1)
         self.assertEqual([a.text for a in self.complete(n=3, seed=7).choices], [a.text for a in answers])
-        self.assertEqual(self.complete(seed=8).choices[0].text, answers[1].text)
+        self.assertEqual(self.complete(seed=7).choices[0].text, answers[0].text)
+        self.assertNotEqual(self.complete(seed=8).choices[0].text, answers[1].text)
         self.assertEqual(len(self.complete(prompt=["One", "Two"], n=2).choices), 4)
 
     def test_stop(self):

@@ -43,6 +43,9 @@ void Router::operator()(Request request, std::shared_ptr<Reply> reply) const {
                         "the path has a segment that is \".\", \"..\" or not decodable, or has a "
                         "slash, a backslash or a control character in it");
   }
+  if (!percent_decoded(request.query)) {
+    return reply->error(400, "the query has a % without two hexadecimal digits behind it");
+  }
   const Route* route = find(request.method, *path);
   if (!route && request.method == "HEAD") route = find("GET", *path);
   if (route) {

@@ -8,9 +8,9 @@
 //
 // A pattern's segments stand for themselves or, in braces, for any one segment, which may not be
 // empty. What is captured is percent-decoded, and never "." or "..", never with a '/', a '\' or a
-// control character: such paths get 400 wherever they lead. No path gets 404; a path that has other
-// methods gets 405 with Allow. HEAD goes to GET's handler where it has none. The route that was
-// added first wins.
+// control character: such paths get 400 wherever they lead, and so do queries with broken escapes.
+// No path gets 404; a path that has other methods gets 405 with Allow. HEAD goes to GET's handler
+// where it has none. The route that was added first wins.
 //
 // add() before the server starts; then it may be called by several threads at a time.
 #pragma once

@@ -42,7 +42,39 @@ void serve(const Core& core, asio::io_context& io) {
   }
 }
 
+// Returns the port.
+uint16_t open_listener(tcp::acceptor& acceptor, const Options& options) {
+  ErrorCode error;
+  tcp::resolver resolver(acceptor.get_executor());
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port),
+                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  if (error) {
+    throw Error(
+        fmt::format("cannot listen on host \"{}\": {}; give a name or an address of this machine",
+                    options.host, error.message()));
+  }
+  uint16_t port = 0;
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (!error) port = acceptor.local_endpoint(error).port();
+  if (error) {
+    throw Error(fmt::format("cannot listen on {} port {}: {}", options.host, options.port,
+                            error.message()));
+  }
+  return port;
+}
+
 }  // namespace
+
+void check_address(const Options& options) {
+  asio::io_context io;
+  tcp::acceptor acceptor(io);
+  open_listener(acceptor, options);
+}
 
 struct Server::Impl {
   Impl(Options options, Handler handler)
@@ -69,27 +101,7 @@ struct Server::Impl {
 };
 
 void Server::Impl::bind() {
-  const Options& options = *core->options;
-  ErrorCode error;
-  tcp::resolver resolver(core->io);
-  const auto found =
-      resolver.resolve(options.host, std::to_string(options.port),
-                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  if (error) {
-    throw Error(
-        fmt::format("cannot listen on host \"{}\": {}; give a name or an address of this machine",
-                    options.host, error.message()));
-  }
-  const tcp::endpoint endpoint = found.begin()->endpoint();
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (!error) port = acceptor.local_endpoint(error).port();
-  if (error) {
-    throw Error(fmt::format("cannot listen on {} port {}: {}", options.host, options.port,
-                            error.message()));
-  }
+  port = open_listener(acceptor, *core->options);
 }
 
 void Server::Impl::accept() {

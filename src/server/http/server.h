@@ -27,6 +27,9 @@ namespace anser::http {
 // the last reference to its Reply is gone.
 using Handler = std::function<void(Request, std::shared_ptr<Reply>)>;
 
+// Throws what Server::start() would if it cannot listen there.
+void check_address(const Options& options);
+
 class Server {
  public:
   Server(Options options, Handler handler);

@@ -121,7 +121,6 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
   ResponseRequest request;
   static_cast<WriteRequest&>(request) = read_write_request(body, limits);
   request.n = 1;
-  request.save.reset();
   if (body.any("conversation") != nullptr) {
     body.fail("conversation", "there are none here; go on with previous_response_id");
   }
@@ -143,6 +142,12 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
   const auto store = body.boolean("store");
   request.store_said = store.has_value();
   request.store = store.value_or(true);
+  if (request.save && !request.store) {
+    body.fail("save_state", "\"store\": false says that nothing is kept");
+  }
+  if (request.save && !request.save->note.empty()) {
+    body.object("save_state")->fail("note", "the note of a response's state is the response");
+  }
   request.metadata = read_metadata(body);
   request.instructions = as_said(body, "instructions");
   request.max_output_tokens = as_said(body, "max_output_tokens");

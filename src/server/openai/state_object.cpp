@@ -31,6 +31,7 @@ Json state_object(const StateInfo& info) {
 
 StateLabels read_labels(const Json& body, StateLabels labels, const std::string& path) {
   const Fields fields(body, path);
+  const StateLabels before = labels;
   if (body.contains("name")) labels.name = fields.text("name").value_or("");
   if (body.contains("tags")) labels.tags = fields.texts("tags", kMostTags);
   if (body.contains("note")) {
@@ -38,7 +39,7 @@ StateLabels read_labels(const Json& body, StateLabels labels, const std::string&
     labels.note = note == nullptr ? "" : note->dump();
   }
   try {
-    normalize(labels);
+    normalize(labels, before);
   } catch (const Error& error) {
     throw ApiError(400, "invalid_request_error", error.what(), path);
   }

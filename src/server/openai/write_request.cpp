@@ -41,7 +41,7 @@ SamplingOptions read_sampling(const Fields& body, const Limits& limits, bool& se
   const auto seed = body.integer("seed", std::numeric_limits<int64_t>::min() / 2,
                                  std::numeric_limits<int64_t>::max() / 2);
   seeded = seed.has_value();
-  sampling.seed = seed ? uint64_t(*seed) : random_seed();
+  sampling.seed = seed ? uint64_t(*seed) : limits.seed ? *limits.seed : random_seed();
   return sampling;
 }
 

@@ -14,9 +14,10 @@ namespace anser::openai {
 
 // What holds where a request says nothing, and what no request may exceed.
 struct Limits {
-  SamplingOptions sampling;   // the model's own, over the program's
-  int default_tokens = 1024;  // of an answer
-  int max_tokens = 8192;      // of an answer
+  SamplingOptions sampling;      // the model's own, over the program's; but the seed:
+  std::optional<uint64_t> seed;  // none: a new one for every request
+  int default_tokens = 1024;     // of an answer
+  int max_tokens = 8192;         // of an answer
   int max_prompt_tokens = 1 << 20;
   int max_n = 16;
   int max_choices = 256;  // n, times the prompts of a request: all must fit into the queue
