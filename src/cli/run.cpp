@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
+#include "cli/load_state.h"
 #include "cli/options.h"
 #include "cli/statistics.h"
 #include "cli/story.h"
@@ -134,7 +135,7 @@ void run_command(const RunOptions& options) {
   // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
   if (tokenizer.is_byte_level()) generation.stop_tokens.clear();
   State state = options.load_state.empty() ? loaded.model.initial_state()
-                                           : loaded.model.load_state(options.load_state);
+                                           : load_state(loaded.model, options.load_state);
   Statistics statistics(*loaded.engine, loaded.load_s);
   if (text) {
     const std::vector<Token> tokens = prompt_tokens(options, tokenizer, state, *text);

@@ -9,9 +9,6 @@
 #include "model/dequantize.h"
 
 namespace anser {
-namespace {
-
-// "NaN" or "infinity".
 const char* not_finite_name(float x) {
   return std::isnan(x) ? "NaN" : "infinity";
 }
@@ -25,13 +22,11 @@ void expect_type(const FileTensor& tensor, const std::string& path) {
                   path, tensor.name, dtype_name(tensor.type)));
 }
 
-[[noreturn]] void wrong_shape(const FileTensor& tensor, const std::string& expected,
-                              const std::string& path) {
+void wrong_shape(const FileTensor& tensor, const std::string& expected, const std::string& path) {
   throw Error(fmt::format("{}: tensor {}: expected shape {}, found {}", path, tensor.name, expected,
                           tensor.shape_text()));
 }
 
-// The elements in row-major order, fp32.
 Vector widen(const FileTensor& tensor) {
   const int64_t n = tensor.elements();
   Vector values(static_cast<size_t>(n));
@@ -49,6 +44,8 @@ Vector widen(const FileTensor& tensor) {
   }
   return values;
 }
+
+namespace {
 
 class Loader {
  public:
@@ -171,31 +168,6 @@ void fail_not_finite(const Model& model, uint64_t tokens) {
                                 model.path(), tokens)
                   : fmt::format("{}: {}; the file is damaged or a training run diverged",
                                 model.path(), weight));
-}
-
-void load_time_state(const FileTensor& tensor, const Hyperparameters& h, bool transposed,
-                     const std::string& path, float* to) {
-  const std::vector<int64_t> expected = {h.heads, h.head_size, h.head_size};
-  if (tensor.shape != expected) {
-    wrong_shape(tensor, fmt::format("[{}, {}, {}]", h.heads, h.head_size, h.head_size), path);
-  }
-  expect_type(tensor, path);
-  const Vector values = widen(tensor);
-  const int N = h.head_size;
-  for (int head = 0; head < h.heads; ++head) {
-    const float* from = values.data() + size_t(head) * N * N;
-    float* S = to + size_t(head) * N * N;
-    for (int i = 0; i < N; ++i) {
-      for (int j = 0; j < N; ++j) {
-        const float x = transposed ? from[j * N + i] : from[i * N + j];
-        if (!std::isfinite(x)) {
-          throw Error(fmt::format("{}: tensor {}: {} in head {}", path, tensor.name,
-                                  not_finite_name(x), head));
-        }
-        S[i * N + j] = x;
-      }
-    }
-  }
 }
 
 }  // namespace anser
