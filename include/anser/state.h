@@ -59,7 +59,7 @@ inline constexpr char kUnknownIdentity[] =
 
 class State {
  public:
-  State() = default;                                     // empty: belongs to no model
+  State() = default;                                    // empty: belongs to no model
   State(const StateShape& shape, uint64_t fingerprint,  // zeros
         std::shared_ptr<const ModelSketch> sketch = nullptr);
 

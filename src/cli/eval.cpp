@@ -61,7 +61,8 @@ void check_finite(const Json& result, const LoadedModel& loaded) {
     throw Error(fmt::format(
         "{}: {} is {}, not a finite number{}; the model is damaged, or none for this text",
         loaded.model.path(), key, value.get<double>(),
-        loss == result.end() ? "" : fmt::format(", at a loss of {:.6g} a token", loss->get<double>())));
+        loss == result.end() ? ""
+                             : fmt::format(", at a loss of {:.6g} a token", loss->get<double>())));
   }
 }
 

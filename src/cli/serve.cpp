@@ -102,7 +102,8 @@ OpenedStates open_store(const ServeOptions& options) {
 
 // A state file must fit into a body, that it can be uploaded; or a tuned initial state, in fp32.
 void make_room_for_states(http::Options& http, const Model& model) {
-  constexpr uint64_t kHeader = 1 << 20;  // also of what tells the model from others, and of archives
+  constexpr uint64_t kHeader =
+      1 << 20;  // also of what tells the model from others, and of archives
   const uint64_t file =
       (model.initial_state().shape().floats() + size_t(model.hyperparameters().vocab)) *
           sizeof(float) +

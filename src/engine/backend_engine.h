@@ -41,6 +41,7 @@ class BackendEngine final : public Engine {
   template <class... Args>
   explicit BackendEngine(const Model& model, Args&&... args)
       : model_(model), backend_(model, std::forward<Args>(args)...) {
+    check_low_rank_finite(model);
     const size_t rows = size_t(backend_.max_rows());
     tokens_.reserve(rows);
     runs_.reserve(rows);
@@ -113,8 +114,8 @@ void BackendEngine<B>::check(std::span<const Sequence> batch) {
                       model_.path()));
     }
     if (s.state->identity_known() && s.state->sketch() != model_.sketch()) {
-      model_.check_state(*s.state, batch.size() == 1 ? "the state"
-                                                     : fmt::format("sequence {}: the state", i));
+      model_.check_state(
+          *s.state, batch.size() == 1 ? "the state" : fmt::format("sequence {}: the state", i));
     }
     if (s.tokens.empty()) fail("no tokens to feed");
     if (s.trace != nullptr && !kTraces) {

@@ -143,6 +143,33 @@ struct NotFinite {
   }
 };
 
+// Whether all exponent bits of some element are set.
+template <class Bits>
+bool any_special(const Matrix& m, Bits exponent) {
+  bool found = false;
+  for (size_t at = 0, end = m.bytes(); at < end; at += sizeof(Bits)) {
+    Bits bits;
+    std::memcpy(&bits, m.data + at, sizeof(bits));
+    found |= (bits & exponent) == exponent;
+  }
+  return found;
+}
+
+struct NotFiniteLowRank : NotFinite {
+  void matrix(const std::string&, const Matrix&, int, int) {}
+  void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
+    const bool good = (m.type == DType::f32 && !any_special(m, uint32_t(0x7f800000))) ||
+                      (m.type == DType::f16 && !any_special(m, uint16_t(0x7c00))) ||
+                      (m.type == DType::bf16 && !any_special(m, uint16_t(0x7f80)));
+    if (!good) NotFinite::matrix(name, m, rows, cols);
+  }
+};
+
+[[noreturn]] void fail_of_weight(const Model& model, const std::string& weight) {
+  throw Error(
+      fmt::format("{}: {}; the file is damaged or a training run diverged", model.path(), weight));
+}
+
 }  // namespace
 
 Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
@@ -159,15 +186,19 @@ std::string find_not_finite(const Weights& weights, const Hyperparameters& h) {
   return search.found;
 }
 
+void check_low_rank_finite(const Model& model) {
+  NotFiniteLowRank search;
+  visit_weights(model.weights(), model.hyperparameters(), search);
+  if (!search.found.empty()) fail_of_weight(model, search.found);
+}
+
 void fail_not_finite(const Model& model, uint64_t tokens) {
   const std::string weight = find_not_finite(model.weights(), model.hyperparameters());
-  throw Error(weight.empty()
-                  ? fmt::format("{}: a result is not a finite number after {} tokens, though all "
-                                "weights are finite: the activations overflow, or the state is "
-                                "damaged",
-                                model.path(), tokens)
-                  : fmt::format("{}: {}; the file is damaged or a training run diverged",
-                                model.path(), weight));
+  if (!weight.empty()) fail_of_weight(model, weight);
+  throw Error(
+      fmt::format("{}: a result is not a finite number after {} tokens, though all weights are "
+                  "finite: the activations overflow, or the state is damaged",
+                  model.path(), tokens));
 }
 
 }  // namespace anser

@@ -24,6 +24,10 @@ Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
 // [3, 17]"; empty when all are finite. Reads all weights.
 std::string find_not_finite(const Weights& weights, const Hyperparameters& h);
 
+// Throws Error that names the first element of a low-rank matrix that is not finite. Behind these
+// stand functions that make a number of an infinity, so no result would tell.
+void check_low_rank_finite(const Model& model);
+
 // Throws the Error of a result that is not finite after so many tokens: names the weight that is to
 // blame where there is one. Reads all weights.
 [[noreturn]] void fail_not_finite(const Model& model, uint64_t tokens);

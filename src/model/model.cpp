@@ -32,7 +32,7 @@ struct Model::Data {
   Weights weights;
   std::optional<Tokenizer> tokenizer;
   std::string no_tokenizer;  // why there is none
-  State initial;  // without the sketch, so as not to count among those who need it
+  State initial;             // without the sketch, so as not to count among those who need it
   Purpose purpose;
   std::string name;
   std::shared_ptr<const ModelSketch> sketch;
@@ -257,9 +257,10 @@ State Model::read_state(std::span<const std::byte> bytes, const std::string& sou
     try {
       file = parse_tensor_bytes(bytes, source);
     } catch (const Error& error) {
-      throw Error(fmt::format("{}. A state is an anser state file, which begins with ANSERST, or a "
-                              "tuned initial state in .pth or .safetensors",
-                              error.what()));
+      throw Error(
+          fmt::format("{}. A state is an anser state file, which begins with ANSERST, or a "
+                      "tuned initial state in .pth or .safetensors",
+                      error.what()));
     }
     return tuned_state(file, *this);
   }

@@ -93,7 +93,8 @@ class Draftsman {
   static void read(const Matrix& m, int row, int col, std::span<float> to) {
     if (!m.transposed) {
       const std::byte* from = m.data + size_t(row) * m.row_bytes();
-      dequantize_row(m.type, from + dtype_bytes(m.type, size_t(col)), int64_t(to.size()), to.data());
+      dequantize_row(m.type, from + dtype_bytes(m.type, size_t(col)), int64_t(to.size()),
+                     to.data());
       return;
     }
     for (size_t i = 0; i < to.size(); ++i) {  // of a plain type

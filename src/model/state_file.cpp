@@ -66,9 +66,10 @@ size_t find_not_finite(std::span<const float> x) {
 void check_finite(const StateShape& shape, std::span<const float> numbers,
                   std::span<const float> logits, const std::string& source) {
   const auto fail = [&](float number, const std::string& where) {
-    throw Error(fmt::format("{} holds {} in {}: it is damaged, or was made by a model whose numbers "
-                            "overflow",
-                            source, std::isnan(number) ? "NaN" : "infinity", where));
+    throw Error(
+        fmt::format("{} holds {} in {}: it is damaged, or was made by a model whose numbers "
+                    "overflow",
+                    source, std::isnan(number) ? "NaN" : "infinity", where));
   };
   if (const size_t at = find_not_finite(numbers); at < numbers.size()) {
     const size_t layer = at / shape.layer_floats(), in_layer = at % shape.layer_floats();

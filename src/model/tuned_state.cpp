@@ -61,10 +61,10 @@ std::map<int, TunedLayer> tuned_layers(const TensorFile& file) {
       layer = cut_layer(name);
     }
     if (!layer) {
-      throw Error(fmt::format(
-          "{}: tensor {}: a part of a tuned state that anser does not know; expected "
-          "blocks.N.att.time_state and blocks.N.att.ts_state",
-          file.path, tensor.name));
+      throw Error(
+          fmt::format("{}: tensor {}: a part of a tuned state that anser does not know; expected "
+                      "blocks.N.att.time_state and blocks.N.att.ts_state",
+                      file.path, tensor.name));
     }
     TunedLayer& to = layers[*layer];
     const FileTensor*& place = wkv ? to.wkv : to.shift;
@@ -83,9 +83,10 @@ Vector finite_values(const FileTensor& tensor, const std::string& path) {
   Vector values = widen(tensor);
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
-    throw Error(fmt::format("{}: tensor {}: {} at element {}; the file is damaged or a training "
-                            "run diverged",
-                            path, tensor.name, not_finite_name(values[i]), i));
+    throw Error(
+        fmt::format("{}: tensor {}: {} at element {}; the file is damaged or a training "
+                    "run diverged",
+                    path, tensor.name, not_finite_name(values[i]), i));
   }
   return values;
 }
@@ -139,8 +140,8 @@ bool is_converted(const TensorFile& file) {
 
 void load_tuned_state(const TensorFile& file, const Hyperparameters& h, State& to) {
   const std::map<int, TunedLayer> layers = tuned_layers(file);
-  const auto count = std::ranges::count_if(
-      layers, [](const auto& entry) { return entry.second.wkv != nullptr; });
+  const auto count =
+      std::ranges::count_if(layers, [](const auto& entry) { return entry.second.wkv != nullptr; });
   if (count != h.layers) {
     throw Error(
         fmt::format("{} is no state of this model: expected an anser state file or {} tensors "
@@ -156,10 +157,9 @@ void load_tuned_state_of_model(const TensorFile& file, const Checkpoint& checkpo
   load_layers(tuned_layers(file), h, converted, file.path, to);
 }
 
-void visit_tuned_state(
-    const Model& model,
-    const std::function<void(const std::string& name, std::vector<int64_t> shape,
-                             std::vector<float> values)>& visit) {
+void visit_tuned_state(const Model& model,
+                       const std::function<void(const std::string& name, std::vector<int64_t> shape,
+                                                std::vector<float> values)>& visit) {
   const Hyperparameters& h = model.hyperparameters();
   const State state = model.initial_state();
   if (state.untouched()) return;

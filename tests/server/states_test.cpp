@@ -39,6 +39,9 @@ class StatesTest : public ServiceTest {
     const std::vector<std::byte> bytes = state.serialize();
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
+  static State state_of(const std::string& file) {
+    return State::deserialize(std::as_bytes(std::span(file)), "a file");
+  }
   // With the checksum that a state file of these numbers has.
   static std::string sealed(std::string file) {
     const uint64_t checksum = XXH3_64bits(file.data(), file.size() - 8);
@@ -328,7 +331,7 @@ TEST_F(StatesTest, TunedInitialStatesAreTakenIn) {
   const Json first = upload(support::read_file(pth), "?name=tuned");
   EXPECT_EQ(first["tokens"], 0);
   EXPECT_EQ(upload(support::read_file(st))["checksum"], first["checksum"]);
-  const State state = State::deserialize(std::as_bytes(std::span(download("tuned"))), "tuned");
+  const State state = state_of(download("tuned"));
   EXPECT_EQ(state.wkv(1)[1], -28 * 0x1p-7f);
   const auto text = [&](const std::string& from) {
     return text_of(post("/v1/completions",
@@ -344,7 +347,7 @@ TEST_F(StatesTest, TunedInitialStatesAreTakenIn) {
 TEST_F(StatesTest, AStateOfVersion1IsGoneOnFromAndTheLogSaysSoOnce) {
   start_with_states();
   const Json made = post("/v1/states", R"({"prompt": "abc", "name": "new"})");
-  State state = State::deserialize(std::as_bytes(std::span(download("new"))), "new");
+  State state = state_of(download("new"));
   state.belongs_to(nullptr);
   const std::string file = file_of(state);
   EXPECT_EQ(file[8], 1);
