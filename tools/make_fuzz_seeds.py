@@ -221,6 +221,12 @@ def state_store_seeds():
         "414e5345525354000100000000000000341200000000000003000000000000000100000001000000010000000100"
         "000002000000000000000000803f00000000000000000000803f000000402727804a11ae924c")
 
+    # The same of version 2, with two groups of weights.
+    named = bytes.fromhex(
+        "414e5345525354000200000000000000341200000000000003000000000000000100000001000000010000000100"
+        "0000020000000000000002000000000000000000803f00000000000000000000803f000000401032547698badcfe"
+        "00000000000000006c8ee2748aa44cb3")
+
     def content(blocks, size, stated=None):
         return b"\2" + (size if stated is None else stated).to_bytes(3, "little") + zstd(blocks, size)
 
@@ -232,6 +238,9 @@ def state_store_seeds():
         "later": b"\1" + state_record(anser_state=2),
         "large": b"\1" + state_record(raw_bytes=1 << 40, tokens=-1),
         "state": content([("raw", len(state), state)], len(state)),
+        "named": content([("raw", len(named), named)], len(named)),
+        "no_groups": content([("raw", 56, named[:56]), ("run", 8, b"\0"), ("raw", len(named) - 80, named[64:-16]),
+                              ("raw", 8, named[-8:])], len(named) - 16),
         "two_blocks": content([("raw", 40, state[:40]), ("raw", len(state) - 40, state[40:])], len(state)),
         "zeros": content([("run", 1000, b"\0")], 1000),
         "short": content([("raw", 10, state[:10])], len(state)),

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "anser/sampling.h"
@@ -77,9 +78,12 @@ class Model {
   // A state before the first token: zeros, or the file's own `time_state` where it has one.
   State initial_state() const;
   // A state from a file: one saved by State::save, or a tuned initial state (`time_state` tensors
-  // in .pth, .safetensors or GGUF). Throws Error when it belongs to a model of another kind.
+  // in .pth, .safetensors or GGUF). Throws Error when it belongs to another model.
   State load_state(const std::string& path) const;
-  // Throws Error that names `source` when the state does not belong to this model.
+  // The same from the file's bytes. `source` goes into error messages.
+  State read_state(std::span<const std::byte> bytes, const std::string& source) const;
+  // Throws Error that names `source` when the state does not belong to this model. A state whose
+  // identity is not known may be of a fine-tune of it.
   void check_state(const State& state, const std::string& source) const;
 
   // What the model is for, where its file says so: "story" for one that writes stories and can
@@ -90,9 +94,11 @@ class Model {
   // model.sampling().over({}) gives options to generate with.
   const SamplingDefaults& sampling() const;
 
-  // Names this model in state files: a hash of its sizes and norm weights, equal for all file
-  // formats and quantisations of the same model.
+  // Name this model in state files: a hash of its sizes and norm weights, which fine-tunes may
+  // share, and a sketch of all its weights, which they do not. What they say is the same for all
+  // file formats and quantisations of the same model.
   uint64_t fingerprint() const;
+  const std::shared_ptr<const ModelSketch>& sketch() const;
 
   // For people: "RWKV-7 0.19B", the path, the format, the type that most bytes of the
   // layers' matrices have.

@@ -21,6 +21,7 @@
 namespace anser {
 
 struct Hyperparameters;
+class ModelSketch;  // src/model/model_sketch.h
 
 // The sizes that fix the layout of a state.
 struct StateShape {
@@ -51,13 +52,26 @@ class RemoteState {
   virtual std::shared_ptr<RemoteState> copy() const = 0;
 };
 
+// What to tell a user of a state whose identity is not known; its name goes in front.
+inline constexpr char kUnknownIdentity[] =
+    "was saved by an older version and does not say which fine-tune of the model it belongs to; "
+    "going on from it and saving that will";
+
 class State {
  public:
-  State() = default;                                     // empty: belongs to no model
-  State(const StateShape& shape, uint64_t fingerprint);  // zeros
+  State() = default;                                    // empty: belongs to no model
+  State(const StateShape& shape, uint64_t fingerprint,  // zeros
+        std::shared_ptr<const ModelSketch> sketch = nullptr);
 
   const StateShape& shape() const { return shape_; }
   uint64_t fingerprint() const { return fingerprint_; }
+
+  // What tells the model from fine-tunes with its fingerprint. Unknown (nullptr) for states out of
+  // files of version 1, until an engine has advanced them. belongs_to() is for engines, and for who
+  // knows better.
+  bool identity_known() const { return sketch_ != nullptr; }
+  const std::shared_ptr<const ModelSketch>& sketch() const { return sketch_; }
+  void belongs_to(std::shared_ptr<const ModelSketch> sketch) { sketch_ = std::move(sketch); }
 
   // Tokens read since the beginning.
   uint64_t tokens() const { return tokens_; }
@@ -101,11 +115,12 @@ class State {
   // All zero, and nowhere yet: a device makes its own zeros.
   bool untouched() const { return content_.untouched(); }
 
-  // Same shape, model, token count, and every number bit for bit.
+  // Same shape, fingerprint, token count, and every number bit for bit.
   bool operator==(const State& other) const;
 
   // docs/formats.md describes the file. save() replaces the file atomically: a full disk or a crash
-  // leaves the old one. load() checks magic, version, sizes and checksum. Both throw Error.
+  // leaves the old one. load() checks magic, version, sizes and checksum. Both throw Error, also
+  // for numbers that are not finite. A state of unknown identity makes a file of version 1.
   void save(const std::string& path) const;
   static State load(const std::string& path);
   // The same bytes in memory, for stores and networks. `source` goes into error messages.
@@ -153,6 +168,7 @@ class State {
 
   StateShape shape_;
   uint64_t fingerprint_ = 0;
+  std::shared_ptr<const ModelSketch> sketch_;
   uint64_t tokens_ = 0;
   Content content_;
 };

@@ -8,6 +8,7 @@
 #include "anser/error.h"
 #include "base/answer_seed.h"
 #include "cli/feed.h"
+#include "cli/load_state.h"
 #include "cli/story.h"
 #include "text/prose.h"
 
@@ -105,7 +106,7 @@ void Conversation::save(const std::string& path) const {
 }
 
 void Conversation::load(const std::string& path) {
-  Point loaded{engine_.model().load_state(path)};
+  Point loaded{load_state(engine_.model(), path)};
   remember(std::move(current_->now));
   current_->now = std::move(loaded);
 }

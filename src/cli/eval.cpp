@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "anser/error.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
@@ -52,6 +54,19 @@ Json kl_result(const EvalOptions& options, Engine& engine) {
           {"mean_abs_logit_difference", score.mean_difference()}};
 }
 
+// What is printed is a number, or the command fails. All logits were finite, which engines see to.
+void check_finite(const Json& result, const LoadedModel& loaded) {
+  for (const auto& [key, value] : result.items()) {
+    if (!value.is_number_float() || std::isfinite(value.get<double>())) continue;
+    const auto loss = result.find("loss");
+    throw Error(fmt::format(
+        "{}: {} is {}, not a finite number{}; the model is damaged, or none for this text",
+        loaded.model.path(), key, value.get<double>(),
+        loss == result.end() ? ""
+                             : fmt::format(", at a loss of {:.6g} a token", loss->get<double>())));
+  }
+}
+
 void eval_command(const EvalOptions& options) {
   for (const std::string& path : {options.perplexity, options.lambada, options.kl, options.text}) {
     check_readable(path);
@@ -60,6 +75,7 @@ void eval_command(const EvalOptions& options) {
   Json result = !options.perplexity.empty() ? perplexity_result(options, *loaded.engine)
                 : !options.lambada.empty()  ? lambada_result(options, *loaded.engine)
                                             : kl_result(options, *loaded.engine);
+  check_finite(result, loaded);
   if (options.json) {
     Json whole = {{"model", loaded.model.name()}, {"type", loaded.model.type()}};
     whole.update(result);

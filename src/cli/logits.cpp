@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
+#include "cli/load_state.h"
 #include "cli/npy.h"
 #include "cli/options.h"
 #include "cli/paths.h"
@@ -22,6 +23,7 @@ struct LogitsOptions {
   std::string prompt;
   std::vector<Token> tokens;
   bool all = false;
+  std::string load_state;
   std::string output;
 };
 
@@ -35,7 +37,8 @@ void logits_command(const LogitsOptions& options) {
   check_tokens(loaded.model, tokens);
 
   const size_t vocab = size_t(loaded.model.hyperparameters().vocab);
-  State state = loaded.model.initial_state();
+  State state = options.load_state.empty() ? loaded.model.initial_state()
+                                           : load_state(loaded.model, options.load_state);
   NpyWriter file(options.output, options.all ? int64_t(tokens.size()) : 1, int64_t(vocab));
   if (!options.all) {
     feed(*loaded.engine, state, tokens);
@@ -69,6 +72,8 @@ void add_logits(CLI::App& app) {
   auto* tokens =
       add_list(*command, "--tokens", options->tokens, "ids to read: 1,2,3")->excludes(prompt);
   command->add_flag("--all", options->all, "a row after every token, not only after the last");
+  command->add_option("--load-state", options->load_state,
+                      "go on from a saved state, or from a tuned initial state");
   command->add_option("-o,--output", options->output, "the file to write (.npy)")->required();
   command->callback([options, prompt, tokens] {
     if (prompt->empty() && tokens->empty()) {

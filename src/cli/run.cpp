@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
+#include "cli/load_state.h"
 #include "cli/options.h"
 #include "cli/paths.h"
 #include "cli/statistics.h"
@@ -161,7 +162,7 @@ void run_command(const RunOptions& options) {
   // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
   if (tokenizer.is_byte_level()) generation.stop_tokens.clear();
   State state = options.load_state.empty() ? loaded.model.initial_state()
-                                           : loaded.model.load_state(options.load_state);
+                                           : load_state(loaded.model, options.load_state);
   check_system(options.system, state, options.load_state);
   Statistics statistics(*loaded.engine, loaded.load_s);
   if (text) {

@@ -122,9 +122,10 @@ OpenedStates open_store(const ServeOptions& options) {
   return store;
 }
 
-// A state file must fit into a body, that it can be uploaded.
+// A state file must fit into a body, that it can be uploaded; or a tuned initial state, in fp32.
 void make_room_for_states(http::Options& http, const Model& model) {
-  constexpr uint64_t kHeader = 4096;
+  constexpr uint64_t kHeader =
+      1 << 20;  // also of what tells the model from others, and of archives
   const uint64_t file =
       (model.initial_state().shape().floats() + size_t(model.hyperparameters().vocab)) *
           sizeof(float) +
@@ -182,7 +183,8 @@ void serve_command(ServeOptions options) {
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
   if (store.states != nullptr) {
-    desk = std::make_unique<StateDesk>(*store.states, model);
+    desk = std::make_unique<StateDesk>(
+        *store.states, model, [](const std::string& sentence) { say("anser: {}", sentence); });
     make_room_for_states(options.http, model);
   }
   Scheduler scheduler(*loaded.engine, options.scheduler);

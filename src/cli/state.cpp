@@ -9,13 +9,16 @@
 #include <set>
 
 #include "anser/error.h"
+#include "base/mapped_file.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/feed.h"
+#include "cli/load_state.h"
 #include "cli/options.h"
 #include "cli/paths.h"
 #include "cli/state_commands.h"
+#include "model/state_file.h"
 #include "store/packed_state.h"
 #include "store/redis_url.h"
 
@@ -49,6 +52,20 @@ struct SaveOptions {
   std::optional<std::string> prompt;
 };
 
+// Without a model: only what says itself whose state it is.
+State load_state_file(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  if (!is_state_file(file->bytes())) {
+    throw Error(
+        fmt::format("{} is not an anser state file: it does not begin with ANSERST. For a tuned "
+                    "initial state name its model with -m",
+                    path));
+  }
+  State state = State::deserialize(file->bytes(), path);
+  say_if_unknown(state, path);
+  return state;
+}
+
 void save_command(const SaveOptions& options) {
   OpenStore store(options.store);
   StateLabels labels = options.labels.labels();
@@ -60,10 +77,11 @@ void save_command(const SaveOptions& options) {
     std::string name;
     State state;
     if (options.model.model.empty()) {
-      state = State::load(options.file);
+      state = load_state_file(options.file);
     } else {
       const Model model = open_model(options.model);
-      state = model.load_state(options.file);
+      state = load_state(model, options.file);
+      state.belongs_to(model.sketch());  // it is said to
       name = model.name();
     }
     write_out(store->put(state, name, parent, labels) + "\n");
@@ -87,6 +105,7 @@ void save_command(const SaveOptions& options) {
     if (!tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
   } else {
     state = store->get(parent, loaded.model);
+    say_if_unknown(state, fmt::format("the state {}", parent));
   }
   feed(*loaded.engine, state, tokens);
   write_out(store->put(state, loaded.model.name(), parent, labels) + "\n");

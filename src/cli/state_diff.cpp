@@ -6,6 +6,7 @@
 #include <span>
 
 #include "anser/error.h"
+#include "model/model_sketch.h"
 
 namespace anser {
 namespace {
@@ -32,6 +33,9 @@ std::vector<LayerChange> compare_states(const State& a, const State& b) {
         "layers of width {}, fingerprint {:016x}",
         shape.layers, shape.width, a.fingerprint(), b.shape().layers, b.shape().width,
         b.fingerprint()));
+  }
+  if (a.identity_known() && b.identity_known() && a.sketch()->changes(*b.sketch()) > 0) {
+    throw Error("the states belong to different fine-tunes of one model");
   }
   const size_t width = size_t(shape.width);
   const size_t head = size_t(shape.head_size) * shape.head_size;

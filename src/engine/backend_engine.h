@@ -41,6 +41,7 @@ class BackendEngine final : public Engine {
   template <class... Args>
   explicit BackendEngine(const Model& model, Args&&... args)
       : model_(model), backend_(model, std::forward<Args>(args)...) {
+    check_low_rank_finite(model);
     const size_t rows = size_t(backend_.max_rows());
     tokens_.reserve(rows);
     runs_.reserve(rows);
@@ -85,6 +86,11 @@ class BackendEngine final : public Engine {
   std::vector<Token> tokens_;
   std::vector<Run> runs_;
   std::vector<LogitRow> wanted_;
+  struct Row {
+    const float* logits;  // [V]
+    uint64_t tokens;      // read by then
+  };
+  std::vector<Row> finite_;  // rows that should be
   // Of one sample call; of a backend that keeps no logits, and of one that does.
   HostSampling host_sampling_;
   std::vector<const float*> rows_;
@@ -106,6 +112,10 @@ void BackendEngine<B>::check(std::span<const Sequence> batch) {
           fmt::format("the state belongs to another model than {}; start from "
                       "Model::initial_state()",
                       model_.path()));
+    }
+    if (s.state->identity_known() && s.state->sketch() != model_.sketch()) {
+      model_.check_state(
+          *s.state, batch.size() == 1 ? "the state" : fmt::format("sequence {}: the state", i));
     }
     if (s.tokens.empty()) fail("no tokens to feed");
     if (s.trace != nullptr && !kTraces) {
@@ -155,6 +165,7 @@ void BackendEngine<B>::forward(std::span<const Sequence> batch) {
       s.state->logits().assign(last, last + V);
     }
     s.state->advance(s.tokens.size());
+    if (s.state->sketch() != model_.sketch()) s.state->belongs_to(model_.sketch());
   }
   if constexpr (B::kKeepsLogits) {
     // Who has rows on the host already shall not have to wait for their error.
@@ -200,14 +211,26 @@ void BackendEngine<B>::feed(std::span<const Sequence> batch, Run&& run) {
 
 template <Backend B>
 void BackendEngine<B>::check_finite(std::span<const Sequence> batch) {
-  std::atomic<size_t> first = batch.size();  // that is not
-  for_each(batch.size(), [&](size_t i) {
-    if (backend_.all_finite(std::as_const(*batch[i].state).logits())) return;
+  const size_t V = size_t(model_.hyperparameters().vocab);
+  finite_.clear();
+  for (const Sequence& s : batch) {
+    const uint64_t tokens = s.state->tokens();
+    if (s.wanted == LogitsFor::last) finite_.push_back({s.state->logits().data(), tokens});
+    if (s.wanted != LogitsFor::all) continue;
+    // Not only the last one: what overflows in the last layer's channel mix leaves no trace in a
+    // state.
+    for (size_t i = 0; i < s.tokens.size(); ++i) {
+      finite_.push_back({s.logits + i * V, tokens - s.tokens.size() + i + 1});
+    }
+  }
+  std::atomic<size_t> first = finite_.size();  // that is not
+  for_each(finite_.size(), [&](size_t i) {
+    if (backend_.all_finite({finite_[i].logits, V})) return;
     size_t before = first;
     while (i < before && !first.compare_exchange_weak(before, i)) {
     }
   });
-  if (first < batch.size()) fail_not_finite(model_, batch[first].state->tokens());
+  if (first < finite_.size()) fail_not_finite(model_, finite_[first].tokens);
 }
 
 template <Backend B>

@@ -106,7 +106,7 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
       stats_.longest_step_s = std::max(stats_.longest_step_s, seconds);
     }
   }
-  if (!error.empty()) fail(texts, error);
+  if (!error.empty()) fail(batch, texts, error);
   for (Text* text : texts) {
     if (text->writing || is_finished(*text)) continue;
     keep(*text);
@@ -129,15 +129,21 @@ void Scheduler::Work::describe_prompts(const std::vector<Sequence>& batch,
 
 // A text whose numbers have left the range of floats fails alone, for the others have been read
 // nonetheless. Where none is to blame, all fail.
-void Scheduler::Work::fail(const std::vector<Text*>& texts, const std::string& error) {
-  const auto finite = [](const Text* text) {
-    return !text->state.has_logits() ||
-           std::ranges::all_of(std::as_const(text->state).logits(),
-                               [](float logit) { return std::isfinite(logit); });
+void Scheduler::Work::fail(const std::vector<Sequence>& batch, const std::vector<Text*>& texts,
+                           const std::string& error) {
+  const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
+  const auto finite = [&](const Sequence& s) {
+    const auto all = [](std::span<const float> logits) {
+      return std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); });
+    };
+    if (s.wanted == LogitsFor::all) return all({s.logits, s.tokens.size() * vocab});
+    return !s.state->has_logits() || all(std::as_const(*s.state).logits());
   };
-  const bool one_is_to_blame = !std::ranges::all_of(texts, finite);
-  for (Text* text : texts) {
-    if (!one_is_to_blame || !finite(text)) finish(*text, StopReason::cancelled, error);
+  std::vector<bool> is_finite;
+  for (const Sequence& s : batch) is_finite.push_back(finite(s));
+  const bool one_is_to_blame = std::ranges::count(is_finite, false) > 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (!one_is_to_blame || !is_finite[i]) finish(*texts[i], StopReason::cancelled, error);
   }
 }
 

@@ -75,7 +75,8 @@ class Scheduler::Work {
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
   void describe_prompts(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
-  void fail(const std::vector<Text*>& texts, const std::string& error);
+  void fail(const std::vector<Sequence>& batch, const std::vector<Text*>& texts,
+            const std::string& error);
   void draw();
   static void take(Text& text, Token token);
   void finish(Text& text, StopReason reason, std::string error = {});

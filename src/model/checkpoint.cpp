@@ -174,10 +174,6 @@ bool low_rank_is_transposed(const TensorFile& file, const std::map<std::string, 
   return format != nullptr && *format == "pt";
 }
 
-bool is_time_state(std::string_view name) {
-  return name.ends_with(".att.time_state");
-}
-
 }  // namespace
 
 Checkpoint read_checkpoint(const TensorFile& file) {
@@ -236,17 +232,6 @@ Checkpoint read_checkpoint(const TensorFile& file) {
     }
   }
   return checkpoint;
-}
-
-std::map<std::string, FileTensor> time_states(const TensorFile& file) {
-  std::map<std::string, FileTensor> found;
-  for (const FileTensor& tensor : file.tensors) {
-    const size_t at = tensor.name.find("blocks.");
-    if (is_time_state(tensor.name) && at != std::string::npos) {
-      found[tensor.name.substr(at)] = tensor;
-    }
-  }
-  return found;
 }
 
 }  // namespace anser

@@ -13,7 +13,7 @@ struct Checkpoint {
   // By original name ("blocks.3.att.w1"). FileTensor::name stays the file's own, for messages.
   std::map<std::string, FileTensor> tensors;
   // How low-rank matrices are stored: [outputs][inputs], or as in the original files
-  // [inputs][outputs]. Also tells whether a `time_state` is stored transposed.
+  // [inputs][outputs]. Also tells files that were converted for web-rwkv.
   bool low_rank_out_in = false;
 
   // What the file says besides its shapes; absent where it says nothing.
@@ -23,9 +23,6 @@ struct Checkpoint {
 
 // Throws Error when the file is no RWKV-7, naming what it is where that can be told.
 Checkpoint read_checkpoint(const TensorFile& file);
-
-// Only the `time_state` tensors of a file, by original name; empty when there are none.
-std::map<std::string, FileTensor> time_states(const TensorFile& file);
 
 // In identify.cpp: throws an Error of one sentence when the file holds a model that is known not to
 // be a plain RWKV-7 (RWKV-4, 5, 6, 7a, 7b, ARWKV, a transformer).

@@ -9,9 +9,6 @@
 #include "model/dequantize.h"
 
 namespace anser {
-namespace {
-
-// "NaN" or "infinity".
 const char* not_finite_name(float x) {
   return std::isnan(x) ? "NaN" : "infinity";
 }
@@ -25,13 +22,11 @@ void expect_type(const FileTensor& tensor, const std::string& path) {
                   path, tensor.name, dtype_name(tensor.type)));
 }
 
-[[noreturn]] void wrong_shape(const FileTensor& tensor, const std::string& expected,
-                              const std::string& path) {
+void wrong_shape(const FileTensor& tensor, const std::string& expected, const std::string& path) {
   throw Error(fmt::format("{}: tensor {}: expected shape {}, found {}", path, tensor.name, expected,
                           tensor.shape_text()));
 }
 
-// The elements in row-major order, fp32.
 Vector widen(const FileTensor& tensor) {
   const int64_t n = tensor.elements();
   Vector values(static_cast<size_t>(n));
@@ -49,6 +44,8 @@ Vector widen(const FileTensor& tensor) {
   }
   return values;
 }
+
+namespace {
 
 class Loader {
  public:
@@ -146,6 +143,33 @@ struct NotFinite {
   }
 };
 
+// Whether all exponent bits of some element are set.
+template <class Bits>
+bool any_special(const Matrix& m, Bits exponent) {
+  bool found = false;
+  for (size_t at = 0, end = m.bytes(); at < end; at += sizeof(Bits)) {
+    Bits bits;
+    std::memcpy(&bits, m.data + at, sizeof(bits));
+    found |= (bits & exponent) == exponent;
+  }
+  return found;
+}
+
+struct NotFiniteLowRank : NotFinite {
+  void matrix(const std::string&, const Matrix&, int, int) {}
+  void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
+    const bool good = (m.type == DType::f32 && !any_special(m, uint32_t(0x7f800000))) ||
+                      (m.type == DType::f16 && !any_special(m, uint16_t(0x7c00))) ||
+                      (m.type == DType::bf16 && !any_special(m, uint16_t(0x7f80)));
+    if (!good) NotFinite::matrix(name, m, rows, cols);
+  }
+};
+
+[[noreturn]] void fail_of_weight(const Model& model, const std::string& weight) {
+  throw Error(
+      fmt::format("{}: {}; the file is damaged or a training run diverged", model.path(), weight));
+}
+
 }  // namespace
 
 Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
@@ -162,40 +186,19 @@ std::string find_not_finite(const Weights& weights, const Hyperparameters& h) {
   return search.found;
 }
 
-void fail_not_finite(const Model& model, uint64_t tokens) {
-  const std::string weight = find_not_finite(model.weights(), model.hyperparameters());
-  throw Error(weight.empty()
-                  ? fmt::format("{}: a result is not a finite number after {} tokens, though all "
-                                "weights are finite: the activations overflow, or the state is "
-                                "damaged",
-                                model.path(), tokens)
-                  : fmt::format("{}: {}; the file is damaged or a training run diverged",
-                                model.path(), weight));
+void check_low_rank_finite(const Model& model) {
+  NotFiniteLowRank search;
+  visit_weights(model.weights(), model.hyperparameters(), search);
+  if (!search.found.empty()) fail_of_weight(model, search.found);
 }
 
-void load_time_state(const FileTensor& tensor, const Hyperparameters& h, bool transposed,
-                     const std::string& path, float* to) {
-  const std::vector<int64_t> expected = {h.heads, h.head_size, h.head_size};
-  if (tensor.shape != expected) {
-    wrong_shape(tensor, fmt::format("[{}, {}, {}]", h.heads, h.head_size, h.head_size), path);
-  }
-  expect_type(tensor, path);
-  const Vector values = widen(tensor);
-  const int N = h.head_size;
-  for (int head = 0; head < h.heads; ++head) {
-    const float* from = values.data() + size_t(head) * N * N;
-    float* S = to + size_t(head) * N * N;
-    for (int i = 0; i < N; ++i) {
-      for (int j = 0; j < N; ++j) {
-        const float x = transposed ? from[j * N + i] : from[i * N + j];
-        if (!std::isfinite(x)) {
-          throw Error(fmt::format("{}: tensor {}: {} in head {}", path, tensor.name,
-                                  not_finite_name(x), head));
-        }
-        S[i * N + j] = x;
-      }
-    }
-  }
+void fail_not_finite(const Model& model, uint64_t tokens) {
+  const std::string weight = find_not_finite(model.weights(), model.hyperparameters());
+  if (!weight.empty()) fail_of_weight(model, weight);
+  throw Error(
+      fmt::format("{}: a result is not a finite number after {} tokens, though all weights are "
+                  "finite: the activations overflow, or the state is damaged",
+                  model.path(), tokens));
 }
 
 }  // namespace anser

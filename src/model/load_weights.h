@@ -24,12 +24,23 @@ Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
 // [3, 17]"; empty when all are finite. Reads all weights.
 std::string find_not_finite(const Weights& weights, const Hyperparameters& h);
 
+// Throws Error that names the first element of a low-rank matrix that is not finite. Behind these
+// stand functions that make a number of an infinity, so no result would tell.
+void check_low_rank_finite(const Model& model);
+
 // Throws the Error of a result that is not finite after so many tokens: names the weight that is to
 // blame where there is one. Reads all weights.
 [[noreturn]] void fail_not_finite(const Model& model, uint64_t tokens);
 
-// A `time_state` [H][N][N] to our layout (row = value, column = key), fp32, at `to`.
-void load_time_state(const FileTensor& tensor, const Hyperparameters& h, bool transposed,
-                     const std::string& path, float* to);
+// "NaN" or "infinity".
+const char* not_finite_name(float x);
+
+// Of single tensors. The first two throw Error: unless anser computes with the type, and for a
+// shape that is not the expected one.
+void expect_type(const FileTensor& tensor, const std::string& path);
+[[noreturn]] void wrong_shape(const FileTensor& tensor, const std::string& expected,
+                              const std::string& path);
+// The elements in row-major order, fp32.
+Vector widen(const FileTensor& tensor);
 
 }  // namespace anser

@@ -16,9 +16,11 @@
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
 #include "model/load_weights.h"
+#include "model/model_sketch.h"
 #include "model/purpose.h"
 #include "model/random_weights.h"
 #include "model/state_file.h"
+#include "model/tuned_state.h"
 #include "model/weights.h"
 
 namespace anser {
@@ -30,9 +32,15 @@ struct Model::Data {
   Weights weights;
   std::optional<Tokenizer> tokenizer;
   std::string no_tokenizer;  // why there is none
-  State initial;
+  State initial;             // without the sketch, so as not to count among those who need it
   Purpose purpose;
   std::string name;
+  std::shared_ptr<const ModelSketch> sketch;
+
+  // States that live on may still have to say whose they are.
+  ~Data() {
+    if (sketch.use_count() > 1) sketch->groups();
+  }
 };
 
 namespace {
@@ -136,17 +144,6 @@ std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparam
   return std::nullopt;
 }
 
-State initial_state_of(const TensorFile& file, const Checkpoint& checkpoint,
-                       const Hyperparameters& h, uint64_t fingerprint) {
-  State state(state_shape(h), fingerprint);
-  for (int l = 0; l < h.layers; ++l) {
-    const auto at = checkpoint.tensors.find(fmt::format("blocks.{}.att.time_state", l));
-    if (at == checkpoint.tensors.end()) continue;
-    load_time_state(at->second, h, !checkpoint.low_rank_out_in, file.path, state.wkv(l));
-  }
-  return state;
-}
-
 }  // namespace
 
 Model Model::build(TensorFile&& file, const OpenOptions& options) {
@@ -156,8 +153,9 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   data->weights = load_weights(checkpoint, data->h, file.path, data->owned);
   data->weights.files = file.files;
   data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
-  data->initial =
-      initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));
+  data->sketch = std::make_shared<const ModelSketch>(data->weights, data->h);
+  data->initial = State(state_shape(data->h), fingerprint_of(data->h, data->weights));
+  load_tuned_state_of_model(file, checkpoint, data->h, data->initial);
 
   data->purpose = read_purpose(file);
 
@@ -201,7 +199,9 @@ const Tokenizer& Model::tokenizer() const {
 }
 
 State Model::initial_state() const {
-  return data_->initial;
+  State state = data_->initial;
+  state.belongs_to(data_->sketch);
+  return state;
 }
 
 void Model::check_state(const State& state, const std::string& source) const {
@@ -219,40 +219,53 @@ void Model::check_state(const State& state, const std::string& source) const {
         "{:016x}",
         source, state.fingerprint(), data_->file.path, fingerprint()));
   }
+  if (state.identity_known() && state.sketch() != data_->sketch) {
+    if (const size_t changes = data_->sketch->changes(*state.sketch()); changes > 0) {
+      throw Error(fmt::format(
+          "{} is the state of another fine-tune of this model: its weights and those of {} differ "
+          "by more than rounding, in {} of {} groups that were compared",
+          source, data_->file.path, changes, data_->sketch->groups().size()));
+    }
+  }
   if (state.has_logits() && int(state.logits().size()) != h.vocab) {
     throw Error(
         fmt::format("{} holds {} logits, expected {}", source, state.logits().size(), h.vocab));
   }
 }
 
-State Model::load_state(const std::string& path) const {
-  const Hyperparameters& h = data_->h;
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(path, ignored)) {
-    const auto file = MappedFile::open(path);
-    if (is_state_file(file->bytes())) {
-      State state = State::deserialize(file->bytes(), path);
-      check_state(state, path);
-      return state;
-    }
-  }
+namespace {
 
-  const TensorFile file = open_tensor_file(path);
-  const auto tensors = time_states(file);
-  if (int(tensors.size()) != h.layers) {
-    throw Error(
-        fmt::format("{} is no state of this model: expected an anser state file or {} tensors "
-                    "blocks.*.att.time_state, found {}",
-                    path, h.layers, tensors.size()));
+State tuned_state(const TensorFile& file, const Model& model) {
+  State state(state_shape(model.hyperparameters()), model.fingerprint(), model.sketch());
+  load_tuned_state(file, model.hyperparameters(), state);
+  return state;
+}
+
+}  // namespace
+
+State Model::load_state(const std::string& path) const {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return tuned_state(open_tensor_file(path), *this);
   }
-  State state(state_shape(h), fingerprint());
-  for (int l = 0; l < h.layers; ++l) {
-    const auto at = tensors.find(fmt::format("blocks.{}.att.time_state", l));
-    if (at == tensors.end()) {
-      throw Error(fmt::format("{}: tensor blocks.{}.att.time_state is missing", path, l));
+  return read_state(MappedFile::open(path)->bytes(), path);
+}
+
+State Model::read_state(std::span<const std::byte> bytes, const std::string& source) const {
+  if (!is_state_file(bytes)) {
+    TensorFile file;
+    try {
+      file = parse_tensor_bytes(bytes, source);
+    } catch (const Error& error) {
+      throw Error(
+          fmt::format("{}. A state is an anser state file, which begins with ANSERST, or a "
+                      "tuned initial state in .pth or .safetensors",
+                      error.what()));
     }
-    load_time_state(at->second, h, true, path, state.wkv(l));
+    return tuned_state(file, *this);
   }
+  State state = State::deserialize(bytes, source);
+  check_state(state, source);
   return state;
 }
 
@@ -264,6 +277,9 @@ const SamplingDefaults& Model::sampling() const {
 }
 uint64_t Model::fingerprint() const {
   return data_->initial.fingerprint();
+}
+const std::shared_ptr<const ModelSketch>& Model::sketch() const {
+  return data_->sketch;
 }
 const std::string& Model::name() const {
   return data_->name;

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "anser/error.h"
 #include "formats/safetensors_writer.h"
 #include "model/dequantize.h"
 #include "model/purpose.h"
 #include "model/quantize.h"
+#include "model/tuned_state.h"
 
 namespace anser {
 namespace {
@@ -56,27 +58,6 @@ class Collector {
   const Hyperparameters& h_;
 };
 
-// The state that every context begins with, if it is not zero: stored with the key index first.
-void add_time_state(const Model& model, Collector& collector) {
-  const Hyperparameters& h = model.hyperparameters();
-  const State state = model.initial_state();
-  const size_t N = size_t(h.head_size), size = size_t(h.heads) * N * N;
-  const auto is_zero = [](float x) { return x == 0; };
-  bool zero = true;
-  for (int l = 0; l < h.layers; ++l) {
-    zero = zero && std::all_of(state.wkv(l), state.wkv(l) + size, is_zero);
-  }
-  for (int l = 0; l < h.layers && !zero; ++l) {
-    Vector transposed(size);
-    for (size_t at = 0; at < size; ++at) {
-      const size_t head = at / (N * N), i = at / N % N, j = at % N;
-      transposed[(head * N + j) * N + i] = state.wkv(l)[at];
-    }
-    collector.numbers(fmt::format("blocks.{}.att.time_state", l),
-                      {h.heads, h.head_size, h.head_size}, std::move(transposed));
-  }
-}
-
 }  // namespace
 
 void save_safetensors(const Model& model, const std::string& path, const SaveOptions& options) {
@@ -91,7 +72,9 @@ void save_safetensors(const Model& model, const std::string& path, const SaveOpt
   }
   Collector collector(options, h);
   visit_weights(model.weights(), h, collector);
-  add_time_state(model, collector);
+  visit_tuned_state(model, [&](const auto& name, auto shape, auto values) {
+    collector.numbers(name, std::move(shape), std::move(values));
+  });
   std::stable_partition(collector.tensors.begin(), collector.tensors.end(),
                         [](const SavedTensor& tensor) { return tensor.type == DType::f32; });
 

@@ -6,8 +6,12 @@
 
 namespace anser {
 
-State::State(const StateShape& shape, uint64_t fingerprint)
-    : shape_(shape), fingerprint_(fingerprint), content_(shape.floats()) {}
+State::State(const StateShape& shape, uint64_t fingerprint,
+             std::shared_ptr<const ModelSketch> sketch)
+    : shape_(shape),
+      fingerprint_(fingerprint),
+      sketch_(std::move(sketch)),
+      content_(shape.floats()) {}
 
 State::Content::Content(const Content& other) {
   if (other.remote_ != nullptr) remote_ = other.remote_->copy();

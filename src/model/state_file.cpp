@@ -1,24 +1,29 @@
-// The state file, version 1. docs/formats.md describes it; all numbers are little endian.
+// The state file. docs/formats.md describes it; all numbers are little endian.
 //
 //   0  char[8]  "ANSERST\0"
-//   8  u32      version = 1
+//   8  u32      version: 2, or 1, which has no groups: it does not tell fine-tunes apart
 //  12  u32      element type of the payload: 0 = fp32
 //  16  u64      fingerprint of the model
 //  24  u64      tokens read
 //  32  u32 x 4  layers, width, heads, head size
 //  48  u64      count of logits: 0 or the vocabulary size
-//  56  payload  the state, then the logits
+//  56  u64      count of groups, at least 1; not in version 1, which goes on with the payload
+//  64  payload  the state, the logits; the groups of ModelSketch as u64
 //  end u64      XXH3-64 of all bytes before it
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "anser/error.h"
 #include "anser/state.h"
 #include "base/atomic_file.h"
 #include "base/mapped_file.h"
+#include "model/model_sketch.h"
 #include "model/state_file.h"
 
 namespace anser {
@@ -38,8 +43,47 @@ struct Header {
 static_assert(sizeof(Header) == 56);
 
 constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
-constexpr uint32_t kVersion = 1, kFp32 = 0;
+constexpr uint32_t kWithoutGroups = 1, kVersion = 2, kFp32 = 0;
 constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
+
+using Group = ModelSketch::Group;
+
+// The index of the first number that is not finite, or the count.
+size_t find_not_finite(std::span<const float> x) {
+  constexpr size_t kPart = 1024;
+  for (size_t from = 0; from < x.size(); from += kPart) {
+    const auto part = x.subspan(from, std::min(kPart, x.size() - from));
+    float sum = 0;  // NaN, once x - x is, which is 0 for finite numbers
+    for (const float number : part) sum += number - number;
+    if (sum == 0) continue;
+    return from + size_t(std::ranges::find_if_not(part, [](float n) { return std::isfinite(n); }) -
+                         part.begin());
+  }
+  return x.size();
+}
+
+// Such a state spoils all that is computed from it. `source`: as a message begins.
+void check_finite(const StateShape& shape, std::span<const float> numbers,
+                  std::span<const float> logits, const std::string& source) {
+  const auto fail = [&](float number, const std::string& where) {
+    throw Error(
+        fmt::format("{} holds {} in {}: it is damaged, or was made by a model whose numbers "
+                    "overflow",
+                    source, std::isnan(number) ? "NaN" : "infinity", where));
+  };
+  if (const size_t at = find_not_finite(numbers); at < numbers.size()) {
+    const size_t layer = at / shape.layer_floats(), in_layer = at % shape.layer_floats();
+    const size_t D = size_t(shape.width), head = size_t(shape.head_size) * shape.head_size;
+    fail(numbers[at],
+         fmt::format("layer {}, {}", layer,
+                     in_layer < D       ? "att_shift"
+                     : in_layer < 2 * D ? "ffn_shift"
+                                        : fmt::format("S of head {}", (in_layer - 2 * D) / head)));
+  }
+  if (const size_t at = find_not_finite(logits); at < logits.size()) {
+    fail(logits[at], fmt::format("the logit of token {}", at));
+  }
+}
 
 }  // namespace
 
@@ -48,9 +92,15 @@ bool is_state_file(std::span<const std::byte> bytes) {
 }
 
 std::vector<std::byte> State::serialize() const {
+  const std::vector<float>& last = content_.logits();
+  const std::vector<float>& numbers = content_.numbers();
+  check_finite(shape_, numbers, last, "the state cannot be saved: it");
+  const std::span<const Group> groups =
+      sketch_ != nullptr ? std::span<const Group>(sketch_->groups()) : std::span<const Group>();
+
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kVersion;
+  header.version = groups.empty() ? kWithoutGroups : kVersion;
   header.type = kFp32;
   header.fingerprint = fingerprint_;
   header.tokens = tokens_;
@@ -58,19 +108,23 @@ std::vector<std::byte> State::serialize() const {
   header.width = uint32_t(shape_.width);
   header.heads = uint32_t(shape_.heads);
   header.head_size = uint32_t(shape_.head_size);
-  const std::vector<float>& last = content_.logits();
   header.logits = last.size();
 
-  const std::vector<float>& numbers = content_.numbers();
-  const size_t data = numbers.size() * sizeof(float), logits = last.size() * sizeof(float);
-  const size_t body = sizeof(header) + data + logits;
-  std::vector<std::byte> bytes(body + sizeof(uint64_t));
-  std::byte* to = bytes.data();
-  std::memcpy(to, &header, sizeof(header));
-  if (data > 0) std::memcpy(to + sizeof(header), numbers.data(), data);
-  if (logits > 0) std::memcpy(to + sizeof(header) + data, last.data(), logits);
-  const uint64_t checksum = XXH3_64bits(to, body);
-  std::memcpy(to + body, &checksum, sizeof(checksum));
+  std::vector<std::byte> bytes;
+  const uint64_t count = groups.size();
+  bytes.reserve(sizeof(header) + sizeof(count) + (numbers.size() + last.size()) * sizeof(float) +
+                groups.size_bytes() + sizeof(uint64_t));
+  const auto append = [&](const void* from, size_t size) {
+    const auto* begin = static_cast<const std::byte*>(from);
+    bytes.insert(bytes.end(), begin, begin + size);
+  };
+  append(&header, sizeof(header));
+  if (count > 0) append(&count, sizeof(count));
+  append(numbers.data(), numbers.size() * sizeof(float));
+  append(last.data(), last.size() * sizeof(float));
+  append(groups.data(), groups.size_bytes());
+  const uint64_t checksum = XXH3_64bits(bytes.data(), bytes.size());
+  append(&checksum, sizeof(checksum));
   return bytes;
 }
 
@@ -80,19 +134,29 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
         fmt::format("{} is not an anser state file: it does not begin with ANSERST", source));
   }
   Header header;
-  if (bytes.size() < sizeof(header) + sizeof(uint64_t)) {
+  uint64_t groups = 0;
+  const auto check_header = [&](size_t size) {
+    if (bytes.size() >= size + sizeof(uint64_t)) return;
     throw Error(fmt::format("{}: the state file is cut off: {} bytes, its header alone has {}",
-                            source, bytes.size(), sizeof(header)));
-  }
+                            source, bytes.size(), size));
+  };
+  check_header(sizeof(header));
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.version != kVersion || header.type != kFp32) {
+  if (header.version < kWithoutGroups || header.version > kVersion || header.type != kFp32) {
     throw Error(fmt::format(
-        "{}: state file of version {} and element type {}; this program reads version {} and type "
-        "{} (fp32). Save the state again with the same version of anser.",
-        source, header.version, header.type, kVersion, kFp32));
+        "{}: state file of version {} and element type {}; this program reads versions {} and {} "
+        "and type {} (fp32). Save the state again with the same version of anser.",
+        source, header.version, header.type, kWithoutGroups, kVersion, kFp32));
   }
-  for (const uint64_t size : {uint64_t(header.layers), uint64_t(header.width),
-                              uint64_t(header.heads), uint64_t(header.head_size), header.logits}) {
+  size_t begin = sizeof(header);
+  if (header.version == kVersion) {
+    check_header(sizeof(header) + sizeof(groups));
+    std::memcpy(&groups, bytes.data() + begin, sizeof(groups));
+    begin += sizeof(groups);
+  }
+  for (const uint64_t size :
+       {uint64_t(header.layers), uint64_t(header.width), uint64_t(header.heads),
+        uint64_t(header.head_size), header.logits, groups}) {
     if (size > kMaxSize) {
       throw Error(
           fmt::format("{}: the state file's header is damaged: a size of {}", source, size));
@@ -101,19 +165,19 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   const StateShape shape = {int(header.layers), int(header.width), int(header.heads),
                             int(header.head_size)};
   // Compared without forming the product of all four, which could overflow.
-  const uint64_t floats_in_file =
-      (bytes.size() - sizeof(header) - sizeof(uint64_t)) / sizeof(float);
+  const uint64_t floats_in_file = (bytes.size() - begin - sizeof(uint64_t)) / sizeof(float);
   const uint64_t per_layer = shape.layer_floats();
   const bool fits = uint64_t(shape.heads) * shape.head_size == uint64_t(shape.width) &&
                     (per_layer == 0 || uint64_t(shape.layers) <= floats_in_file / per_layer) &&
-                    bytes.size() == sizeof(header) + sizeof(uint64_t) +
-                                        (shape.floats() + header.logits) * sizeof(float);
+                    bytes.size() == begin + sizeof(uint64_t) + groups * sizeof(Group) +
+                                        (shape.floats() + header.logits) * sizeof(float) &&
+                    (groups > 0) == (header.version == kVersion);
   if (!fits) {
     throw Error(fmt::format(
         "{}: the state file is cut off or damaged: {} bytes do not hold the state of {} layers of "
-        "width {} with {} heads of {} and {} logits",
+        "width {} with {} heads of {}, {} logits and {} groups of weights",
         source, bytes.size(), shape.layers, shape.width, shape.heads, shape.head_size,
-        header.logits));
+        header.logits, groups));
   }
   const size_t body = bytes.size() - sizeof(uint64_t);
   uint64_t checksum;
@@ -128,13 +192,21 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   state.tokens_ = header.tokens;
   std::vector<float>& last = state.logits();
   last.resize(header.logits);
-  const std::byte* from = bytes.data() + sizeof(header);
   std::vector<float>& numbers = state.content_.change_numbers();
-  const size_t state_bytes = numbers.size() * sizeof(float);
-  if (state_bytes > 0) std::memcpy(numbers.data(), from, state_bytes);
-  if (header.logits > 0) {
-    std::memcpy(last.data(), from + state_bytes, header.logits * sizeof(float));
+  const std::byte* from = bytes.data() + begin;
+  const auto take = [&](auto& to) {
+    const size_t size = to.size() * sizeof(to[0]);
+    if (size > 0) std::memcpy(to.data(), from, size);
+    from += size;
+  };
+  take(numbers);
+  take(last);
+  if (groups > 0) {
+    std::vector<Group> order(groups);
+    take(order);
+    state.sketch_ = std::make_shared<const ModelSketch>(std::move(order));
   }
+  check_finite(shape, numbers, last, source);
   return state;
 }
 

@@ -26,8 +26,11 @@ size_t many_errands(const Model& model) {
 
 }  // namespace
 
-StateDesk::StateDesk(States& states, const Model& model)
-    : states_(states), model_(model), errands_(kThreads, many_errands(model)) {}
+StateDesk::StateDesk(States& states, const Model& model, Notice notice)
+    : states_(states),
+      model_(model),
+      notice_(std::move(notice)),
+      errands_(kThreads, many_errands(model)) {}
 
 void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
   if (errands_.busy()) {
@@ -65,10 +68,23 @@ Beginning StateDesk::load(const std::string& id_or_name, const std::string& para
                            info.id, info.model.empty() ? "of no name" : info.model,
                            info.fingerprint, model_.fingerprint()));
   }
-  const auto get = [&] { return states_.get(info.id, model_); };
+  const auto get = [&] { return states_.get(info.id); };
   Beginning beginning{read(info, get), info.id, info.content.empty() ? info.id : info.content};
+  const std::string what = fmt::format("the state {}", info.id);
+  try {
+    model_.check_state(beginning.state, what);
+  } catch (const Error& error) {
+    throw ApiError::bad_field(param, error.what());
+  }
+  note_unknown(beginning.state, what);
   ++loaded_;
   return beginning;
+}
+
+void StateDesk::note_unknown(const State& state, const std::string& what) {
+  // Once: a store may be full of them.
+  if (state.identity_known() || !notice_ || said_unknown_.exchange(true)) return;
+  notice_(fmt::format("{} {}. The same goes for others of its age", what, kUnknownIdentity));
 }
 
 std::vector<std::byte> StateDesk::content(const StateInfo& info) {

@@ -32,8 +32,10 @@ struct DeskStats {
 // openai::ApiError.
 class StateDesk {
  public:
-  // Both must outlive it; and it must outlive the scheduler, whose texts are saved here.
-  StateDesk(States& states, const Model& model);
+  // Both must outlive it; and it must outlive the scheduler, whose texts are saved here. `notice`
+  // gets sentences for the server's log, from any thread.
+  using Notice = std::function<void(const std::string& sentence)>;
+  StateDesk(States& states, const Model& model, Notice notice = {});
 
   States& states() { return states_; }
   const Model& model() const { return model_; }
@@ -47,6 +49,8 @@ class StateDesk {
 
   // The rest takes time. `param` names the field of the request that `id_or_name` stood in.
   StateInfo find(const std::string& id_or_name, const std::string& param);
+  // Notes that a state leaves open which fine-tune it belongs to, if it does.
+  void note_unknown(const State& state, const std::string& what);
   Beginning load(const std::string& id_or_name, const std::string& param);
   // The state file.
   std::vector<std::byte> content(const StateInfo& info);
@@ -66,6 +70,8 @@ class StateDesk {
 
   States& states_;
   const Model& model_;
+  const Notice notice_;
+  std::atomic<bool> said_unknown_{false};
   std::atomic<uint64_t> saved_{0}, failed_{0}, saved_bytes_{0}, loaded_{0};
   Errands errands_;  // the last, so that it ends first
 };

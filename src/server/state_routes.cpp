@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -33,16 +32,6 @@ bool is_upload(const http::Request& request) {
 // A body may be left out where all of its fields may.
 Json body_of(const http::Request& request) {
   return request.body.empty() ? Json::object() : parse_body(request.body);
-}
-
-// Numbers from outside: one that is none would spoil all that is computed from it.
-void check_numbers(const State& state) {
-  const auto finite = [](float number) { return std::isfinite(number); };
-  if (std::ranges::all_of(state.data(), finite) && std::ranges::all_of(state.logits(), finite)) {
-    return;
-  }
-  throw ApiError(400, "invalid_request_error",
-                 "the state in the body has numbers that are infinite or none");
 }
 
 // Of the query; empty: it is not given.
@@ -136,10 +125,9 @@ void StateRoutes::upload(const http::Request& request, const Reply& reply) {
   desk_->check_labels(labels);
   std::string parent = one_parameter(request, "parent");
   if (!parent.empty() && !is_state_id(parent)) parent = desk_->find(parent, "parent").id;
-  const State state =
-      State::deserialize(std::as_bytes(std::span(request.body)), "the state in the body");
-  model_.check_state(state, "the state in the body");
-  check_numbers(state);
+  constexpr char kBody[] = "the state in the body";
+  const State state = model_.read_state(std::as_bytes(std::span(request.body)), kBody);
+  desk_->note_unknown(state, kBody);
   send_json(*reply, state_object(desk_->save(state, parent, labels)));
 }
 
@@ -177,8 +165,8 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
   }
   if (fields.any("prompt") == nullptr) {
     throw ApiError(400, "invalid_request_error",
-                   "expected one of prompt, messages and response, or a state file with "
-                   "Content-Type: application/octet-stream");
+                   "expected one of prompt, messages and response, or a state file or a tuned "
+                   "initial state with Content-Type: application/octet-stream");
   }
   const CompletionRequest wanted = read_completion_request(fields, limits_, tokenizer);
   if (wanted.prompts.size() != 1 || wanted.prompts[0].empty()) {

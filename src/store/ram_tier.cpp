@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "model/model_sketch.h"
+
 namespace anser {
 
 std::shared_ptr<const State> RamTier::find(const std::string& key) {
@@ -12,7 +14,10 @@ std::shared_ptr<const State> RamTier::find(const std::string& key) {
 }
 
 void RamTier::keep(const std::string& key, std::shared_ptr<const State> state) {
-  const uint64_t bytes = sizeof(float) * (state->data().size() + state->logits().size());
+  uint64_t bytes = sizeof(float) * (state->data().size() + state->logits().size());
+  if (state->identity_known()) {
+    bytes += sizeof(ModelSketch::Group) * state->sketch()->groups().size();
+  }
   drop(key);
   if (bytes > max_bytes_) return;
   while (bytes_ + bytes > max_bytes_) drop(std::string(items_.back().key));

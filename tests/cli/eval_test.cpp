@@ -68,6 +68,20 @@ TEST(Eval, PerplexityStartsWithTokenZero) {
   EXPECT_NEAR(result["bits_per_byte"].get<double>(), loss / std::log(2), 2 * kTolerance);
 }
 
+// A loss above 709 is one, but its perplexity is none.
+TEST(Eval, APerplexityThatIsInfiniteIsAnError) {
+  const TempDir folder;
+  RandomModel model = random_model({.vocab = 256}, 1);
+  for (double& x : model["head.weight"].values) x *= 0x1p16;
+  write_safetensors(folder / "m", model);
+  write_file(folder / "text", "abcdef");
+  const Result result =
+      run_anser({"eval", "-m", folder / "m", "--perplexity", folder / "text", "--json"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.out, "");
+  EXPECT_NE(result.err.find("perplexity is inf"), std::string::npos) << result.err;
+}
+
 TEST(Eval, BytesScoreAllButTheFirst) {
   const TempDir folder;
   write_file(folder / "text", "abcdef");

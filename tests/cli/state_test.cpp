@@ -245,6 +245,66 @@ TEST_F(StateCommand, DiffShowsTheChangeOfEveryHead) {
   EXPECT_NE(wrong.err.find("different models"), std::string::npos) << wrong.err;
 }
 
+TEST_F(StateCommand, WhoseAStateIs) {
+  const auto fails = [&](const Arguments& words, const std::string& said) {
+    const Result result = run(words);
+    EXPECT_EQ(result.exit_code, 1) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+  };
+  // Of the byte model's sizes and norms, but not of its weights.
+  RandomModel tuned = random_model({.vocab = 256}, 1);
+  for (double& x : tuned["blocks.2.att.key.weight"].values) x = -x;
+  write_safetensors(dir_ / "tuned", tuned);
+  const std::string a = save("Once"), b = id({"save", "-m", dir_ / "tuned", "-p", "Once"});
+  fails({"diff", a, b}, "different fine-tunes");
+  fails({"save", "-m", dir_ / "tuned", "--parent", a, "-p", "x"}, "another fine-tune");
+  out({"load", b, "-o", dir_ / "b"});
+  fails({"save", "-m", byte_model(), dir_ / "b"}, "another fine-tune");
+  EXPECT_EQ(run_anser({"run", "-m", byte_model(), "--load-state", dir_ / "b", "-n", "1"}).exit_code,
+            1);
+
+  // A file of version 1 does not say. Everybody who reads it is told, once.
+  anser::State old = anser::State::load(dir_ / "b");
+  old.belongs_to(nullptr);
+  old.save(dir_ / "old");
+  const auto told = [](const Result& result) {
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const size_t at = result.err.find("does not say which fine-tune");
+    return at != std::string::npos &&
+           result.err.find("does not say which fine-tune", at + 1) == std::string::npos;
+  };
+  EXPECT_TRUE(told(run({"save", dir_ / "old", "--name", "kept"})));
+  EXPECT_TRUE(told(run({"save", "-m", dir_ / "tuned", dir_ / "old"})));
+  EXPECT_TRUE(told(run({"save", "-m", dir_ / "tuned", "--parent", "kept", "-p", "x"})));
+  EXPECT_TRUE(told(run_anser({"run", "-m", dir_ / "tuned", "--load-state", dir_ / "old", "-n", "1",
+                              "--save-state", dir_ / "new"})));
+  EXPECT_TRUE(told(run_anser({"logits", "-m", dir_ / "tuned", "--load-state", dir_ / "old", "-p",
+                              "x", "-o", dir_ / "x.npy"})));
+  EXPECT_FALSE(
+      told(run_anser({"run", "-m", dir_ / "tuned", "--load-state", dir_ / "new", "-n", "1"})));
+  EXPECT_TRUE(anser::State::load(dir_ / "new").identity_known());
+  run({"rm", "kept"});
+  for (const std::string& state : {a, b}) run({"rm", state});
+}
+
+TEST_F(StateCommand, ATunedStateNeedsItsModel) {
+  std::vector<Tensor> tensors;
+  for (int l = 0; l < 3; ++l) {
+    tensors.push_back({"blocks." + std::to_string(l) + ".att.time_state", {2, 64, 64}, {}});
+    tensors.back().values.assign(2 * 4096, 0.25 + l);
+  }
+  write_pth_raw(dir_ / "t.pth", tensors, {.type = Float::f32});
+  const Result alone = run({"save", dir_ / "t.pth"});
+  EXPECT_EQ(alone.exit_code, 1);
+  EXPECT_NE(alone.err.find("name its model with -m"), std::string::npos) << alone.err;
+  const std::string kept = id({"save", "-m", byte_model(), dir_ / "t.pth"});
+  out({"load", kept, "-o", dir_ / "t.state"});
+  const anser::State state = anser::State::load(dir_ / "t.state");
+  EXPECT_EQ(state.wkv(2)[7], 2.25f);
+  EXPECT_TRUE(state.identity_known());
+}
+
 TEST_F(StateCommand, FailuresAreExplained) {
   const std::string a = save("A", {"--name", "taken"});
   const auto fails = [&](int code, const Arguments& words, const std::string& said) {

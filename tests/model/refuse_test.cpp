@@ -6,6 +6,7 @@
 
 #include "anser/error.h"
 #include "support/engines.h"
+#include "support/errors.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
 
@@ -167,6 +168,18 @@ TEST_F(Refuse, NumbersThatAreNotFinite) {
   } catch (const Error& error) {
     const std::string text = error.what();
     EXPECT_NE(text.find("blocks.1.ffn.key.weight: NaN at [2, 6]"), std::string::npos) << text;
+  }
+}
+
+// tanh and sigmoid make a number of an infinity, so no result would tell.
+TEST_F(Refuse, InfinitiesThatAFunctionWouldHide) {
+  for (const char* name : {"blocks.0.att.w1", "blocks.0.att.w2", "blocks.1.att.a1",
+                           "blocks.1.att.v2", "blocks.0.att.g1"}) {
+    const std::string path = changed("low-rank", [&](RandomModel& model) {
+      model[name].values[9] = -std::numeric_limits<double>::infinity();
+    });
+    support::expect_error({name, "infinity"},
+                          [&] { Engine::create(Model::open(path), {.device = Device::cpu}); });
   }
 }
 

@@ -227,14 +227,18 @@ TEST_F(Save, TrainedInitialStatesStayInSafetensors) {
   RandomModel model = random_model(kTinyShape);
   const int heads = kTinyShape.width / kTinyShape.head_size, n = kTinyShape.head_size;
   for (int l = 0; l < kTinyShape.layers; ++l) {
-    Tensor state{"blocks." + std::to_string(l) + ".att.time_state", {heads, n, n}, {}};
+    const std::string att = "blocks." + std::to_string(l) + ".att.";
+    Tensor state{att + "time_state", {heads, n, n}, {}}, shift{att + "ts_state", {heads * n}, {}};
     for (int i = 0; i < heads * n * n; ++i) state.values.push_back((i % 97 - 48 + l) / 64.0);
+    for (int i = 0; i < heads * n; ++i) shift.values.push_back((i - l) / 8.0);
     model.tensors.push_back(state);
+    model.tensors.push_back(shift);
   }
   write_pth(dir_ / "in.pth", model, {.type = Float::f32});
   const Model before = Model::open(dir_ / "in.pth");
   const Model after = Model::open(safetensors(dir_ / "in.pth", DType::bf16));
   EXPECT_TRUE(after.initial_state() == before.initial_state());
+  EXPECT_EQ(std::as_const(after).initial_state().wkv(0)[1], -47 / 64.0f);
   // llama.cpp would refuse a GGUF file with tensors that it does not know.
   const TensorFile file = open_tensor_file(gguf(dir_ / "in.pth", DType::f16));
   for (const FileTensor& tensor : file.tensors) {

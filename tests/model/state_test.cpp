@@ -2,18 +2,21 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "anser/error.h"
+#include "model/model_sketch.h"
 #include "support/engines.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
@@ -115,7 +118,7 @@ TEST_F(StateTest, FileIsAsDocumented) {
     return value;
   };
   EXPECT_EQ(std::memcmp(bytes.data(), "ANSERST\0", 8), 0);
-  EXPECT_EQ(at(8, uint32_t()), 1u);
+  EXPECT_EQ(at(8, uint32_t()), 2u);
   EXPECT_EQ(at(12, uint32_t()), 0u);
   EXPECT_EQ(at(16, uint64_t()), model_->fingerprint());
   EXPECT_EQ(at(24, uint64_t()), 7u);
@@ -124,8 +127,64 @@ TEST_F(StateTest, FileIsAsDocumented) {
   EXPECT_EQ(at(40, uint32_t()), 2u);
   EXPECT_EQ(at(44, uint32_t()), 16u);
   EXPECT_EQ(at(48, uint64_t()), 20u);
-  EXPECT_EQ(at(56, float()), state_.att_shift(0)[0]);
-  EXPECT_EQ(bytes.size(), 56 + (state_.data().size() + 20) * 4 + 8);
+  const uint64_t groups = at(56, uint64_t());
+  EXPECT_GT(groups, 100u);
+  EXPECT_EQ(at(64, float()), state_.att_shift(0)[0]);
+  const size_t payload = (state_.data().size() + 20) * 4;
+  EXPECT_EQ(bytes.size(), 64 + payload + groups * 8 + 8);
+  EXPECT_EQ(at(64 + payload, uint64_t()), state_.sketch()->groups()[0]);
+  EXPECT_EQ(at(bytes.size() - 16, uint64_t()), state_.sketch()->groups().back());
+
+  // Version 1, which older versions wrote: no groups, and no word of them.
+  std::vector<std::byte> old(bytes.begin(), bytes.begin() + 56);
+  old[8] = std::byte(1);
+  old.insert(old.end(), bytes.begin() + 64, bytes.begin() + std::ptrdiff_t(64 + payload));
+  const uint64_t checksum = XXH3_64bits(old.data(), old.size());
+  const auto* end = reinterpret_cast<const std::byte*>(&checksum);
+  old.insert(old.end(), end, end + 8);
+  State loaded = State::deserialize(old, "old");
+  EXPECT_TRUE(loaded == state_);
+  EXPECT_FALSE(loaded.identity_known());
+  model_->check_state(loaded, "old");
+  EXPECT_EQ(loaded.serialize(), old);
+  // Who goes on from it knows.
+  engine_->forward(loaded, as_tokens({1}));
+  engine_->forward(state_, as_tokens({1}));
+  EXPECT_TRUE(loaded.identity_known());
+  EXPECT_EQ(loaded.serialize(), state_.serialize());
+}
+
+TEST_F(StateTest, SaysWhoseItIsWhenItsModelIsGone) {
+  state_.save(dir_ / "before");
+  engine_.reset();
+  model_.reset();
+  state_.save(dir_ / "after");
+  EXPECT_EQ(read_file(dir_ / "before"), read_file(dir_ / "after"));
+}
+
+TEST_F(StateTest, NumbersThatAreNoneAreNeitherSavedNorLoaded) {
+  const std::vector<std::byte> bytes = state_.serialize();
+  const auto patched = [&](size_t number, float value) {
+    std::vector<std::byte> file = bytes;
+    std::memcpy(file.data() + 64 + 4 * number, &value, 4);
+    const uint64_t checksum = XXH3_64bits(file.data(), file.size() - 8);
+    std::memcpy(file.data() + file.size() - 8, &checksum, 8);
+    return file;
+  };
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const size_t layer = 2 * 32 + 2 * 256;  // numbers
+  EXPECT_ERROR("s holds NaN in layer 1, S of head 1",
+               State::deserialize(patched(2 * layer - 1, kNan), "s"));
+  EXPECT_ERROR("s holds infinity in layer 0, ffn_shift",
+               State::deserialize(patched(32, -kInfinity), "s"));
+  EXPECT_ERROR("infinity in layer 1, att_shift",
+               State::deserialize(patched(layer, kInfinity), "s"));
+  EXPECT_ERROR("NaN in the logit of token 3",
+               State::deserialize(patched(2 * layer + 3, kNan), "s"));
+  EXPECT_TRUE(State::deserialize(patched(5, 3.0e38f), "s").att_shift(0)[5] == 3.0e38f);
+  state_.wkv(1)[7] = kNan;
+  EXPECT_ERROR("cannot be saved: it holds NaN in layer 1, S of head 0", state_.save(dir_ / "s"));
 }
 
 TEST_F(StateTest, EveryFlippedByteAndEveryLengthIsNoticed) {
@@ -157,9 +216,9 @@ TEST_F(StateTest, ErrorsSayWhatIsWrong) {
   write_file(dir_ / "damaged", damaged);
   EXPECT_ERROR("checksum", State::load(dir_ / "damaged"));
   std::string newer = bytes;
-  newer[8] = 2;
+  newer[8] = 3;
   write_file(dir_ / "newer", newer);
-  EXPECT_ERROR("version 2", State::load(dir_ / "newer"));
+  EXPECT_ERROR("version 3", State::load(dir_ / "newer"));
   std::string absurd = bytes;
   std::memset(absurd.data() + 32, 0xff, 16);
   write_file(dir_ / "absurd", absurd);
@@ -218,61 +277,6 @@ TEST_F(StateTest, ASaveThatStopsHalfwayLeavesTheOldFileAndNothingElse) {
     const std::string name = entry.path().filename();
     EXPECT_TRUE(name == "m" || name == "s") << name << " was left behind";
   }
-}
-
-std::vector<Tensor> time_state_tensors() {
-  std::vector<Tensor> tensors;
-  for (int l = 0; l < 2; ++l) {
-    Tensor tensor{"blocks." + std::to_string(l) + ".att.time_state", {2, 16, 16}, {}};
-    for (int i = 0; i < 2 * 16 * 16; ++i) tensor.values.push_back((i + l) * 0x1p-9);
-    tensors.push_back(tensor);
-  }
-  return tensors;
-}
-
-// Stored with the key index first; ours is value first.
-void expect_time_states(const State& state) {
-  for (int l = 0; l < 2; ++l) {
-    for (int h = 0; h < 2; ++h) {
-      for (int i = 0; i < 16; ++i) {
-        for (int j = 0; j < 16; ++j) {
-          EXPECT_EQ(state.wkv(l, h)[i * 16 + j], (h * 256 + j * 16 + i + l) * 0x1p-9f);
-        }
-      }
-    }
-  }
-  EXPECT_EQ(state.tokens(), 0u);
-  EXPECT_TRUE(state.logits().empty());
-}
-
-TEST_F(StateTest, TrainedInitialStatesLoadFromTheirOwnFiles) {
-  write_safetensors_raw(dir_ / "t.safetensors", time_state_tensors(), Float::f32);
-  write_pth_raw(dir_ / "t.pth", time_state_tensors(), {.type = Float::f32});
-  expect_time_states(model_->load_state(dir_ / "t.safetensors"));
-  expect_time_states(model_->load_state(dir_ / "t.pth"));
-
-  auto one = time_state_tensors();
-  one.pop_back();
-  write_safetensors_raw(dir_ / "one", one, Float::f32);
-  EXPECT_ERROR("2 tensors", model_->load_state(dir_ / "one"));
-  auto shape = time_state_tensors();
-  shape[1].shape = {4, 8, 16};
-  write_safetensors_raw(dir_ / "shape", shape, Float::f32);
-  EXPECT_ERROR("expected shape [2, 16, 16], found [4, 8, 16]", model_->load_state(dir_ / "shape"));
-  EXPECT_ERROR("2 tensors", model_->load_state(dir_ / "m"));
-}
-
-TEST_F(StateTest, TrainedInitialStatesInsideAModel) {
-  RandomModel model = random_model(kTinyShape);
-  for (const Tensor& tensor : time_state_tensors()) model.tensors.push_back(tensor);
-  write_pth(dir_ / "m.pth", model, {.type = Float::f32});
-  expect_time_states(Model::open(dir_ / "m.pth").initial_state());
-  // web-rwkv's converter has them the other way round already.
-  for (Tensor& tensor : model.tensors) {
-    if (tensor.name.ends_with("time_state")) tensor = transposed(tensor);
-  }
-  write_safetensors(dir_ / "m.st", model, {.web_rwkv = true});
-  expect_time_states(Model::open(dir_ / "m.st").initial_state());
 }
 
 }  // namespace

@@ -202,21 +202,13 @@ const Vec& Model::at(const std::string& name) const {
 }
 
 State::State(const Model& model) {
-  const size_t D = size_t(model.width), N = size_t(model.head_size), H = size_t(model.heads());
+  const size_t D = size_t(model.width), N = size_t(model.head_size);
   for (int l = 0; l < model.layers; ++l) {
     att_shift.emplace_back(D, 0.0);
     ffn_shift.emplace_back(D, 0.0);
     wkv.emplace_back(D * N, 0.0);
     const auto tuned = model.tensors.find("blocks." + std::to_string(l) + ".att.time_state");
-    if (tuned != model.tensors.end()) {
-      for (size_t h = 0; h < H; ++h) {
-        for (size_t i = 0; i < N; ++i) {
-          for (size_t j = 0; j < N; ++j) {
-            wkv.back()[(h * N + i) * N + j] = tuned->second[(h * N + j) * N + i];
-          }
-        }
-      }
-    }
+    if (tuned != model.tensors.end()) wkv.back() = tuned->second;
   }
 }
 

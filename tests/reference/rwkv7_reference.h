@@ -14,8 +14,8 @@ using Vec = std::vector<double>;
 
 // Tensors by their names in the original checkpoints, row-major. Matrices "*.weight" are
 // [outputs][inputs]; the low-rank ones, w1 w2 a1 a2 v1 v2 g1 g2, are [inputs][outputs].
-// Layer 0 needs no v0, v1, v2. Optional: blocks.l.att.time_state [H][N key][N value], the state
-// before the first token, transposed as such tensors are.
+// Layer 0 needs no v0, v1, v2. Optional: blocks.l.att.time_state [H][N value][N key], the state
+// before the first token.
 struct Model {
   int vocab = 0, width = 0, layers = 0, head_size = 0, ffn = 0;
   double norm_eps = 1e-5, group_norm_eps = 64e-5;

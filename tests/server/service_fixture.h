@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,12 @@ class ServiceTest : public testing::Test {
       model_ = std::make_unique<Model>(Model::open(dir_ / "m.gguf"));
     }
     engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 2});
-    if (store_ != nullptr) desk_ = std::make_unique<StateDesk>(*store_, *model_);
+    if (store_ != nullptr) {
+      desk_ = std::make_unique<StateDesk>(*store_, *model_, [this](const std::string& sentence) {
+        const std::lock_guard guard(notices_mutex_);
+        notices_.push_back(sentence);
+      });
+    }
     scheduler_ = std::make_unique<Scheduler>(*engine_, scheduling);
     options.model_name = "goose";
     options.limits.vocab = 300;
@@ -112,7 +118,14 @@ class ServiceTest : public testing::Test {
     return Json::parse(answer.body, nullptr, false);
   }
 
+  std::vector<std::string> notices() {
+    const std::lock_guard guard(notices_mutex_);
+    return notices_;
+  }
+
   support::TempDir dir_;
+  std::mutex notices_mutex_;
+  std::vector<std::string> notices_;  // for the server's log
   std::unique_ptr<Model> model_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<StateStore> store_;

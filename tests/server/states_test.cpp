@@ -1,6 +1,7 @@
 // States as clients see them: kept, gone on from, labelled, moved.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <atomic>
 #include <fstream>
@@ -38,6 +39,14 @@ class StatesTest : public ServiceTest {
   static std::string file_of(const State& state) {
     const std::vector<std::byte> bytes = state.serialize();
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  static State state_of(const std::string& file) {
+    return State::deserialize(std::as_bytes(std::span(file)), "a file");
+  }
+  // With the checksum that a state file of these numbers has.
+  static std::string sealed(std::string file) {
+    const uint64_t checksum = XXH3_64bits(file.data(), file.size() - 8);
+    return file.replace(file.size() - 8, 8, reinterpret_cast<const char*>(&checksum), 8);
   }
   size_t stored() { return get("/v1/states")["data"].size(); }
 };
@@ -347,15 +356,93 @@ TEST_F(StatesTest, WhatIsNoStateOfThisModelIsNotTakenIn) {
   expect_refused(file.substr(0, 40), "cut off");
   expect_refused(file.substr(0, file.size() - 8), "cut off");
   expect_refused("", "ANSERST");
+  expect_refused("no state", "ANSERST");
   expect_refused(file_of(State({1, 32, 2, 16}, model_->fingerprint())), "another model");
   expect_refused(file_of(State(model_->initial_state().shape(), 5)), "another model");
-  State spoilt = model_->initial_state();
-  *spoilt.wkv(1) = std::numeric_limits<float>::quiet_NaN();
-  expect_refused(file_of(spoilt), "infinite or none");
+  std::string spoilt = file;
+  const float infinity = std::numeric_limits<float>::infinity();
+  spoilt.replace(64, 4, reinterpret_cast<const char*>(&infinity), 4);
+  expect_refused(sealed(spoilt), "holds infinity in layer 0, att_shift");
   State logits = model_->initial_state();
   logits.logits().assign(17, 0.0f);
   expect_refused(file_of(logits), "17 logits");
   EXPECT_EQ(stored(), 1u);
+}
+
+// As other programs write them, uploaded as they are.
+TEST_F(StatesTest, TunedInitialStatesAreTakenIn) {
+  start_with_states();
+  using support::Tensor;
+  const auto tensors = [&](int heads) {
+    std::vector<Tensor> list;
+    for (int l = 0; l < 2; ++l) {
+      Tensor tensor{fmt::format("blocks.{}.att.time_state", l), {heads, 64, 64}, {}};
+      for (int i = 0; i < heads * 4096; ++i) tensor.values.push_back((i % 61 - 30 + l) * 0x1p-7);
+      list.push_back(tensor);
+    }
+    return list;
+  };
+  const auto pth = dir_ / "t.pth", st = dir_ / "t.st", wide = dir_ / "wide.pth";
+  support::write_pth_raw(pth, tensors(1), {.type = support::Float::f32});
+  std::vector<Tensor> converted;
+  for (const Tensor& tensor : tensors(1)) converted.push_back(support::transposed(tensor));
+  support::write_safetensors_raw(st, converted, support::Float::f16);
+  support::write_pth_raw(wide, tensors(2), {.type = support::Float::f32});
+
+  const Json first = upload(support::read_file(pth), "?name=tuned");
+  EXPECT_EQ(first["tokens"], 0);
+  EXPECT_EQ(upload(support::read_file(st))["checksum"], first["checksum"]);
+  const State state = state_of(download("tuned"));
+  EXPECT_EQ(state.wkv(1)[1], -28 * 0x1p-7f);
+  const auto text = [&](const std::string& from) {
+    return text_of(post("/v1/completions",
+                        R"({"prompt": "ab", "max_tokens": 20, "temperature": 0)" + from + "}"));
+  };
+  EXPECT_NE(text(R"(, "state": "tuned")"), text(""));
+  const std::string message = upload(support::read_file(wide), "", 400)["error"]["message"];
+  EXPECT_NE(message.find("expected shape [1, 64, 64], found [2, 64, 64]"), std::string::npos)
+      << message;
+  EXPECT_TRUE(notices().empty());
+}
+
+TEST_F(StatesTest, AStateOfVersion1IsGoneOnFromAndTheLogSaysSoOnce) {
+  start_with_states();
+  const Json made = post("/v1/states", R"({"prompt": "abc", "name": "new"})");
+  State state = state_of(download("new"));
+  state.belongs_to(nullptr);
+  const std::string file = file_of(state);
+  EXPECT_EQ(file[8], 1);
+  EXPECT_TRUE(notices().empty());
+  upload(file, "?name=old");
+  EXPECT_EQ(download("old"), file);
+  const auto next = [&](const char* from) {
+    return post("/v1/completions", fmt::format(R"({{"state": "{}", "prompt": "d", "max_tokens": 5,
+                                                   "save_state": true}})",
+                                               from));
+  };
+  EXPECT_EQ(checksum(next("old")), checksum(next("new")));
+  ASSERT_EQ(notices().size(), 1u);
+  EXPECT_NE(notices()[0].find("which fine-tune"), std::string::npos) << notices()[0];
+}
+
+TEST_F(StatesTest, TheStateOfAFineTuneIsRefused) {
+  start_with_states();
+  support::RandomModel tuned =
+      support::random_model({.vocab = 300, .width = 64, .layers = 2, .ffn = 64});
+  for (double& x : tuned["blocks.1.att.key.weight"].values) x = -x;
+  support::write_safetensors(dir_ / "tuned", tuned);
+  const Model other = Model::open(dir_ / "tuned");
+  ASSERT_EQ(other.fingerprint(), model_->fingerprint());
+  const auto expect_refused = [](const Json& answer) {
+    const std::string message = answer["error"]["message"];
+    EXPECT_NE(message.find("another fine-tune"), std::string::npos) << message;
+  };
+  expect_refused(upload(file_of(other.initial_state()), "", 400));
+  const std::string id = store_->put(other.initial_state(), "tuned");
+  const Json answer = post("/v1/completions", R"({"prompt": "a", "state": ")" + id + "\"}", 400);
+  EXPECT_EQ(answer["error"]["param"], "state");
+  expect_refused(answer);
+  EXPECT_EQ(download(id).substr(0, 7), "ANSERST");
 }
 
 TEST_F(StatesTest, WhatIsNotThereIsNotFound) {
