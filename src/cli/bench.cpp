@@ -260,7 +260,7 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options, Measurement
   });
   const double int8 = machine.peak_int8_gop_s;
   // What most of the matrices are multiplied in.
-  const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.type());
+  const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.run_type());
   const double peak = in_integers ? int8 : machine.peak_gflop_s;
   const double zero_share = loaded.engine->zero_share();
   const auto number = [](const Json& row, const char* key) { return row[key].get<double>(); };

@@ -27,13 +27,17 @@ std::string lower(std::string text) {
   return text;
 }
 
-// Bytes of the matrices by type.
+// Bytes of the matrices by their type in the file.
 struct BytesByType {
   std::map<DType, size_t> bytes;
 
   void vector(const std::string&, const Vector&, int) {}
-  void matrix(const std::string&, const Matrix& m, int, int) { bytes[m.type] += m.bytes(); }
-  void low_rank(const std::string&, const Matrix& m, int, int) { bytes[m.type] += m.bytes(); }
+  void matrix(const std::string&, const Matrix& m, int, int) {
+    bytes[m.file_type] += dtype_bytes(m.file_type, size_t(m.rows) * m.cols);
+  }
+  void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
+    matrix(name, m, rows, cols);
+  }
 };
 
 bool has_initial_state(const Model& model) {
@@ -59,6 +63,13 @@ bool is_part_of(const fs::path& in, const fs::path& out) {
   return false;
 }
 
+void refuse_as_output(const fs::path& in, const std::string& out) {
+  if (is_part_of(in, out)) {
+    throw CLI::ValidationError(
+        fmt::format("OUT, {}, is what the model is read from; give it another name", out));
+  }
+}
+
 }  // namespace
 
 void FileOptions::add_to(CLI::App& command, const std::string& out_help) {
@@ -78,11 +89,12 @@ DType parse_type(const std::string& name) {
 }
 
 Model open_source(const FileOptions& options) {
-  if (is_part_of(options.in, options.out)) {
-    throw CLI::ValidationError(
-        fmt::format("OUT, {}, is what the model is read from; give it another name", options.out));
-  }
-  return Model::open(options.in, OpenOptions{options.vocabulary});
+  refuse_as_output(options.in, options.out);
+  Model model =
+      Model::open(options.in, OpenOptions{.vocabulary = options.vocabulary, .exact = true});
+  // The parts of a split file that were not named.
+  for (const auto& file : model.weights().files) refuse_as_output(file->path(), options.out);
+  return model;
 }
 
 DType main_type(const Model& model) {

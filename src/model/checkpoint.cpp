@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -56,6 +57,7 @@ constexpr Pair kGgufLayer[] = {
     {"channel_mix_key.weight", "ffn.key.weight"},
     {"channel_mix_value.weight", "ffn.value.weight"},
 };
+constexpr std::string_view kGgufTimeMix = "time_mix_", kGgufEnding = ".weight";
 constexpr Pair kGgufTop[] = {
     {"token_embd.weight", "emb.weight"},
     {"token_embd_norm.", "blocks.0.ln0."},
@@ -67,6 +69,17 @@ constexpr Pair kGgufTop[] = {
 template <size_t n>
 std::string rename(std::string_view name, const Pair (&table)[n]) {
   for (const auto& [from, to] : table) {
+    if (from.ends_with('.') ? name.starts_with(from) : name == from) {
+      return std::string(to) + std::string(name.substr(from.size()));
+    }
+  }
+  return "";
+}
+
+// The other way round.
+template <size_t n>
+std::string rename_back(std::string_view name, const Pair (&table)[n]) {
+  for (const auto& [to, from] : table) {
     if (from.ends_with('.') ? name.starts_with(from) : name == from) {
       return std::string(to) + std::string(name.substr(from.size()));
     }
@@ -97,12 +110,42 @@ std::string from_hugging_face(std::string_view name) {
 std::string from_gguf(std::string_view name) {
   std::string_view number, rest;
   if (!split_layer(name, "blk.", number, rest)) return rename(name, kGgufTop);
+  // Early converters left the ending of vectors out.
+  std::string whole(rest);
+  if (whole.find('.') == std::string::npos) whole += kGgufEnding;
+  rest = whole;
   std::string inner = rename(rest, kGgufLayer);
-  // time_mix_w1.weight and its like: w0 w1 w2 a0 ... k_k k_a r_k
-  if (inner.empty() && rest.starts_with("time_mix_") && rest.ends_with(".weight")) {
-    inner = fmt::format("att.{}", rest.substr(9, rest.size() - 9 - 7));
+  if (inner.empty() && rest.starts_with(kGgufTimeMix) && rest.ends_with(kGgufEnding)) {
+    rest.remove_prefix(kGgufTimeMix.size());
+    rest.remove_suffix(kGgufEnding.size());
+    // The token shift's vectors, one by one in files from before lerp_fused; otherwise
+    // w0 w1 w2 a0 ... k_k k_a r_k.
+    constexpr std::string_view kLerp = "lerp_";
+    const bool lerp = rest.starts_with(kLerp) && rest.size() == kLerp.size() + 1;
+    inner = lerp ? fmt::format("att.x_{}", rest.back()) : fmt::format("att.{}", rest);
   }
   return inner.empty() ? "" : fmt::format("blocks.{}.{}", number, inner);
+}
+
+std::string to_hugging_face(std::string_view name, std::string_view prefix) {
+  std::string_view number, rest;
+  if (name.starts_with("head.")) prefix = "";
+  if (!split_layer(name, "blocks.", number, rest)) {
+    return fmt::format("{}{}", prefix, rename_back(name, kHuggingFaceTop));
+  }
+  return fmt::format("{}layers.{}.{}", prefix, number, rename_back(rest, kHuggingFaceLayer));
+}
+
+std::string to_gguf(std::string_view name) {
+  if (std::string top = rename_back(name, kGgufTop); !top.empty()) return top;
+  std::string_view number, rest;
+  if (!split_layer(name, "blocks.", number, rest)) return std::string(name);
+  if (rest.starts_with("att.x_")) rest = "att.x_x";  // one tensor holds them all
+  std::string inner = rename_back(rest, kGgufLayer);
+  if (inner.empty()) {
+    inner = fmt::format("{}{}{}", kGgufTimeMix, rest.substr(strlen("att.")), kGgufEnding);
+  }
+  return fmt::format("blk.{}.{}", number, inner);
 }
 
 // Wrappers of training frameworks put a common prefix before every original name.
@@ -117,6 +160,15 @@ std::string original_prefix(const TensorFile& file) {
   return "";
 }
 
+void add_tensor(const TensorFile& file, const std::string& name, const FileTensor& tensor,
+                std::map<std::string, FileTensor>& tensors) {
+  const auto [at, is_new] = tensors.emplace(name, tensor);
+  if (!is_new) {
+    throw Error(fmt::format("{}: the tensors {} and {} are both what the original files call {}",
+                            file.path, at->second.name, tensor.name, name));
+  }
+}
+
 // att.x_x [6][...][D] holds x_r, x_w, x_k, x_v, x_a, x_g in this order.
 void split_fused_mix(const TensorFile& file, const std::string& block, const FileTensor& fused,
                      std::map<std::string, FileTensor>& tensors) {
@@ -124,7 +176,7 @@ void split_fused_mix(const TensorFile& file, const std::string& block, const Fil
       fused.type == DType::unsupported) {
     throw Error(
         fmt::format("{}: tensor {}: expected the six token-shift vectors, [6, width], found {} {}",
-                    file.path, fused.name, dtype_name(fused.type), fused.shape_text()));
+                    file.path, fused.name, fused.type_name(), fused.shape_text()));
   }
   const size_t bytes = fused.bytes.size() / 6;
   for (int i = 0; i < 6; ++i) {
@@ -132,7 +184,7 @@ void split_fused_mix(const TensorFile& file, const std::string& block, const Fil
     part.shape = {fused.elements() / 6};
     part.strides = {1};
     part.bytes = fused.bytes.subspan(i * bytes, bytes);
-    tensors[block + "att.x_" + "rwkvag"[i]] = std::move(part);
+    add_tensor(file, block + "att.x_" + "rwkvag"[i], part, tensors);
   }
 }
 
@@ -180,6 +232,18 @@ bool is_time_state(std::string_view name) {
 
 }  // namespace
 
+std::string Checkpoint::name_in_file(std::string_view original) const {
+  switch (dialect) {
+    case Dialect::gguf:
+      return to_gguf(original);
+    case Dialect::hugging_face:
+      return to_hugging_face(original, prefix);
+    case Dialect::original:
+      break;
+  }
+  return fmt::format("{}{}", prefix, original);
+}
+
 Checkpoint read_checkpoint(const TensorFile& file) {
   refuse_other_models(file);
 
@@ -190,6 +254,16 @@ Checkpoint read_checkpoint(const TensorFile& file) {
     hugging_face |= tensor.name.ends_with("layers.0.attn.r_k");
   }
   const std::string prefix = original_prefix(file);
+  checkpoint.dialect = gguf           ? Dialect::gguf
+                       : hugging_face ? Dialect::hugging_face
+                                      : Dialect::original;
+  checkpoint.prefix = prefix;
+  if (hugging_face) {
+    const bool bare = std::any_of(file.tensors.begin(), file.tensors.end(), [](const auto& tensor) {
+      return tensor.name.starts_with("layers.");
+    });
+    checkpoint.prefix = bare ? "" : "model.";
+  }
   for (const FileTensor& tensor : file.tensors) {
     std::string name;
     if (gguf) {
@@ -204,15 +278,18 @@ Checkpoint read_checkpoint(const TensorFile& file) {
       split_fused_mix(file, name.substr(0, name.size() - strlen("att.x_x")), tensor,
                       checkpoint.tensors);
     } else {
-      checkpoint.tensors[name] = tensor;
+      add_tensor(file, name, tensor, checkpoint.tensors);
     }
   }
   if (checkpoint.tensors.find("emb.weight") == checkpoint.tensors.end()) {
     throw Error(fmt::format(
-        "{}: no RWKV-7 model in this {} file: expected a tensor emb.weight (original names), "
-        "model.embeddings.weight (Hugging Face) or token_embd.weight (GGUF) among its {} tensors{}",
-        file.path, file_format_name(file.format), file.tensors.size(),
-        file.tensors.empty() ? "" : fmt::format("; the first is {}", file.tensors[0].name)));
+        "{}: no RWKV-7 model in this {}: expected a tensor emb.weight (original names), "
+        "model.embeddings.weight (Hugging Face) or token_embd.weight (GGUF), found {}",
+        file.path,
+        file.format == FileFormat::hf_folder
+            ? "folder"
+            : fmt::format("{} file", file_format_name(file.format)),
+        describe_contents(file)));
   }
 
   checkpoint.low_rank_out_in =
