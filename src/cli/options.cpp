@@ -76,10 +76,18 @@ SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
   return options;
 }
 
-Model open_model(const ModelOptions& options) {
+namespace {
+
+Model open_quietly(const ModelOptions& options) {
   if (options.random) return Model::random(*options.random);
-  const OpenOptions open{options.vocabulary};
-  Model model = options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+  const OpenOptions open{.vocabulary = options.vocabulary};
+  return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+}
+
+}  // namespace
+
+Model open_model(const ModelOptions& options) {
+  Model model = open_quietly(options);
   say_notes(model);
   return model;
 }
@@ -90,11 +98,11 @@ void say_notes(const Model& model) {
 
 LoadedModel load_model(const ModelOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  const Progress progress(options.random ? "making random weights"
-                                         : fmt::format("loading {}", options.model.empty()
-                                                                         ? "the embedded model"
-                                                                         : options.model));
-  Model model = open_model(options);
+  auto progress = std::make_unique<Progress>(
+      options.random ? "making random weights"
+                     : fmt::format("loading {}",
+                                   options.model.empty() ? "the embedded model" : options.model));
+  Model model = open_quietly(options);
   EngineOptions engine_options;
   engine_options.threads = options.threads;
   engine_options.device = options.device == "cuda"  ? Device::cuda
@@ -104,6 +112,8 @@ LoadedModel load_model(const ModelOptions& options) {
   engine_options.invariant = options.invariant;
   std::unique_ptr<Engine> engine = Engine::create(model, engine_options);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  progress.reset();  // its line is wiped before other lines come
+  say_notes(model);
   return {std::move(model), std::move(engine), taken.count()};
 }
 

@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "cli/console.h"
 #include "cli/numbers.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "model/weights.h"
 
@@ -27,13 +28,13 @@ std::string lower(std::string text) {
   return text;
 }
 
-// Bytes of the matrices by their type in the file.
-struct BytesByType {
-  std::map<DType, size_t> bytes;
+// How many weights the matrices have of each type, in the file.
+struct WeightsByType {
+  std::map<DType, int64_t> weights;
 
   void vector(const std::string&, const Vector&, int) {}
-  void matrix(const std::string&, const Matrix& m, int, int) {
-    bytes[m.file_type] += dtype_bytes(m.file_type, size_t(m.rows) * m.cols);
+  void matrix(const std::string&, const Matrix& m, int rows, int cols) {
+    weights[m.file_type] += int64_t(rows) * cols;
   }
   void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
     matrix(name, m, rows, cols);
@@ -94,13 +95,14 @@ Model open_source(const FileOptions& options) {
       Model::open(options.in, OpenOptions{.vocabulary = options.vocabulary, .exact = true});
   // The parts of a split file that were not named.
   for (const auto& file : model.weights().files) refuse_as_output(file->path(), options.out);
+  say_notes(model);
   return model;
 }
 
 DType main_type(const Model& model) {
-  BytesByType count;
+  WeightsByType count;
   visit_weights(model.weights(), model.hyperparameters(), count);
-  return std::max_element(count.bytes.begin(), count.bytes.end(),
+  return std::max_element(count.weights.begin(), count.weights.end(),
                           [](const auto& a, const auto& b) { return a.second < b.second; })
       ->first;
 }

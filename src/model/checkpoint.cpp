@@ -169,6 +169,24 @@ void add_tensor(const TensorFile& file, const std::string& name, const FileTenso
   }
 }
 
+// From the name that the same tensor of another layer has in the file: whatever the layout, only
+// the number of the layer differs. Empty where no layer has it.
+std::string name_by_sibling(std::string_view original,
+                            const std::map<std::string, FileTensor>& tensors) {
+  std::string_view number, rest;
+  if (!split_layer(original, "blocks.", number, rest)) return "";
+  for (const auto& [sibling, tensor] : tensors) {
+    std::string_view other, same;
+    if (!split_layer(sibling, "blocks.", other, same) || same != rest) continue;
+    const std::string place = fmt::format(".{}.", other);
+    const size_t at = tensor.name.find(place);
+    if (at == std::string::npos) continue;
+    std::string name = tensor.name;
+    return name.replace(at, place.size(), fmt::format(".{}.", number));
+  }
+  return "";
+}
+
 // att.x_x [6][...][D] holds x_r, x_w, x_k, x_v, x_a, x_g in this order.
 void split_fused_mix(const TensorFile& file, const std::string& block, const FileTensor& fused,
                      std::map<std::string, FileTensor>& tensors) {
@@ -233,6 +251,7 @@ bool is_time_state(std::string_view name) {
 }  // namespace
 
 std::string Checkpoint::name_in_file(std::string_view original) const {
+  if (std::string name = name_by_sibling(original, tensors); !name.empty()) return name;
   switch (dialect) {
     case Dialect::gguf:
       return to_gguf(original);

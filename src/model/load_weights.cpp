@@ -111,7 +111,7 @@ class Loader {
       before += sum.bytes_before;
       after += sum.bytes_after;
     }
-    return fmt::format("{}: runs {}; they take {:.1f} MB in the file and {:.1f} MB in memory",
+    return fmt::format("{}: repacked {}; they take {:.1f} MB in the file and {:.1f} MB in memory",
                        path_, fmt::join(parts, ", "), double(before) / 1e6, double(after) / 1e6);
   }
 

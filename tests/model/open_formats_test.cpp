@@ -122,7 +122,7 @@ TEST_F(OpenFormats, RepackedTypesGiveTheReferencesNumbersOnTheStoredWeights) {
     // 6 matrices in each of two layers, the embedding and the head.
     const std::string note = opened.notes()[0];
     for (const std::string& part :
-         {path + ": runs ", "14 " + name + " matrices as " + runs_as, std::string(words)}) {
+         {path + ": repacked ", "14 " + name + " matrices as " + runs_as, std::string(words)}) {
       EXPECT_NE(note.find(part), std::string::npos) << note;
     }
     const Model exact = Model::open(path, {.exact = true});
