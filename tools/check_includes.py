@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Includes point one way: base <- formats, text, quant <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
+"""Includes point one way: base <- formats <- checkpoint; text, quant, checkpoint <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
 server <- cli.
 
 Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
@@ -15,8 +15,9 @@ MAY_INCLUDE = {
     "formats": {"base", "formats"},
     "text": {"base", "text"},
     "grammar": {"base", "text", "grammar"},
+    "checkpoint": {"base", "formats", "checkpoint"},
     "quant": {"base", "quant", "model/blocks.h"},
-    "model": {"base", "formats", "text", "quant", "model"},
+    "model": {"base", "formats", "checkpoint", "text", "quant", "model"},
     "cpu": {"base", "formats", "text", "quant", "model", "cpu"},
     "cuda": {"base", "formats", "text", "quant", "model", "cuda"},
     "engine": {"base", "formats", "text", "quant", "model", "grammar", "cpu", "cuda", "engine"},

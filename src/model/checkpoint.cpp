@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "checkpoint/gguf_names.h"
 
 namespace anser {
 namespace {
@@ -42,27 +43,6 @@ constexpr Pair kHuggingFaceTop[] = {
     {"embeddings.weight", "emb.weight"},
     {"norm.", "ln_out."},
     {"lm_head.weight", "head.weight"},
-};
-
-constexpr Pair kGgufLayer[] = {
-    {"attn_norm_2.", "ln2."},
-    {"attn_norm.", "ln1."},
-    {"time_mix_receptance.weight", "att.receptance.weight"},
-    {"time_mix_key.weight", "att.key.weight"},
-    {"time_mix_value.weight", "att.value.weight"},
-    {"time_mix_output.weight", "att.output.weight"},
-    {"time_mix_ln.", "att.ln_x."},
-    {"time_mix_lerp_fused.weight", "att.x_x"},
-    {"channel_mix_lerp_k.weight", "ffn.x_k"},
-    {"channel_mix_key.weight", "ffn.key.weight"},
-    {"channel_mix_value.weight", "ffn.value.weight"},
-};
-constexpr std::string_view kGgufTimeMix = "time_mix_", kGgufEnding = ".weight";
-constexpr Pair kGgufTop[] = {
-    {"token_embd.weight", "emb.weight"},
-    {"token_embd_norm.", "blocks.0.ln0."},
-    {"output_norm.", "ln_out."},
-    {"output.weight", "head.weight"},
 };
 
 // Replaces the first pattern that `name` begins with; patterns that end in '.' keep what follows.
@@ -107,26 +87,6 @@ std::string from_hugging_face(std::string_view name) {
   return inner.empty() ? "" : fmt::format("blocks.{}.{}", number, inner);
 }
 
-std::string from_gguf(std::string_view name) {
-  std::string_view number, rest;
-  if (!split_layer(name, "blk.", number, rest)) return rename(name, kGgufTop);
-  // Early converters left the ending of vectors out.
-  std::string whole(rest);
-  if (whole.find('.') == std::string::npos) whole += kGgufEnding;
-  rest = whole;
-  std::string inner = rename(rest, kGgufLayer);
-  if (inner.empty() && rest.starts_with(kGgufTimeMix) && rest.ends_with(kGgufEnding)) {
-    rest.remove_prefix(kGgufTimeMix.size());
-    rest.remove_suffix(kGgufEnding.size());
-    // The token shift's vectors, one by one in files from before lerp_fused; otherwise
-    // w0 w1 w2 a0 ... k_k k_a r_k.
-    constexpr std::string_view kLerp = "lerp_";
-    const bool lerp = rest.starts_with(kLerp) && rest.size() == kLerp.size() + 1;
-    inner = lerp ? fmt::format("att.x_{}", rest.back()) : fmt::format("att.{}", rest);
-  }
-  return inner.empty() ? "" : fmt::format("blocks.{}.{}", number, inner);
-}
-
 std::string to_hugging_face(std::string_view name, std::string_view prefix) {
   std::string_view number, rest;
   if (name.starts_with("head.")) prefix = "";
@@ -134,18 +94,6 @@ std::string to_hugging_face(std::string_view name, std::string_view prefix) {
     return fmt::format("{}{}", prefix, rename_back(name, kHuggingFaceTop));
   }
   return fmt::format("{}layers.{}.{}", prefix, number, rename_back(rest, kHuggingFaceLayer));
-}
-
-std::string to_gguf(std::string_view name) {
-  if (std::string top = rename_back(name, kGgufTop); !top.empty()) return top;
-  std::string_view number, rest;
-  if (!split_layer(name, "blocks.", number, rest)) return std::string(name);
-  if (rest.starts_with("att.x_")) rest = "att.x_x";  // one tensor holds them all
-  std::string inner = rename_back(rest, kGgufLayer);
-  if (inner.empty()) {
-    inner = fmt::format("{}{}{}", kGgufTimeMix, rest.substr(strlen("att.")), kGgufEnding);
-  }
-  return fmt::format("blk.{}.{}", number, inner);
 }
 
 // Wrappers of training frameworks put a common prefix before every original name.
@@ -254,7 +202,7 @@ std::string Checkpoint::name_in_file(std::string_view original) const {
   if (std::string name = name_by_sibling(original, tensors); !name.empty()) return name;
   switch (dialect) {
     case Dialect::gguf:
-      return to_gguf(original);
+      return gguf_from_original(original);
     case Dialect::hugging_face:
       return to_hugging_face(original, prefix);
     case Dialect::original:
@@ -286,13 +234,16 @@ Checkpoint read_checkpoint(const TensorFile& file) {
   for (const FileTensor& tensor : file.tensors) {
     std::string name;
     if (gguf) {
-      name = from_gguf(tensor.name);
+      name = original_from_gguf(tensor.name);
     } else if (hugging_face) {
       name = from_hugging_face(tensor.name);
     } else if (tensor.name.starts_with(prefix)) {
       name = tensor.name.substr(prefix.size());
     }
-    if (name.empty()) continue;  // not part of the model: an optimiser's, a rotary table's
+    if (name.empty()) {  // an optimiser's, a rotary table's
+      checkpoint.unknown.push_back(tensor.name);
+      continue;
+    }
     if (name.ends_with(".att.x_x")) {
       split_fused_mix(file, name.substr(0, name.size() - strlen("att.x_x")), tensor,
                       checkpoint.tensors);

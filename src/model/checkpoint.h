@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "formats/tensor_file.h"
 
@@ -19,6 +20,9 @@ struct Checkpoint {
   // How low-rank matrices are stored: [outputs][inputs], or as in the original files
   // [inputs][outputs]. Also tells whether a `time_state` is stored transposed.
   bool low_rank_out_in = false;
+
+  // Tensors that are not part of an RWKV-7, by the file's name.
+  std::vector<std::string> unknown;
 
   Dialect dialect = Dialect::original;
   std::string prefix;  // that the file puts before names, such as "model."

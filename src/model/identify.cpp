@@ -36,6 +36,12 @@ std::string text_of(const TensorFile& file, const char* key) {
   return "";
 }
 
+int64_t integer_of(const TensorFile& file, const char* key, int64_t otherwise) {
+  const auto at = file.metadata.find(key);
+  const auto* value = at == file.metadata.end() ? nullptr : std::get_if<int64_t>(&at->second);
+  return value == nullptr ? otherwise : *value;
+}
+
 [[noreturn]] void refuse(const TensorFile& file, std::string_view what) {
   throw Error(fmt::format("{} is {}, and anser runs only RWKV-7 (x070) models.", file.path, what));
 }
@@ -114,6 +120,17 @@ void refuse_other_models(const TensorFile& file) {
                                  describe_contents(file)));
       }
       refuse_architecture(file, "general.architecture", architecture);
+    }
+    // Both would make another computation of the same tensors.
+    if (integer_of(file, "rwkv7.rescale_every_n_layers", 0) != 0) {
+      refuse(file,
+             "an RWKV-7 model whose activations are rescaled between layers "
+             "(rwkv7.rescale_every_n_layers)");
+    }
+    if (integer_of(file, "rwkv7.token_shift_count", 2) != 2) {
+      refuse(file,
+             "an RWKV-7 model without a token shift in its channel mix "
+             "(rwkv7.token_shift_count)");
     }
   }
   if (file.format == FileFormat::hf_folder) {

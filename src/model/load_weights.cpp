@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "anser/error.h"
@@ -97,6 +99,25 @@ class Loader {
     view(get(name), to, rows, cols, !checkpoint_.low_rank_out_in);
   }
 
+  // Which tensors of the file have no part in the model, in one sentence; empty when all have. What
+  // a file may hold besides: the unused value residual of layer 0, and a state to begin with.
+  std::string unused_text() const {
+    std::vector<std::string> names = checkpoint_.unknown;
+    for (const auto& [name, tensor] : checkpoint_.tensors) {
+      if (used_.count(name) == 0 && !name.starts_with("blocks.0.att.v") &&
+          !name.ends_with(".att.time_state")) {
+        names.push_back(tensor.name);
+      }
+    }
+    if (names.empty()) return "";
+    constexpr size_t kShown = 3;
+    const size_t count = names.size();
+    names.resize(std::min(count, kShown));
+    return fmt::format("{}: {} tensor{} not part of an RWKV-7 and not used: {}{}", path_, count,
+                       count == 1 ? " is" : "s are", fmt::join(names, ", "),
+                       count > kShown ? ", ..." : "");
+  }
+
   // What was repacked, in one sentence; empty when nothing was.
   std::string repacked_text() const {
     if (repacked_.empty()) return "";
@@ -116,12 +137,13 @@ class Loader {
   }
 
  private:
-  const FileTensor& get(const std::string& name) const {
+  const FileTensor& get(const std::string& name) {
     const auto at = checkpoint_.tensors.find(name);
     if (at == checkpoint_.tensors.end()) {
       throw Error(fmt::format("{}: tensor {} is missing", path_, checkpoint_.name_in_file(name)));
     }
     expect_type(at->second, path_);
+    used_.insert(name);
     return at->second;
   }
 
@@ -202,6 +224,7 @@ class Loader {
 
   const Checkpoint& checkpoint_;
   const std::string& path_;
+  std::set<std::string> used_;  // original names
   const bool exact_;
   OwnedBytes& owned_;
   std::shared_ptr<ThreadPool> pool_;  // made when it is needed
@@ -239,7 +262,9 @@ Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
   weights.layers.resize(h.layers);
   Loader loader(checkpoint, path, exact, owned);
   visit_weights(weights, h, loader);
-  if (std::string text = loader.repacked_text(); !text.empty()) notes.push_back(std::move(text));
+  for (std::string text : {loader.unused_text(), loader.repacked_text()}) {
+    if (!text.empty()) notes.push_back(std::move(text));
+  }
   return weights;
 }
 

@@ -19,8 +19,9 @@ using OwnedBytes = std::list<std::unique_ptr<std::byte[]>>;
 // that is not finite. (Vectors are checked here; matrices, which are not read now, when a result
 // turns out not to be finite.)
 //
-// Matrices of types that the kernels do not know are repacked by all cores (quant/repack.h), which
-// `notes` gets a sentence about; as F32 with `exact`, where F16 would round.
+// Matrices of types that the kernels do not know are repacked by all cores (quant/repack.h); as F32
+// with `exact`, where F16 would round. `notes` gets a sentence about that, and one about tensors
+// that are not used.
 Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
                      const std::string& path, bool exact, OwnedBytes& owned,
                      std::vector<std::string>& notes);

@@ -125,7 +125,7 @@ TEST_F(OpenFormats, RepackedTypesGiveTheReferencesNumbersOnTheStoredWeights) {
          {path + ": repacked ", "14 " + name + " matrices as " + runs_as, std::string(words)}) {
       EXPECT_NE(note.find(part), std::string::npos) << note;
     }
-    const Model exact = Model::open(path, {.exact = true});
+    const Model exact = Model::open(path, {.vocabulary = "", .exact = true});
     EXPECT_EQ(exact.run_type(), runs_as == std::string("F16") ? "F32" : runs_as);
     EXPECT_NE(exact.notes().at(0).find("the same numbers"), std::string::npos);
   }

@@ -146,8 +146,8 @@ TEST_F(Refuse, TypesThatCannotBeComputedWith) {
   ASSERT_NE(name, std::string::npos);
   const size_t type = name + std::string("output.weight").size() + 4 + 2 * 8;
   ASSERT_EQ(bytes[type], 2);
-  for (const auto& [id, name] : std::map<int, std::string>{
-           {22, "IQ2_S"}, {39, "MXFP4"}, {34, "TQ1_0"}, {77, "number 77"}}) {
+  for (const auto& [id, name] :
+       std::map<int, std::string>{{22, "IQ2_S"}, {39, "MXFP4"}, {34, "TQ1_0"}, {77, "number 77"}}) {
     bytes[type] = char(id);
     write_file(dir_ / "iq", bytes);
     expect_error(dir_ / "iq", {"output.weight", "unsupported type " + name, "Q4_K", "IQ4_XS"});
@@ -194,6 +194,36 @@ TEST_F(Refuse, MissingTensorsOfGgufAndHuggingFace) {
   std::erase_if(model.tensors, [](const Tensor& t) { return t.name == "blocks.1.att.x_g"; });
   write_gguf(dir_ / "m.gguf", model, {.type = Ggml::f32});
   expect_error(dir_ / "m.gguf", {"blk.1.time_mix_lerp_fused.weight is missing"});
+}
+
+// Metadata that would make another computation of the same tensors.
+TEST_F(Refuse, RelativesInGguf) {
+  const RandomModel model = random_model(kTinyShape);
+  write_gguf(dir_ / "rescaled", model, {.metadata = {{"rwkv7.rescale_every_n_layers", 6}}});
+  expect_error(dir_ / "rescaled", {"rescale_every_n_layers"});
+  write_gguf(dir_ / "shift", model, {.metadata = {{"rwkv7.token_shift_count", 1}}});
+  expect_error(dir_ / "shift", {"token_shift_count"});
+  write_gguf(dir_ / "usual", model,
+             {.metadata = {{"rwkv7.token_shift_count", 2}, {"rwkv7.rescale_every_n_layers", 0}}});
+  EXPECT_TRUE(Model::open(dir_ / "usual").notes().empty());
+}
+
+TEST_F(Refuse, TensorsThatAreNotUsedAreNoted) {
+  const auto notes = [&](const std::vector<std::string>& more) {
+    return Model::open(changed("more",
+                               [&](RandomModel& model) {
+                                 for (const std::string& name : more)
+                                   model.tensors.push_back({name, {1}, {0.5}});
+                               }))
+        .notes();
+  };
+  EXPECT_TRUE(notes({}).empty());
+  const auto some = notes({"blocks.1.att.gate.bias", "rotary.inv_freq", "c", "d"});
+  ASSERT_EQ(some.size(), 1u);
+  EXPECT_NE(some[0].find("4 tensors are not part"), std::string::npos) << some[0];
+  EXPECT_NE(some[0].find("blocks.1.att.gate.bias"), std::string::npos) << some[0];
+  // Layer 0's value residual is in many files, and never used.
+  EXPECT_TRUE(notes({"blocks.0.att.v0", "blocks.0.att.v1", "blocks.0.att.v2"}).empty());
 }
 
 TEST_F(Refuse, TwoTensorsForOnePlace) {
