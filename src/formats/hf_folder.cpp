@@ -146,6 +146,22 @@ std::vector<std::string> candidates(const std::string& folder) {
   return names;
 }
 
+// "a, b, c, ...", for messages.
+std::string first_entries(const std::string& folder) {
+  constexpr size_t kShown = 5, kRead = 1000;
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end && names.size() < kRead;
+       at.increment(error)) {
+    names.push_back(printable(at->path().filename().string()));
+  }
+  std::sort(names.begin(), names.end());
+  if (names.empty()) return "nothing";
+  const size_t count = names.size();
+  names.resize(std::min(count, kShown));
+  return fmt::format("{}{}", fmt::join(names, ", "), count > kShown ? ", ..." : "");
+}
+
 std::string single_file(const std::string& folder) {
   for (const char* usual : {"model.safetensors", "pytorch_model.bin"}) {
     if (is_there(in_folder(folder, usual))) return usual;
@@ -154,7 +170,8 @@ std::string single_file(const std::string& folder) {
   if (names.empty()) {
     fail(folder,
          "the folder holds no model file (model.safetensors, pytorch_model.bin, *.safetensors, "
-         "*.st, *.pth, *.pt or *.gguf)");
+         "*.st, *.pth, *.pt or *.gguf); it holds {}",
+         first_entries(folder));
   }
   if (names.size() > 1 && !are_parts_of_one_gguf(names)) {
     constexpr size_t kShown = 20;
