@@ -51,7 +51,7 @@ std::optional<int64_t> integer(const TensorFile& file, const char* key) {
   const auto at = file.metadata.find(key);
   if (at == file.metadata.end()) return std::nullopt;
   const auto* value = std::get_if<int64_t>(&at->second);
-  if (value == nullptr || *value < 0) fail(file.path, "damaged: {} is no number of things", key);
+  if (value == nullptr || *value < 0) fail(file.path, "damaged: {} is not a number from 0 on", key);
   return *value;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "formats/checks.h"
 #include "model/checkpoint.h"
 
 namespace anser {
@@ -93,8 +94,10 @@ std::string describe_contents(const TensorFile& file) {
   }
   constexpr size_t kShown = 3;
   const size_t count = file.tensors.size();
-  std::vector<std::string_view> names;
-  for (size_t i = 0; i < std::min(count, kShown); ++i) names.push_back(file.tensors[i].name);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::min(count, kShown); ++i) {
+    names.push_back(printable(file.tensors[i].name));
+  }
   std::string text = fmt::format("{} tensor{}: {}{}", count, count == 1 ? "" : "s",
                                  fmt::join(names, ", "), count > kShown ? ", ..." : "");
   for (const Kind& kind : kKinds) {

@@ -14,6 +14,7 @@
 #include "anser/error.h"
 #include "base/check.h"
 #include "base/thread_pool.h"
+#include "formats/checks.h"
 #include "model/dequantize.h"
 #include "quant/repack.h"
 
@@ -113,6 +114,7 @@ class Loader {
     constexpr size_t kShown = 3;
     const size_t count = names.size();
     names.resize(std::min(count, kShown));
+    for (std::string& name : names) name = printable(name);
     return fmt::format("{}: {} tensor{} not part of an RWKV-7 and not used: {}{}", path_, count,
                        count == 1 ? " is" : "s are", fmt::join(names, ", "),
                        count > kShown ? ", ..." : "");

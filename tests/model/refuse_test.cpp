@@ -238,10 +238,12 @@ TEST_F(Refuse, FilesThatHoldNoModelSayWhatTheyHold) {
   expect_error(names("lora", {"base_model.model.blocks.0.att.key.lora_A.weight",
                               "base_model.model.blocks.0.att.key.lora_B.weight"}),
                {"no RWKV-7 model", "a LoRA adapter", "lora_A"});
-  expect_error(names("many", {"a", "b", "c", "d"}), {"4 tensors: a, b, c, ..."});
+  expect_error(names("many", {"a", "b", "c", "d"}), {"4 tensors: 'a', 'b', 'c', ..."});
   write_file(dir_ / "none", std::string("\2\0\0\0\0\0\0\0{}", 10));
   expect_error(dir_ / "none", {"no RWKV-7 model", "found no tensors"});
   expect_error(names("embedding", {"emb.weight"}), {"emb.weight"});
+  // A name must not steer the terminal.
+  expect_error(names("escape", {"\x1b[2J"}), {"'\\x1b[2J'"});
 
   RandomModel empty;
   empty.shape = kTinyShape;
