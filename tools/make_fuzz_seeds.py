@@ -84,14 +84,24 @@ def gguf_seeds():
     numbers += [pair(f"n{kind}", kind, bytes(8)) for kind in (10, 11, 12)]
     quantised = [(f"q{kind}", [256, 1], kind, 320 * i)
                  for i, kind in enumerate([2, 3, 6, 7, 8, 12, 13, 14])]
+    repacked = [(f"q{kind}", [256, 1], kind, 160 * i) for i, kind in enumerate([10, 11, 20, 23])]
+    # The second part of a split model, and a first one without tensors.
+    part = [pair("split.no", 2, struct.pack("<H", 1)), pair("split.count", 2, struct.pack("<H", 2)),
+            pair("split.tensors.count", 5, struct.pack("<i", 1))]
     aligned = [pair("general.alignment", 4, struct.pack("<I", 64))]
     return {
         "model": gguf(pairs, [("token_embd.weight", [4, 2], 0, 0), ("h", [3], 1, 32)], bytes(64)),
         "version2": gguf(pairs[:1], [("b", [2, 1, 1, 6], 30, 0)], bytes(32), version=2),
         "numbers": gguf(numbers, []),
         "quantised": gguf([], quantised, bytes(2560)),
+        "repacked": gguf([], repacked, bytes(640)),
+        "part": gguf(part, [("b", [4], 0, 0)], bytes(16)),
+        "first_part": gguf(pairs[:1] + part, []),
+        "unfused": gguf(pairs[:1], [("blk.0.time_mix_lerp_r.weight", [4], 0, 0),
+                                    ("blk.0.time_mix_w0", [4], 0, 32)], bytes(64)),
         "aligned": gguf(aligned, [("a", [1], 0, 0), ("b", [1], 24, 64)], bytes(65), alignment=64),
-        "other_types": gguf([], [("iq", [256], 20, 0), ("f64", [1], 28, 0)], bytes(8)),
+        "other_types": gguf([], [("iq", [256], 21, 0), ("f64", [1], 28, 0), ("unknown", [256], 99, 0)],
+                            bytes(8)),
         "overlap": gguf([], [("a", [16], 0, 0), ("b", [1], 0, 32)], bytes(64)),
         "many": b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60),
         "big_endian": b"GGUF" + struct.pack(">IQQ", 3, 0, 0),

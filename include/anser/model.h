@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "anser/sampling.h"
 #include "anser/state.h"
@@ -38,6 +39,9 @@ struct Hyperparameters {
 struct OpenOptions {
   // A vocabulary file in World grammar, instead of what is found with the model.
   std::string vocabulary;
+  // For models that are opened to be written again: matrices of types that run rounded to F16
+  // (Q2_K, IQ4_XS) become F32 instead, which keeps their values and takes twice the memory.
+  bool exact = false;
 };
 
 // Random weights in the sizes of the released models, for measuring before a download.
@@ -106,8 +110,14 @@ class Model {
   const std::string& path() const;
   std::string format() const;
   std::string type() const;
-  int64_t parameters() const;  // that the forward pass uses
-  size_t file_bytes() const;   // of all tensors
+  // What type() runs as: another type where the kernels do not know it (Q3_K runs as Q6_K).
+  std::string run_type() const;
+  int64_t parameters() const;   // that the forward pass uses
+  size_t file_bytes() const;    // of all tensors
+  size_t weight_bytes() const;  // that the forward pass uses, as they are in memory
+  // What a user should know about this load, one sentence each, without a full stop. The library
+  // prints nothing.
+  const std::vector<std::string>& notes() const;
 
  private:
   struct Data;

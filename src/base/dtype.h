@@ -10,7 +10,7 @@
 namespace anser {
 
 // The numbering is ours; file formats map their own ids to it. Values of 0 <= type < kMatrixTypes
-// can be the type of a weight matrix; the others only appear in files.
+// can be the type of a weight matrix in memory; the others only appear in files.
 enum class DType : uint8_t {
   f32,
   f16,
@@ -23,6 +23,12 @@ enum class DType : uint8_t {
   q4_k,
   q5_k,
   q6_k,
+  // Weights of these types are repacked as one of the types above when they are loaded; see
+  // quant/repack.h.
+  q2_k,
+  q3_k,
+  iq4_nl,
+  iq4_xs,
   // Never computed with; a file may hold tensors of these types which the model does not need.
   f64,
   i64,
@@ -31,9 +37,9 @@ enum class DType : uint8_t {
   i8,
   u8,
   boolean,
-  unsupported,  // a type that we cannot even size (IQ quantisations and the like)
+  unsupported,  // any other type; FileTensor::type_name() has its name
 };
-constexpr int kMatrixTypes = int(DType::f64);
+constexpr int kMatrixTypes = int(DType::q2_k);
 
 // "F32", "Q4_K", ...: the names that safetensors and GGUF tools print.
 const char* dtype_name(DType type);

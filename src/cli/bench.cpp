@@ -262,8 +262,8 @@ Json measure(const LoadedModel& loaded, const BenchOptions& options, Measurement
   });
   const double int8 = machine.peak_int8_gop_s, int4 = machine.peak_int4_gop_s;
   // What most of the matrices are multiplied in.
-  const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.type());
-  const bool narrow = in_integers && int4 > int8 && loaded.model.type().starts_with("Q4");
+  const bool in_integers = int8 > 0 && is_quantised_type(loaded.model.run_type());
+  const bool narrow = in_integers && int4 > int8 && loaded.model.run_type().starts_with("Q4");
   const double peak = narrow ? int4 : in_integers ? int8 : machine.peak_gflop_s;
   const double zero_share = loaded.engine->zero_share();
   const auto number = [](const Json& row, const char* key) { return row[key].get<double>(); };

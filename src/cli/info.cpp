@@ -87,14 +87,16 @@ std::string model_card(const Model& model) {
   const StateShape state{h.layers, h.width, h.heads, h.head_size};
   // Of the embedding, a token reads one row.
   const int64_t embedding = int64_t(h.vocab) * h.width;
-  const double bytes_per_parameter = double(model.file_bytes()) / double(model.parameters());
+  const double bytes_per_parameter = double(model.weight_bytes()) / double(model.parameters());
   const double token_bytes = double(model.parameters() - embedding) * bytes_per_parameter +
                              2.0 * 4 * double(state.floats());
 
   std::string out;
   line(out, "name", model.name());
   line(out, "path", model.path());
-  line(out, "format", fmt::format("{}, weights {}", model.format(), model.type()));
+  line(out, "format",
+       fmt::format("{}, weights {}{}", model.format(), model.type(),
+                   model.type() == model.run_type() ? "" : ", run as " + model.run_type()));
   line(out, "size",
        fmt::format("{} parameters, {}", format_count(model.parameters()),
                    format_bytes(model.file_bytes())));

@@ -8,6 +8,7 @@
 
 #include "anser/error.h"
 #include "cli/arguments.h"
+#include "cli/console.h"
 #include "cli/progress.h"
 
 namespace anser {
@@ -79,19 +80,33 @@ SamplingOptions SamplingFlags::resolve(const Model& model, const SamplingOptions
   return resolve(model.sampling(), otherwise);
 }
 
-Model open_model(const ModelOptions& options) {
+namespace {
+
+Model open_quietly(const ModelOptions& options) {
   if (options.random) return Model::random(*options.random);
-  const OpenOptions open{options.vocabulary};
+  const OpenOptions open{.vocabulary = options.vocabulary};
   return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+}
+
+}  // namespace
+
+Model open_model(const ModelOptions& options) {
+  Model model = open_quietly(options);
+  say_notes(model);
+  return model;
+}
+
+void say_notes(const Model& model) {
+  for (const std::string& note : model.notes()) say("anser: {}", note);
 }
 
 LoadedModel load_model(const ModelOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  const Progress progress(options.random ? "making random weights"
-                                         : fmt::format("loading {}", options.model.empty()
-                                                                         ? "the embedded model"
-                                                                         : options.model));
-  Model model = open_model(options);
+  auto progress = std::make_unique<Progress>(
+      options.random ? "making random weights"
+                     : fmt::format("loading {}",
+                                   options.model.empty() ? "the embedded model" : options.model));
+  Model model = open_quietly(options);
   EngineOptions engine_options;
   engine_options.threads = options.threads;
   engine_options.device = options.device == "cuda"  ? Device::cuda
@@ -101,6 +116,8 @@ LoadedModel load_model(const ModelOptions& options) {
   engine_options.invariant = options.invariant;
   std::unique_ptr<Engine> engine = Engine::create(model, engine_options);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  progress.reset();  // its line is wiped before other lines come
+  say_notes(model);
   return {std::move(model), std::move(engine), taken.count()};
 }
 

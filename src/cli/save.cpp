@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "cli/console.h"
 #include "cli/numbers.h"
+#include "cli/options.h"
 #include "cli/paths.h"
 #include "cli/progress.h"
 #include "model/weights.h"
@@ -25,13 +26,17 @@ std::string lower(std::string text) {
   return text;
 }
 
-// Bytes of the matrices by type.
-struct BytesByType {
-  std::map<DType, size_t> bytes;
+// How many weights the matrices have of each type, in the file.
+struct WeightsByType {
+  std::map<DType, int64_t> weights;
 
   void vector(const std::string&, const Vector&, int) {}
-  void matrix(const std::string&, const Matrix& m, int, int) { bytes[m.type] += m.bytes(); }
-  void low_rank(const std::string&, const Matrix& m, int, int) { bytes[m.type] += m.bytes(); }
+  void matrix(const std::string&, const Matrix& m, int rows, int cols) {
+    weights[m.file_type] += int64_t(rows) * cols;
+  }
+  void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
+    matrix(name, m, rows, cols);
+  }
 };
 
 bool has_initial_state(const Model& model) {
@@ -43,6 +48,13 @@ bool has_initial_state(const Model& model) {
     if (std::any_of(wkv, wkv + size, [](float x) { return x != 0; })) return true;
   }
   return false;
+}
+
+void refuse_as_output(const std::string& in, const std::string& out) {
+  if (is_part_of_model(in, out)) {
+    throw CLI::ValidationError(
+        fmt::format("OUT, {}, is what the model is read from; give it another name", out));
+  }
 }
 
 }  // namespace
@@ -64,18 +76,20 @@ DType parse_type(const std::string& name) {
 }
 
 Model open_source(const FileOptions& options) {
-  if (is_part_of_model(options.in, options.out)) {
-    throw CLI::ValidationError(
-        fmt::format("OUT, {}, is what the model is read from; give it another name", options.out));
-  }
+  refuse_as_output(options.in, options.out);
   check_writable(options.out);
-  return Model::open(options.in, OpenOptions{options.vocabulary});
+  Model model =
+      Model::open(options.in, OpenOptions{.vocabulary = options.vocabulary, .exact = true});
+  // The parts of a split file that were not named.
+  for (const auto& file : model.weights().files) refuse_as_output(file->path(), options.out);
+  say_notes(model);
+  return model;
 }
 
 DType main_type(const Model& model) {
-  BytesByType count;
+  WeightsByType count;
   visit_weights(model.weights(), model.hyperparameters(), count);
-  return std::max_element(count.bytes.begin(), count.bytes.end(),
+  return std::max_element(count.weights.begin(), count.weights.end(),
                           [](const auto& a, const auto& b) { return a.second < b.second; })
       ->first;
 }

@@ -30,7 +30,7 @@ DType parse_type(const std::string& name);
 // comes from.
 Model open_source(const FileOptions& options);
 
-// The type that most weight bytes of the model have, and whether it is one in blocks.
+// The type that most weights of the model have in its file, and whether it is one in blocks.
 DType main_type(const Model& model);
 bool is_quantised(const Model& model);
 

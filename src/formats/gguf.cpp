@@ -12,44 +12,69 @@
 namespace anser {
 namespace {
 
-// Numbers of ggml's types as they stand in files.
-DType type_of(uint32_t id) {
-  switch (id) {
-    case 0:
-      return DType::f32;
-    case 1:
-      return DType::f16;
-    case 2:
-      return DType::q4_0;
-    case 3:
-      return DType::q4_1;
-    case 6:
-      return DType::q5_0;
-    case 7:
-      return DType::q5_1;
-    case 8:
-      return DType::q8_0;
-    case 12:
-      return DType::q4_k;
-    case 13:
-      return DType::q5_k;
-    case 14:
-      return DType::q6_k;
-    case 24:
-      return DType::i8;
-    case 25:
-      return DType::i16;
-    case 26:
-      return DType::i32;
-    case 27:
-      return DType::i64;
-    case 28:
-      return DType::f64;
-    case 30:
-      return DType::bf16;
-    default:
-      return DType::unsupported;
+// Types by their numbers in files; a name alone is that of a type which is not read.
+struct TypeId {
+  uint32_t id;
+  DType type;
+  const char* name = nullptr;  // where it is DType::unsupported
+};
+constexpr TypeId unsupported(uint32_t id, const char* name) {
+  return {id, DType::unsupported, name};
+}
+constexpr TypeId kTypeIds[] = {
+    {0, DType::f32},
+    {1, DType::f16},
+    {2, DType::q4_0},
+    {3, DType::q4_1},
+    unsupported(4, "Q4_2"),
+    unsupported(5, "Q4_3"),
+    {6, DType::q5_0},
+    {7, DType::q5_1},
+    {8, DType::q8_0},
+    unsupported(9, "Q8_1"),
+    {10, DType::q2_k},
+    {11, DType::q3_k},
+    {12, DType::q4_k},
+    {13, DType::q5_k},
+    {14, DType::q6_k},
+    unsupported(15, "Q8_K"),
+    unsupported(16, "IQ2_XXS"),
+    unsupported(17, "IQ2_XS"),
+    unsupported(18, "IQ3_XXS"),
+    unsupported(19, "IQ1_S"),
+    {20, DType::iq4_nl},
+    unsupported(21, "IQ3_S"),
+    unsupported(22, "IQ2_S"),
+    {23, DType::iq4_xs},
+    {24, DType::i8},
+    {25, DType::i16},
+    {26, DType::i32},
+    {27, DType::i64},
+    {28, DType::f64},
+    unsupported(29, "IQ1_M"),
+    {30, DType::bf16},
+    unsupported(31, "Q4_0_4_4"),
+    unsupported(32, "Q4_0_4_8"),
+    unsupported(33, "Q4_0_8_8"),
+    unsupported(34, "TQ1_0"),
+    unsupported(35, "TQ2_0"),
+    unsupported(36, "IQ4_NL_4_4"),
+    unsupported(37, "IQ4_NL_4_8"),
+    unsupported(38, "IQ4_NL_8_8"),
+    unsupported(39, "MXFP4"),
+    unsupported(40, "NVFP4"),
+    unsupported(41, "Q1_0"),
+};
+
+void set_type(FileTensor& tensor, uint32_t id) {
+  tensor.type = DType::unsupported;
+  for (const TypeId& known : kTypeIds) {
+    if (known.id != id) continue;
+    tensor.type = known.type;
+    if (known.name != nullptr) tensor.unsupported_type = known.name;
+    return;
   }
+  tensor.unsupported_type = fmt::format("number {} of ggml", id);
 }
 
 enum ValueType : uint32_t {
@@ -69,6 +94,12 @@ enum ValueType : uint32_t {
   kValueTypes
 };
 
+// Metadata is copied, and takes up to eight times its bytes in memory. The World vocabulary has 2
+// MB, the largest vocabularies 20.
+constexpr uint64_t kMaxMetadata = uint64_t{1} << 28;
+// A hundred times what the largest models have.
+constexpr uint64_t kMaxGgufTensors = 200'000;
+
 class GgufReader {
  public:
   GgufReader(std::span<const std::byte> bytes, const std::string& path)
@@ -85,6 +116,9 @@ class GgufReader {
     // one byte of key, type, one byte of value.
     check_count(tensors, 8 + 1 + 4 + 4 + 8, "tensors");
     check_count(pairs, 8 + 1 + 4 + 1, "key-values");
+    if (tensors > kMaxGgufTensors) {
+      fail(path_, "it states {} tensors; at most {} are accepted", tensors, kMaxGgufTensors);
+    }
     for (uint64_t i = 0; i < pairs; ++i) read_pair();
     read_tensors(tensors);
     return std::move(file_);
@@ -108,8 +142,16 @@ class GgufReader {
     }
   }
 
+  // Before `bytes` more of metadata are read.
+  void check_metadata(uint64_t bytes) const {
+    if (reader_.position() > kMaxMetadata || bytes > kMaxMetadata - reader_.position()) {
+      fail(path_, "its metadata has more than {} bytes, the most that are accepted", kMaxMetadata);
+    }
+  }
+
   std::string read_string(const char* what) {
     const auto length = reader_.read<uint64_t>(what);
+    if (length <= reader_.remaining()) check_metadata(length);
     return std::string(as_text(reader_.take(length, what)));
   }
 
@@ -123,6 +165,7 @@ class GgufReader {
   }
 
   void read_pair() {
+    check_metadata(0);
     std::string key = read_string("a metadata key");
     if (key.empty() || key.size() > kMaxNameBytes || !valid_utf8(key)) {
       fail(path_, "damaged: the metadata key {} is no name", printable(key));
@@ -188,6 +231,7 @@ class GgufReader {
     const uint32_t type = read_value_type();
     const auto count = reader_.read<uint64_t>("an array's length");
     check_count(count, least_bytes(type), "array elements");
+    check_metadata(count * least_bytes(type));
     if (type == kArray) {
       for (uint64_t i = 0; i < count; ++i) read_array(depth + 1);
       return std::nullopt;
@@ -234,7 +278,7 @@ class GgufReader {
              "tensor {} ({} {}, {} bytes at byte {} of the data) does not lie within the {} bytes "
              "of "
              "data. {}",
-             printable(tensor.name), dtype_name(tensor.type), tensor.shape_text(), size, offset,
+             printable(tensor.name), tensor.type_name(), tensor.shape_text(), size, offset,
              data.size(), kFetchAgain);
       }
       tensor.bytes = data.subspan(offset, size);
@@ -275,7 +319,7 @@ class GgufReader {
       }
       tensor.shape[rank - 1 - i] = int64_t(dim);
     }
-    tensor.type = type_of(reader_.read<uint32_t>("a tensor's type"));
+    set_type(tensor, reader_.read<uint32_t>("a tensor's type"));
     const auto offset = reader_.read<uint64_t>("a tensor's offset");
     if (offset % alignment != 0) {
       fail(path_, "damaged: tensor {} starts at byte {} of the data, expected a multiple of {}",

@@ -9,6 +9,7 @@
 
 #include "formats/byte_reader.h"
 #include "formats/checks.h"
+#include "formats/gguf_split.h"
 #include "formats/json.h"
 
 namespace anser {
@@ -69,9 +70,11 @@ std::optional<MetaValue> meta_value(const Json& value) {
 FileFormat add_file(const std::string& path, TensorFile& whole) {
   auto mapped = MappedFile::open(path);
   TensorFile part = parse_tensor_bytes(mapped->bytes(), path);
+  part.files.push_back(std::move(mapped));
+  if (is_split_gguf(part)) part = join_split_gguf(std::move(part));
   std::move(part.tensors.begin(), part.tensors.end(), std::back_inserter(whole.tensors));
   whole.metadata.merge(part.metadata);
-  whole.files.push_back(std::move(mapped));
+  std::move(part.files.begin(), part.files.end(), std::back_inserter(whole.files));
   return part.format;
 }
 
@@ -143,6 +146,22 @@ std::vector<std::string> candidates(const std::string& folder) {
   return names;
 }
 
+// "a, b, c, ...", for messages.
+std::string first_entries(const std::string& folder) {
+  constexpr size_t kShown = 5, kRead = 1000;
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end && names.size() < kRead;
+       at.increment(error)) {
+    names.push_back(printable(at->path().filename().string()));
+  }
+  std::sort(names.begin(), names.end());
+  if (names.empty()) return "nothing";
+  const size_t count = names.size();
+  names.resize(std::min(count, kShown));
+  return fmt::format("{}{}", fmt::join(names, ", "), count > kShown ? ", ..." : "");
+}
+
 std::string single_file(const std::string& folder) {
   for (const char* usual : {"model.safetensors", "pytorch_model.bin"}) {
     if (is_there(in_folder(folder, usual))) return usual;
@@ -151,9 +170,10 @@ std::string single_file(const std::string& folder) {
   if (names.empty()) {
     fail(folder,
          "the folder holds no model file (model.safetensors, pytorch_model.bin, *.safetensors, "
-         "*.st, *.pth, *.pt or *.gguf)");
+         "*.st, *.pth, *.pt or *.gguf); it holds {}",
+         first_entries(folder));
   }
-  if (names.size() > 1) {
+  if (names.size() > 1 && !are_parts_of_one_gguf(names)) {
     constexpr size_t kShown = 20;
     const size_t count = names.size();
     names.resize(std::min(count, kShown));

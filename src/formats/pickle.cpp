@@ -199,7 +199,7 @@ class PickleMachine {
     if (type.kind != GlobalKind::storage) broken("a storage's class is none");
     if (id[4].integer < 0) broken("a storage has a negative size");
     if (pickle_.storages.size() == kMaxTensors) broken("too many storages");
-    pickle_.storages.push_back({type.type, type.untyped, id[2].string(), id[4].integer});
+    pickle_.storages.push_back({type.type, type.untyped, id[2].string(), id[4].integer, type.name});
     stack_.push_index(PickleKind::storage, pickle_.storages.size() - 1);
   }
 
@@ -249,14 +249,16 @@ class PickleMachine {
       }
     }
     DType type = pickle_.storages[arguments[0].index].type;
+    std::string_view type_name = pickle_.storages[arguments[0].index].type_name;
     if (with_type) {
       const PickleGlobal& named = global(arguments[6], "a tensor's type");
       if (named.kind != GlobalKind::dtype) broken("a tensor's type is none");
       type = named.type;
+      type_name = named.name;
     }
     if (pickle_.tensors.size() == kMaxTensors) broken("too many tensors");
-    pickle_.tensors.push_back(
-        {arguments[0].index, type, arguments[1].integer, arguments[2].index, arguments[3].index});
+    pickle_.tensors.push_back({arguments[0].index, type, arguments[1].integer, arguments[2].index,
+                               arguments[3].index, type_name});
     stack_.push_index(PickleKind::tensor, pickle_.tensors.size() - 1);
   }
 

@@ -50,13 +50,15 @@ struct PickleStorage {
   bool untyped;          // `size` counts bytes, and the type comes with the tensor
   std::string_view key;  // the zip entry data/<key>
   int64_t size;          // elements
+  std::string_view type_name;
 };
 
 struct PickleTensor {
   size_t storage;  // index
   DType type;
-  int64_t offset;         // elements
-  size_t shape, strides;  // containers, tuples of as many integers
+  int64_t offset;              // elements
+  size_t shape, strides;       // containers, tuples of as many integers
+  std::string_view type_name;  // as torch spells it: "float8_e4m3fn", "ComplexFloatStorage"
 };
 
 struct Pickle {

@@ -50,7 +50,13 @@ constexpr PickleGlobal kGlobals[] = {
     dtype("uint32", DType::unsupported),
     dtype("uint64", DType::unsupported),
     dtype("float8_e4m3fn", DType::unsupported),
+    dtype("float8_e4m3fnuz", DType::unsupported),
     dtype("float8_e5m2", DType::unsupported),
+    dtype("float8_e5m2fnuz", DType::unsupported),
+    dtype("float8_e8m0fnu", DType::unsupported),
+    dtype("float4_e2m1fn_x2", DType::unsupported),
+    dtype("complex64", DType::unsupported),
+    dtype("complex128", DType::unsupported),
 };
 
 }  // namespace

@@ -147,7 +147,10 @@ class PthReader {
                       .bytes = {}};
     const int64_t elements = checked_elements(path_, tensor.name, tensor.shape);
     const auto data = storage_bytes(tensor.name, storage);
-    if (tensor.type == DType::unsupported) return tensor;
+    if (tensor.type == DType::unsupported) {
+      tensor.unsupported_type = described.type_name;
+      return tensor;
+    }
     const int64_t element_bytes = block_bytes(tensor.type);
     // With stride 0 a tensor can be larger than its storage. That is legal, but must not let a
     // small file ask for any amount of memory when somebody makes the tensor contiguous.

@@ -104,6 +104,11 @@ FileFormat recognise_format(std::span<const std::byte> bytes, const std::string&
         kExpected);
   }
   if (is_tar(text)) fail(path, "a tar archive; {}. {}", kExpected, kUnpack);
+  // The first line of a vocabulary in World grammar is that of token 1.
+  if (text.starts_with("1 '") || text.starts_with("1 b'") || text.starts_with("1 \"")) {
+    fail(path, "a vocabulary, not a model; {}. Give the model with -m and this with --vocab",
+         kExpected);
+  }
   if (text.starts_with('{')) {
     fail(path, "a JSON text; {}. For a Hugging Face model give its folder", kExpected);
   }

@@ -3,6 +3,7 @@
 //    "__metadata__": {"key": "value"}}
 // Offsets are bytes from the end of the header.
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "formats/byte_reader.h"
@@ -26,6 +27,16 @@ DType type_of(const std::string& name) {
   return DType::unsupported;
 }
 
+// The file's word for a type that is none of ours, fit for a message.
+std::string unsupported_name(const std::string& name) {
+  constexpr size_t kLongest = 32;
+  const bool word = !name.empty() && name.size() <= kLongest &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                      return c == '_' || (c < 0x80 && std::isalnum(c) != 0);
+                    });
+  return word ? name : printable(name);
+}
+
 struct Entry {
   FileTensor tensor;
   uint64_t begin, end;  // bytes of the data
@@ -43,6 +54,7 @@ class HeaderReader {
     Entry entry{
         {.name = name, .type = type_of(type), .shape = {}, .strides = {}, .bytes = {}}, 0, 0};
     FileTensor& tensor = entry.tensor;
+    if (tensor.type == DType::unsupported) tensor.unsupported_type = unsupported_name(type);
     for (const uint64_t dim : numbers(name, json, "shape", kMaxRank)) {
       if (dim > uint64_t(kMaxElements)) {
         fail(path_, "tensor {} has a dimension of {}, more than any file can hold", printable(name),

@@ -5,10 +5,15 @@
 
 #include "base/check.h"
 #include "formats/checks.h"
+#include "formats/gguf_split.h"
 #include "formats/hf_folder.h"
 #include "formats/recognise.h"
 
 namespace anser {
+
+std::string FileTensor::type_name() const {
+  return unsupported_type.empty() ? dtype_name(type) : unsupported_type;
+}
 
 int64_t FileTensor::elements() const {
   int64_t product = 1;
@@ -72,6 +77,7 @@ TensorFile open_tensor_file(const std::string& path) {
   auto mapped = MappedFile::open(path);
   TensorFile file = parse_tensor_bytes(mapped->bytes(), path);
   file.files.push_back(std::move(mapped));
+  if (is_split_gguf(file)) return join_split_gguf(std::move(file));
   return file;
 }
 

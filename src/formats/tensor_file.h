@@ -30,7 +30,11 @@ struct FileTensor {
   std::vector<int64_t> strides;
   // From the first element to the end of the last one.
   std::span<const std::byte> bytes;
+  // What the file calls a type that is DType::unsupported: "IQ3_S", "F8_E4M3", "complex64".
+  std::string unsupported_type = {};
 
+  // The element type as a person knows it, also where it is unsupported.
+  std::string type_name() const;
   int64_t elements() const;
   bool contiguous() const;
   std::string shape_text() const;  // "[768, 64]"
@@ -56,7 +60,8 @@ struct TensorFile {
   const FileTensor* find(std::string_view name) const;  // null when absent
 };
 
-// Opens a file or a folder; the format is recognised by content, never by name.
+// Opens a file or a folder; the format is recognised by content, never by name. A part of a split
+// GGUF file opens the whole; its other parts are found beside it by name.
 TensorFile open_tensor_file(const std::string& path);
 
 // The readers behind it. `path` only goes into error messages. These are the fuzzed entrances.

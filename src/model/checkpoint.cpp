@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "anser/error.h"
+#include "checkpoint/gguf_names.h"
 
 namespace anser {
 namespace {
@@ -43,30 +45,21 @@ constexpr Pair kHuggingFaceTop[] = {
     {"lm_head.weight", "head.weight"},
 };
 
-constexpr Pair kGgufLayer[] = {
-    {"attn_norm_2.", "ln2."},
-    {"attn_norm.", "ln1."},
-    {"time_mix_receptance.weight", "att.receptance.weight"},
-    {"time_mix_key.weight", "att.key.weight"},
-    {"time_mix_value.weight", "att.value.weight"},
-    {"time_mix_output.weight", "att.output.weight"},
-    {"time_mix_ln.", "att.ln_x."},
-    {"time_mix_lerp_fused.weight", "att.x_x"},
-    {"channel_mix_lerp_k.weight", "ffn.x_k"},
-    {"channel_mix_key.weight", "ffn.key.weight"},
-    {"channel_mix_value.weight", "ffn.value.weight"},
-};
-constexpr Pair kGgufTop[] = {
-    {"token_embd.weight", "emb.weight"},
-    {"token_embd_norm.", "blocks.0.ln0."},
-    {"output_norm.", "ln_out."},
-    {"output.weight", "head.weight"},
-};
-
 // Replaces the first pattern that `name` begins with; patterns that end in '.' keep what follows.
 template <size_t n>
 std::string rename(std::string_view name, const Pair (&table)[n]) {
   for (const auto& [from, to] : table) {
+    if (from.ends_with('.') ? name.starts_with(from) : name == from) {
+      return std::string(to) + std::string(name.substr(from.size()));
+    }
+  }
+  return "";
+}
+
+// The other way round.
+template <size_t n>
+std::string rename_back(std::string_view name, const Pair (&table)[n]) {
+  for (const auto& [to, from] : table) {
     if (from.ends_with('.') ? name.starts_with(from) : name == from) {
       return std::string(to) + std::string(name.substr(from.size()));
     }
@@ -94,15 +87,13 @@ std::string from_hugging_face(std::string_view name) {
   return inner.empty() ? "" : fmt::format("blocks.{}.{}", number, inner);
 }
 
-std::string from_gguf(std::string_view name) {
+std::string to_hugging_face(std::string_view name, std::string_view prefix) {
   std::string_view number, rest;
-  if (!split_layer(name, "blk.", number, rest)) return rename(name, kGgufTop);
-  std::string inner = rename(rest, kGgufLayer);
-  // time_mix_w1.weight and its like: w0 w1 w2 a0 ... k_k k_a r_k
-  if (inner.empty() && rest.starts_with("time_mix_") && rest.ends_with(".weight")) {
-    inner = fmt::format("att.{}", rest.substr(9, rest.size() - 9 - 7));
+  if (name.starts_with("head.")) prefix = "";
+  if (!split_layer(name, "blocks.", number, rest)) {
+    return fmt::format("{}{}", prefix, rename_back(name, kHuggingFaceTop));
   }
-  return inner.empty() ? "" : fmt::format("blocks.{}.{}", number, inner);
+  return fmt::format("{}layers.{}.{}", prefix, number, rename_back(rest, kHuggingFaceLayer));
 }
 
 // Wrappers of training frameworks put a common prefix before every original name.
@@ -117,6 +108,33 @@ std::string original_prefix(const TensorFile& file) {
   return "";
 }
 
+void add_tensor(const TensorFile& file, const std::string& name, const FileTensor& tensor,
+                std::map<std::string, FileTensor>& tensors) {
+  const auto [at, is_new] = tensors.emplace(name, tensor);
+  if (!is_new) {
+    throw Error(fmt::format("{}: the tensors {} and {} are both what the original files call {}",
+                            file.path, at->second.name, tensor.name, name));
+  }
+}
+
+// From the name that the same tensor of another layer has in the file: whatever the layout, only
+// the number of the layer differs. Empty where no layer has it.
+std::string name_by_sibling(std::string_view original,
+                            const std::map<std::string, FileTensor>& tensors) {
+  std::string_view number, rest;
+  if (!split_layer(original, "blocks.", number, rest)) return "";
+  for (const auto& [sibling, tensor] : tensors) {
+    std::string_view other, same;
+    if (!split_layer(sibling, "blocks.", other, same) || same != rest) continue;
+    const std::string place = fmt::format(".{}.", other);
+    const size_t at = tensor.name.find(place);
+    if (at == std::string::npos) continue;
+    std::string name = tensor.name;
+    return name.replace(at, place.size(), fmt::format(".{}.", number));
+  }
+  return "";
+}
+
 // att.x_x [6][...][D] holds x_r, x_w, x_k, x_v, x_a, x_g in this order.
 void split_fused_mix(const TensorFile& file, const std::string& block, const FileTensor& fused,
                      std::map<std::string, FileTensor>& tensors) {
@@ -124,7 +142,7 @@ void split_fused_mix(const TensorFile& file, const std::string& block, const Fil
       fused.type == DType::unsupported) {
     throw Error(
         fmt::format("{}: tensor {}: expected the six token-shift vectors, [6, width], found {} {}",
-                    file.path, fused.name, dtype_name(fused.type), fused.shape_text()));
+                    file.path, fused.name, fused.type_name(), fused.shape_text()));
   }
   const size_t bytes = fused.bytes.size() / 6;
   for (int i = 0; i < 6; ++i) {
@@ -132,7 +150,7 @@ void split_fused_mix(const TensorFile& file, const std::string& block, const Fil
     part.shape = {fused.elements() / 6};
     part.strides = {1};
     part.bytes = fused.bytes.subspan(i * bytes, bytes);
-    tensors[block + "att.x_" + "rwkvag"[i]] = std::move(part);
+    add_tensor(file, block + "att.x_" + "rwkvag"[i], part, tensors);
   }
 }
 
@@ -176,6 +194,19 @@ bool low_rank_is_transposed(const TensorFile& file, const std::map<std::string, 
 
 }  // namespace
 
+std::string Checkpoint::name_in_file(std::string_view original) const {
+  if (std::string name = name_by_sibling(original, tensors); !name.empty()) return name;
+  switch (dialect) {
+    case Dialect::gguf:
+      return gguf_from_original(original);
+    case Dialect::hugging_face:
+      return to_hugging_face(original, prefix);
+    case Dialect::original:
+      break;
+  }
+  return fmt::format("{}{}", prefix, original);
+}
+
 Checkpoint read_checkpoint(const TensorFile& file) {
   refuse_other_models(file);
 
@@ -186,29 +217,45 @@ Checkpoint read_checkpoint(const TensorFile& file) {
     hugging_face |= tensor.name.ends_with("layers.0.attn.r_k");
   }
   const std::string prefix = original_prefix(file);
+  checkpoint.dialect = gguf           ? Dialect::gguf
+                       : hugging_face ? Dialect::hugging_face
+                                      : Dialect::original;
+  checkpoint.prefix = prefix;
+  if (hugging_face) {
+    const bool bare = std::any_of(file.tensors.begin(), file.tensors.end(), [](const auto& tensor) {
+      return tensor.name.starts_with("layers.");
+    });
+    checkpoint.prefix = bare ? "" : "model.";
+  }
   for (const FileTensor& tensor : file.tensors) {
     std::string name;
     if (gguf) {
-      name = from_gguf(tensor.name);
+      name = original_from_gguf(tensor.name);
     } else if (hugging_face) {
       name = from_hugging_face(tensor.name);
     } else if (tensor.name.starts_with(prefix)) {
       name = tensor.name.substr(prefix.size());
     }
-    if (name.empty()) continue;  // not part of the model: an optimiser's, a rotary table's
+    if (name.empty()) {  // an optimiser's, a rotary table's
+      checkpoint.unknown.push_back(tensor.name);
+      continue;
+    }
     if (name.ends_with(".att.x_x")) {
       split_fused_mix(file, name.substr(0, name.size() - strlen("att.x_x")), tensor,
                       checkpoint.tensors);
     } else {
-      checkpoint.tensors[name] = tensor;
+      add_tensor(file, name, tensor, checkpoint.tensors);
     }
   }
   if (checkpoint.tensors.find("emb.weight") == checkpoint.tensors.end()) {
     throw Error(fmt::format(
-        "{}: no RWKV-7 model in this {} file: expected a tensor emb.weight (original names), "
-        "model.embeddings.weight (Hugging Face) or token_embd.weight (GGUF) among its {} tensors{}",
-        file.path, file_format_name(file.format), file.tensors.size(),
-        file.tensors.empty() ? "" : fmt::format("; the first is {}", file.tensors[0].name)));
+        "{}: no RWKV-7 model in this {}: expected a tensor emb.weight (original names), "
+        "model.embeddings.weight (Hugging Face) or token_embd.weight (GGUF), found {}",
+        file.path,
+        file.format == FileFormat::hf_folder
+            ? "folder"
+            : fmt::format("{} file", file_format_name(file.format)),
+        describe_contents(file)));
   }
 
   checkpoint.low_rank_out_in =

@@ -4,10 +4,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "formats/tensor_file.h"
 
 namespace anser {
+
+// How a file spells the names of tensors.
+enum class Dialect { original, hugging_face, gguf };
 
 struct Checkpoint {
   // By original name ("blocks.3.att.w1"). FileTensor::name stays the file's own, for messages.
@@ -15,6 +20,14 @@ struct Checkpoint {
   // How low-rank matrices are stored: [outputs][inputs], or as in the original files
   // [inputs][outputs]. Also tells files that were converted for web-rwkv.
   bool low_rank_out_in = false;
+
+  // Tensors that are not part of an RWKV-7, by the file's name.
+  std::vector<std::string> unknown;
+
+  Dialect dialect = Dialect::original;
+  std::string prefix;  // that the file puts before names, such as "model."
+  // An original name as the file would spell it: for messages about a tensor that it does not have.
+  std::string name_in_file(std::string_view original) const;
 
   // What the file says besides its shapes; absent where it says nothing.
   std::optional<int64_t> layers, width, vocab, ffn, head_size;
@@ -27,5 +40,9 @@ Checkpoint read_checkpoint(const TensorFile& file);
 // In identify.cpp: throws an Error of one sentence when the file holds a model that is known not to
 // be a plain RWKV-7 (RWKV-4, 5, 6, 7a, 7b, ARWKV, a transformer).
 void refuse_other_models(const TensorFile& file);
+
+// In identify.cpp: what a file holds in which no RWKV-7 model was found: "a tuned state (24 tensors
+// blocks.*.att.time_state)", "3 tensors: a, b, c".
+std::string describe_contents(const TensorFile& file);
 
 }  // namespace anser

@@ -31,7 +31,7 @@ class Shapes {
 
   const FileTensor& get(const std::string& name) const {
     if (const FileTensor* tensor = find(name)) return *tensor;
-    throw Error(fmt::format("{}: tensor {} is missing", path_, name));
+    throw Error(fmt::format("{}: tensor {} is missing", path_, checkpoint_.name_in_file(name)));
   }
 
   // Rows and columns of a matrix.
@@ -66,9 +66,13 @@ class Shapes {
       if (error != std::errc() || end == begin || *end != '.') continue;
       last = std::max(last, number);
     }
-    if (last < 0 || last >= kMaxLayers) {
-      throw Error(fmt::format("{}: expected tensors blocks.0.* to blocks.{}.*, found block {}",
-                              path_, kMaxLayers - 1, last));
+    if (last < 0) {
+      throw Error(fmt::format("{}: it has an embedding and no layers: expected {} and so on", path_,
+                              checkpoint_.name_in_file("blocks.0.ln1.weight")));
+    }
+    if (last >= kMaxLayers) {
+      throw Error(fmt::format("{}: it has a tensor of layer {}; at most {} layers are accepted",
+                              path_, last, kMaxLayers));
     }
     return int(last + 1);
   }

@@ -1,9 +1,13 @@
 // What kind of model is this file? One sentence for each kind that we do not run.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "anser/error.h"
+#include "formats/checks.h"
 #include "model/checkpoint.h"
 
 namespace anser {
@@ -33,9 +37,22 @@ std::string text_of(const TensorFile& file, const char* key) {
   return "";
 }
 
+int64_t integer_of(const TensorFile& file, const char* key, int64_t otherwise) {
+  const auto at = file.metadata.find(key);
+  const auto* value = at == file.metadata.end() ? nullptr : std::get_if<int64_t>(&at->second);
+  return value == nullptr ? otherwise : *value;
+}
+
 [[noreturn]] void refuse(const TensorFile& file, std::string_view what) {
   throw Error(fmt::format("{} is {}, and anser runs only RWKV-7 (x070) models.", file.path, what));
 }
+
+// GGUF files that are no models, by their general.type.
+constexpr std::pair<std::string_view, std::string_view> kOtherGgufs[] = {
+    {"adapter", "a LoRA adapter (general.type = adapter), which is no model by itself"},
+    {"mmproj", "the encoder of a multimodal model (general.type = mmproj)"},
+    {"imatrix", "an importance matrix for quantising (general.type = imatrix)"},
+};
 
 // The name of an architecture or model_type, as people know the model.
 void refuse_architecture(const TensorFile& file, std::string_view key, const std::string& name) {
@@ -50,14 +67,73 @@ void refuse_architecture(const TensorFile& file, std::string_view key, const std
   refuse(file, fmt::format("a model of another kind ({} = {})", key, name));
 }
 
+// The kinds of tensors that files have which people take for models.
+struct Kind {
+  std::string_view mark;  // in the names of its tensors
+  std::string_view is;
+};
+constexpr Kind kKinds[] = {
+    {".att.time_state", "a tuned state, for --load-state beside its model"},
+    {"lora_A", "a LoRA adapter, which is no model by itself"},
+    {"lora_a", "a LoRA adapter, which is no model by itself"},
+    {".disha", "a DiSHA adapter, which is no model by itself"},
+    {"miss_block", "a MiSS adapter, which is no model by itself"},
+    {"exp_avg", "an optimiser's state"},
+};
+
 }  // namespace
+
+std::string describe_contents(const TensorFile& file) {
+  if (file.tensors.empty()) {
+    const auto tokens = file.metadata.find("tokenizer.ggml.tokens");
+    const auto* list = tokens == file.metadata.end()
+                           ? nullptr
+                           : std::get_if<std::vector<std::string>>(&tokens->second);
+    return list == nullptr ? "no tensors"
+                           : fmt::format("only a vocabulary of {} tokens", list->size());
+  }
+  constexpr size_t kShown = 3;
+  const size_t count = file.tensors.size();
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::min(count, kShown); ++i) {
+    names.push_back(printable(file.tensors[i].name));
+  }
+  std::string text = fmt::format("{} tensor{}: {}{}", count, count == 1 ? "" : "s",
+                                 fmt::join(names, ", "), count > kShown ? ", ..." : "");
+  for (const Kind& kind : kKinds) {
+    for (const FileTensor& tensor : file.tensors) {
+      if (tensor.name.find(kind.mark) != std::string::npos) {
+        return fmt::format("{} ({})", kind.is, text);
+      }
+    }
+  }
+  return text;
+}
 
 void refuse_other_models(const TensorFile& file) {
   if (file.format == FileFormat::gguf) {
+    const std::string type = text_of(file, "general.type");
+    for (const auto& [name, meaning] : kOtherGgufs) {
+      if (type == name) refuse(file, meaning);
+    }
     const std::string architecture = text_of(file, "general.architecture");
     if (architecture != "rwkv7") {
-      if (architecture.empty()) refuse(file, "a GGUF file that names no architecture");
+      if (architecture.empty()) {
+        refuse(file, fmt::format("a GGUF file that names no architecture and holds {}",
+                                 describe_contents(file)));
+      }
       refuse_architecture(file, "general.architecture", architecture);
+    }
+    // Both would make another computation of the same tensors.
+    if (integer_of(file, "rwkv7.rescale_every_n_layers", 0) != 0) {
+      refuse(file,
+             "an RWKV-7 model whose activations are rescaled between layers "
+             "(rwkv7.rescale_every_n_layers)");
+    }
+    if (integer_of(file, "rwkv7.token_shift_count", 2) != 2) {
+      refuse(file,
+             "an RWKV-7 model without a token shift in its channel mix "
+             "(rwkv7.token_shift_count)");
     }
   }
   if (file.format == FileFormat::hf_folder) {
@@ -78,7 +154,7 @@ void refuse_other_models(const TensorFile& file) {
   if (has_tensor_ending(file, ".enn.weight")) refuse(file, "an RWKV-8 preview model");
 
   if (has_tensor_ending(file, "att.r_k") || has_tensor_ending(file, "attn.r_k") ||
-      has_tensor_ending(file, "time_mix_r_k.weight")) {
+      has_tensor_ending(file, "time_mix_r_k.weight") || has_tensor_ending(file, "time_mix_r_k")) {
     return;
   }
   // web-rwkv writes time_maa as time_mix.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,14 +12,19 @@
 
 namespace anser {
 
-// Copies of the few tensors that cannot be viewed in place (odd strides).
-using OwnedBytes = std::list<std::vector<std::byte>>;
+// The tensors that cannot be viewed in place: those of odd strides, and of types that are repacked.
+using OwnedBytes = std::list<std::unique_ptr<std::byte[]>>;
 
 // Throws Error naming the tensor, the expected and the found shape or type, or the first element
 // that is not finite. (Vectors are checked here; matrices, which are not read now, when a result
 // turns out not to be finite.)
+//
+// Matrices of types that the kernels do not know are repacked by all cores (quant/repack.h); as F32
+// with `exact`, where F16 would round. `notes` gets a sentence about that, and one about tensors
+// that are not used.
 Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
-                     const std::string& path, OwnedBytes& owned);
+                     const std::string& path, bool exact, OwnedBytes& owned,
+                     std::vector<std::string>& notes);
 
 // The first element of any matrix that is not finite, as "tensor blocks.0.att.key.weight: NaN at
 // [3, 17]"; empty when all are finite. Reads all weights.

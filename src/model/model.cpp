@@ -35,6 +35,7 @@ struct Model::Data {
   State initial;             // without the sketch, so as not to count among those who need it
   Purpose purpose;
   std::string name;
+  std::vector<std::string> notes;
   std::shared_ptr<const ModelSketch> sketch;
 
   // States that live on may still have to say whose they are.
@@ -144,13 +145,36 @@ std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparam
   return std::nullopt;
 }
 
+// A matrix of the type that most bytes of the layers' matrices have. Not of the embedding and the
+// head, which are half of a small model and often keep more bits.
+const Matrix& main_matrix(const Weights& weights) {
+  struct Sum {
+    size_t bytes = 0;
+    const Matrix* one = nullptr;
+  };
+  std::map<DType, Sum> sums;
+  for (const Layer& layer : weights.layers) {
+    for (const Matrix* m : {&layer.att.receptance, &layer.att.key, &layer.att.value,
+                            &layer.att.output, &layer.ffn.key, &layer.ffn.value}) {
+      Sum& sum = sums[m->file_type];
+      sum.bytes += dtype_bytes(m->file_type, size_t(m->rows) * m->cols);
+      if (sum.one == nullptr) sum.one = m;
+    }
+  }
+  const auto most = std::max_element(sums.begin(), sums.end(), [](const auto& a, const auto& b) {
+    return a.second.bytes < b.second.bytes;
+  });
+  return *most->second.one;
+}
+
 }  // namespace
 
 Model Model::build(TensorFile&& file, const OpenOptions& options) {
   auto data = std::make_shared<Data>();
   const Checkpoint checkpoint = read_checkpoint(file);
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
-  data->weights = load_weights(checkpoint, data->h, file.path, data->owned);
+  data->weights =
+      load_weights(checkpoint, data->h, file.path, options.exact, data->owned, data->notes);
   data->weights.files = file.files;
   data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
   data->sketch = std::make_shared<const ModelSketch>(data->weights, data->h);
@@ -293,21 +317,23 @@ std::string Model::format() const {
 }
 
 std::string Model::type() const {
-  // Not of the embedding and the head, which are half of a small model and often keep more bits.
-  std::map<DType, size_t> bytes;
-  for (const Layer& layer : data_->weights.layers) {
-    for (const Matrix* m : {&layer.att.receptance, &layer.att.key, &layer.att.value,
-                            &layer.att.output, &layer.ffn.key, &layer.ffn.value}) {
-      bytes[m->type] += m->bytes();
-    }
-  }
-  const auto most = std::max_element(
-      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return dtype_name(most->first);
+  return dtype_name(main_matrix(data_->weights).file_type);
+}
+
+std::string Model::run_type() const {
+  return dtype_name(main_matrix(data_->weights).type);
 }
 
 int64_t Model::parameters() const {
   return totals_of(data_->weights, data_->h).parameters;
+}
+
+size_t Model::weight_bytes() const {
+  return totals_of(data_->weights, data_->h).bytes;
+}
+
+const std::vector<std::string>& Model::notes() const {
+  return data_->notes;
 }
 
 size_t Model::file_bytes() const {

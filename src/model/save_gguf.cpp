@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "checkpoint/gguf_names.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_file.h"
 #include "model/purpose.h"
@@ -18,45 +19,6 @@
 namespace anser {
 namespace {
 
-// Original names and those of GGUF; what ends in a dot goes on with weight or bias.
-using Names = std::pair<std::string_view, std::string_view>;
-constexpr Names kTop[] = {
-    {"emb.weight", "token_embd.weight"},
-    {"blocks.0.ln0.", "token_embd_norm."},
-    {"ln_out.", "output_norm."},
-    {"head.weight", "output.weight"},
-};
-constexpr Names kLayer[] = {
-    {"ln1.", "attn_norm."},
-    {"ln2.", "attn_norm_2."},
-    {"att.ln_x.", "time_mix_ln."},
-    {"att.receptance.", "time_mix_receptance."},
-    {"att.key.", "time_mix_key."},
-    {"att.value.", "time_mix_value."},
-    {"att.output.", "time_mix_output."},
-    {"ffn.x_k", "channel_mix_lerp_k.weight"},
-    {"ffn.key.", "channel_mix_key."},
-    {"ffn.value.", "channel_mix_value."},
-};
-
-std::string gguf_name(std::string_view name) {
-  for (const auto& [from, to] : kTop) {
-    if (name.starts_with(from)) return fmt::format("{}{}", to, name.substr(from.size()));
-  }
-  constexpr std::string_view kBlocks = "blocks.", kAtt = "att.";
-  name.remove_prefix(kBlocks.size());
-  const size_t dot = name.find('.');
-  const std::string_view layer = name.substr(0, dot), rest = name.substr(dot + 1);
-  for (const auto& [from, to] : kLayer) {
-    if (rest.starts_with(from)) {
-      return fmt::format("blk.{}.{}{}", layer, to, rest.substr(from.size()));
-    }
-  }
-  // att.w0 w1 w2 a0 ... k_k k_a r_k
-  ANSER_CHECK(rest.starts_with(kAtt));
-  return fmt::format("blk.{}.time_mix_{}.weight", layer, rest.substr(kAtt.size()));
-}
-
 // The tensors of the file, in checkpoint order.
 class Collector {
  public:
@@ -64,12 +26,13 @@ class Collector {
 
   void vector(const std::string& name, const Vector& values, int size) {
     if (name.find(".att.x_") != std::string::npos) return lerp(name, values, size);
-    SavedTensor tensor{gguf_name(name), DType::f32, {size}, nullptr, false, values};
+    SavedTensor tensor{gguf_from_original(name), DType::f32, {size}, nullptr, false, values};
     if (name.ends_with(".ffn.x_k")) tensor.shape = {1, 1, size};
     add(name, std::move(tensor));
   }
   void matrix(const std::string& name, const Matrix& m, int rows, int cols) {
-    add(name, {gguf_name(name), matrix_type(name, cols, type_), {rows, cols}, &m, false, {}});
+    add(name,
+        {gguf_from_original(name), matrix_type(name, cols, type_), {rows, cols}, &m, false, {}});
   }
   void low_rank(const std::string& name, const Matrix& m, int rows, int cols) {
     matrix(name, m, rows, cols);
@@ -82,10 +45,8 @@ class Collector {
   void lerp(const std::string& name, const Vector& values, int size) {
     lerp_.insert(lerp_.end(), values.begin(), values.end());
     if (!name.ends_with("x_g")) return;
-    std::string fused = name;
-    fused.replace(name.size() - 3, 3, "lerp_fused");
     tensors.push_back(
-        {gguf_name(fused), DType::f32, {6, 1, 1, size}, nullptr, false, std::move(lerp_)});
+        {gguf_from_original(name), DType::f32, {6, 1, 1, size}, nullptr, false, std::move(lerp_)});
     lerp_.clear();
   }
 
@@ -94,7 +55,7 @@ class Collector {
     constexpr std::string_view kRate = "blocks.0.att.a";
     if (name.starts_with(kRate)) {
       SavedTensor unused = tensor;
-      unused.name = gguf_name(fmt::format("blocks.0.att.v{}", name.substr(kRate.size())));
+      unused.name = gguf_from_original(fmt::format("blocks.0.att.v{}", name.substr(kRate.size())));
       tensors.push_back(std::move(unused));
     }
     tensors.push_back(std::move(tensor));

@@ -25,6 +25,8 @@ struct Matrix {
   // Backends copy such a matrix; only plain types are ever stored so.
   bool transposed = false;
   std::string name;  // in the file; for error messages
+  // In the file; another than `type` where the matrix was repacked when it was loaded.
+  DType file_type = DType::f32;
 
   bool empty() const { return data == nullptr; }
   size_t row_bytes() const { return dtype_bytes(type, size_t(cols)); }

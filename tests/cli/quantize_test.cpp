@@ -108,6 +108,34 @@ TEST(Convert, ThereAndBackGivesTheSameLogits) {
             0.0);
 }
 
+// Types that are repacked when they are loaded: converting rounds once, and says of what.
+TEST(Convert, FromTypesThatAreRepacked) {
+  const TempDir dir;
+  const RandomModel model = random_model({.vocab = 300, .width = 256, .layers = 1, .ffn = 256});
+  write_gguf(dir / "q2_k.gguf", model, {.type = Ggml::q2_k, .byte_vocabulary = true});
+  write_gguf(dir / "q3_k.gguf", model, {.type = Ggml::q3_k, .byte_vocabulary = true});
+  write_file(dir / "text", "The quick brown fox jumps over the lazy dog.");
+
+  const Result rounded = expect_done({"convert", dir / "q2_k.gguf", dir / "f16.gguf"});
+  EXPECT_NE(rounded.err.find("the Q2_K weights"), std::string::npos) << rounded.err;
+  EXPECT_NE(rounded.err.find("--type f32 keeps"), std::string::npos) << rounded.err;
+  // The same rounding as when it runs.
+  EXPECT_EQ(compare(dir / "f16.gguf", dir / "q2_k.gguf", dir / "text")["max_kl"], 0.0);
+
+  const Result again =
+      expect_done({"quantize", dir / "q3_k.gguf", dir / "q6_k.gguf", "--type", "q6_k"});
+  EXPECT_NE(again.err.find("Q3_K already"), std::string::npos) << again.err;
+  const Json result = compare(dir / "q6_k.gguf", dir / "q3_k.gguf", dir / "text");
+  EXPECT_LT(result["max_kl"].get<double>(), 1e-6);
+
+  const Result info = run_anser({"info", "-m", dir / "q3_k.gguf"});
+  EXPECT_NE(info.out.find("weights Q3_K, run as Q6_K\n"), std::string::npos) << info.out;
+  // Once for each load.
+  const size_t note = info.err.find("8 Q3_K matrices as Q6_K (the same numbers)");
+  EXPECT_NE(note, std::string::npos) << info.err;
+  EXPECT_EQ(info.err.find("repacked", note), std::string::npos) << info.err;
+}
+
 TEST(Convert, SaysWhatHasNoPlace) {
   const TempDir dir;
   const Result vocabulary = expect_done({"convert", embedded_in_full(), dir / "a.safetensors"});

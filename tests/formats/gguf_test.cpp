@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "formats/builders.h"
+#include "support/errors.h"
+#include "support/temp_dir.h"
 
 namespace anser {
 namespace {
@@ -110,12 +113,13 @@ TEST(Gguf, EveryTensorType) {
     size_t bytes;  // of the row
   };
   const Case cases[] = {
-      {0, DType::f32, 3, 12},      {1, DType::f16, 3, 6},           {30, DType::bf16, 3, 6},
-      {2, DType::q4_0, 32, 18},    {3, DType::q4_1, 32, 20},        {6, DType::q5_0, 32, 22},
-      {7, DType::q5_1, 32, 24},    {8, DType::q8_0, 64, 68},        {12, DType::q4_k, 256, 144},
-      {13, DType::q5_k, 256, 176}, {14, DType::q6_k, 256, 210},     {24, DType::i8, 3, 3},
-      {25, DType::i16, 3, 6},      {26, DType::i32, 3, 12},         {27, DType::i64, 3, 24},
-      {28, DType::f64, 3, 24},     {20, DType::unsupported, 32, 0},
+      {0, DType::f32, 3, 12},      {1, DType::f16, 3, 6},         {30, DType::bf16, 3, 6},
+      {2, DType::q4_0, 32, 18},    {3, DType::q4_1, 32, 20},      {6, DType::q5_0, 32, 22},
+      {7, DType::q5_1, 32, 24},    {8, DType::q8_0, 64, 68},      {12, DType::q4_k, 256, 144},
+      {13, DType::q5_k, 256, 176}, {14, DType::q6_k, 256, 210},   {24, DType::i8, 3, 3},
+      {25, DType::i16, 3, 6},      {26, DType::i32, 3, 12},       {27, DType::i64, 3, 24},
+      {28, DType::f64, 3, 24},     {10, DType::q2_k, 256, 84},    {11, DType::q3_k, 256, 110},
+      {20, DType::iq4_nl, 32, 18}, {23, DType::iq4_xs, 256, 136},
   };
   for (const Case& c : cases) {
     Gguf file;
@@ -130,6 +134,42 @@ TEST(Gguf, EveryTensorType) {
       expect_error(parse_gguf, file.bytes(), {"'a'", "does not lie within"});
     }
   }
+}
+
+// Types that are not read keep their name, for the error of whoever needs the tensor.
+TEST(Gguf, OtherTensorTypesAreNamed) {
+  const std::pair<uint32_t, const char*> cases[] = {
+      {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+      {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {29, "IQ1_M"},  {31, "Q4_0_4_4"},
+      {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"},   {40, "NVFP4"},  {1000, "number 1000 of ggml"}};
+  for (const auto& [id, name] : cases) {
+    Gguf file;
+    file.tensors = {{"a", {256}, id, 0}};
+    const std::string bytes = file.bytes();
+    const FileTensor tensor = parse(bytes).tensors[0];
+    EXPECT_EQ(tensor.type, DType::unsupported);
+    EXPECT_EQ(tensor.type_name(), name);
+    EXPECT_TRUE(tensor.bytes.empty());
+  }
+}
+
+// Metadata is copied, so a small file with a hole in it must not ask for all memory.
+TEST(Gguf, MetadataIsBounded) {
+  const support::TempDir dir;
+  const auto expect = [&](const std::string& bytes, const std::vector<std::string>& words) {
+    support::write_file(dir / "m", bytes);
+    std::filesystem::resize_file(dir / "m", uint64_t{1} << 30);
+    const auto mapped = MappedFile::open(dir / "m");
+    support::expect_error(words, [&] { parse_gguf(mapped->bytes(), "file"); });
+  };
+  const uint64_t huge = uint64_t{1} << 29;
+  Gguf file;
+  file.pairs = {gguf_pair("a", kArray, gguf_array(kU8, huge, ""))};
+  expect(file.bytes(), {"metadata", "268435456"});
+  file.pairs = {gguf_pair("a", kText, raw(huge))};
+  expect(file.bytes(), {"metadata", "268435456"});
+  expect("GGUF" + raw<uint32_t>(3) + raw<uint64_t>(1'000'000) + raw<uint64_t>(0),
+         {"1000000 tensors", "200000"});
 }
 
 TEST(Gguf, RowsMustBeWholeBlocks) {

@@ -112,6 +112,7 @@ TEST(Pth, UntypedStorage) {
   EXPECT_EQ(elements<float>(*parse(bytes).find("a")), (std::vector<float>{1, 2}));
   const std::string other = with_type("float8_e5m2");
   EXPECT_EQ(parse(other).find("a")->type, DType::unsupported);
+  EXPECT_EQ(parse(other).find("a")->type_name(), "float8_e5m2");
 }
 
 TEST(Pth, Parameters) {

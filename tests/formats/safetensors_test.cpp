@@ -61,6 +61,7 @@ TEST(Safetensors, UnknownTypesAreThereWithoutBytes) {
   const std::string bytes = safetensors(one("F8_E4M3", "[4]", "[0,4]"), "abcd");
   const TensorFile file = parse_safetensors(as_bytes(bytes), "file");
   EXPECT_EQ(file.find("a")->type, DType::unsupported);
+  EXPECT_EQ(file.find("a")->type_name(), "F8_E4M3");
   EXPECT_TRUE(file.find("a")->bytes.empty());
 }
 

@@ -97,6 +97,7 @@ TEST(TensorFile, StrangersAreNamed) {
   expect("{\"weight_map\": {}}", {"JSON", "folder"});
   expect("ANSERST\0\1\0\0\0"s, {"saved state", "--load-state"});
   expect(std::string(257, '\0') + "ustar\0"s, {"tar"});
+  expect("1 '\\x00' 1\n2 '\\x01' 1\n", {"a vocabulary", "--vocab"});
   expect("hello, world", {"68 65 6c 6c 6f", "expected safetensors"});
   expect("\2\0\0\0\0\0\0\0[]"s, {"not a model file"});
 }
@@ -145,7 +146,9 @@ TEST(HfFolder, TheOnlyModelFile) {
 
 TEST(HfFolder, SeveralCandidates) {
   const TempDir dir;
-  expect_open_error(dir.path(), {"no model file"});
+  expect_open_error(dir.path(), {"no model file", "it holds nothing"});
+  write_file(dir / "tokenizer.json", "{}");
+  expect_open_error(dir.path(), {"no model file", "it holds 'tokenizer.json'"});
   write_file(dir / "b.pth", pth_of("b"));
   write_file(dir / "a.safetensors", safetensors_of("a", 1));
   expect_open_error(dir.path(), {"2 model files", "'a.safetensors', 'b.pth'", "Name one"});

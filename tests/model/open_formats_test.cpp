@@ -1,12 +1,16 @@
 // The same model in every format: the same logits, and those of the reference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "anser/error.h"
 #include "anser/model.h"
+#include "base/half.h"
+#include "model/weights.h"
 #include "support/compare.h"
 #include "support/engines.h"
 #include "support/temp_dir.h"
@@ -67,6 +71,7 @@ TEST_F(OpenFormats, AllFloatFormatsGiveTheSameBitsAndTheReferencesNumbers) {
   write_gguf(next("f32.gguf"), model, {.type = Ggml::f32});
   write_gguf(next("f16.gguf"), model, {.type = Ggml::f16, .low_rank = Ggml::f16});
   write_gguf(next("bf16.gguf"), model, {.type = Ggml::bf16});
+  write_gguf(next("unfused.gguf"), model, {.type = Ggml::f32, .unfused = true});
 
   const auto ids = random_tokens(kTokens, model.shape.vocab);
   const auto first = all_logits(paths[0], ids);
@@ -96,6 +101,81 @@ TEST_F(OpenFormats, QuantisedTypesGiveTheReferencesNumbersOnTheStoredWeights) {
   const RandomModel stored =
       write_gguf(path, random_model(blocks), {.type = Ggml::q8_0, .low_rank = Ggml::q8_0});
   expect_reference(path, stored, 64e-5, quantised_tolerance);
+}
+
+// Types that the kernels do not know: repacked, which a note says once.
+TEST_F(OpenFormats, RepackedTypesGiveTheReferencesNumbersOnTheStoredWeights) {
+  const RandomModel model = random_model({.width = 256, .layers = 2, .ffn = 512});
+  const std::tuple<Ggml, const char*, const char*> cases[] = {
+      {Ggml::q3_k, "Q6_K", "the same numbers"},
+      {Ggml::iq4_nl, "Q8_0", "the same numbers"},
+      {Ggml::q2_k, "F16", "rounded by at most 1/2048"},
+      {Ggml::iq4_xs, "F16", "rounded by at most 1/2048"}};
+  for (const auto& [type, runs_as, words] : cases) {
+    const std::string name = ggml_name(type), path = dir_ / (name + ".gguf");
+    const RandomModel stored = write_gguf(path, model, {.type = type});
+    expect_reference(path, stored, 64e-5, quantised_tolerance);
+    const Model opened = Model::open(path);
+    EXPECT_EQ(opened.type(), name);
+    EXPECT_EQ(opened.run_type(), runs_as);
+    ASSERT_EQ(opened.notes().size(), 1u);
+    // 6 matrices in each of two layers, the embedding and the head.
+    const std::string note = opened.notes()[0];
+    for (const std::string& part :
+         {path + ": repacked ", "14 " + name + " matrices as " + runs_as, std::string(words)}) {
+      EXPECT_NE(note.find(part), std::string::npos) << note;
+    }
+    const Model exact = Model::open(path, {.vocabulary = "", .exact = true});
+    EXPECT_EQ(exact.run_type(), runs_as == std::string("F16") ? "F32" : runs_as);
+    EXPECT_NE(exact.notes().at(0).find("the same numbers"), std::string::npos);
+  }
+  write_gguf(dir_ / "f16.gguf", model, {.type = Ggml::f16});
+  EXPECT_TRUE(Model::open(dir_ / "f16.gguf").notes().empty());
+  EXPECT_EQ(Model::open(dir_ / "f16.gguf").run_type(), "F16");
+}
+
+// Bit for bit what an F16 file of the rounded weights gives.
+TEST_F(OpenFormats, RoundedTypesRunAsTheirF16) {
+  const RandomModel model = random_model({.width = 256, .layers = 2, .ffn = 512});
+  for (const Ggml type : {Ggml::q2_k, Ggml::iq4_xs}) {
+    RandomModel stored = write_gguf(dir_ / "q.gguf", model, {.type = type});
+    for (Tensor& tensor : stored.tensors) {
+      if (!tensor.matrix() || tensor.low_rank()) continue;
+      for (double& x : tensor.values) x = f16_to_f32(f32_to_f16(float(x)));
+    }
+    write_gguf(dir_ / "f.gguf", stored, {.type = Ggml::f32});
+    const auto ids = random_tokens(kTokens, model.shape.vocab);
+    EXPECT_EQ(all_logits(dir_ / "q.gguf", ids), all_logits(dir_ / "f.gguf", ids));
+  }
+}
+
+TEST_F(OpenFormats, WeightsTooLargeForF16RunAsF32) {
+  const RandomModel model = random_model({.width = 256, .layers = 1, .ffn = 256});
+  write_gguf(dir_ / "m.gguf", model, {.type = Ggml::q2_k});
+  std::string bytes = read_file(dir_ / "m.gguf");
+  // The last block belongs to the head. d stands four bytes before its end, behind which 300 blocks
+  // of 84 bytes are filled up to a multiple of 32.
+  const uint16_t large = 0x7000;  // 8192; weights go up to 45 times that
+  std::memcpy(bytes.data() + bytes.size() - 16 - 4, &large, 2);
+  write_file(dir_ / "m.gguf", bytes);
+  const Model opened = Model::open(dir_ / "m.gguf");
+  EXPECT_EQ(opened.weights().emb.type, DType::f16);
+  EXPECT_EQ(opened.weights().head.type, DType::f32);
+  std::vector<float> row(256);
+  std::memcpy(row.data(), opened.weights().head.data + 299 * 256 * 4, 256 * 4);
+  EXPECT_NEAR(*std::max_element(row.begin(), row.end()), 8192 * 45, 8192);
+  const std::string note = opened.notes().at(0);
+  EXPECT_NE(note.find("7 Q2_K matrices as F16"), std::string::npos) << note;
+  EXPECT_NE(note.find("1 Q2_K matrix as F32 (the same numbers)"), std::string::npos) << note;
+}
+
+TEST_F(OpenFormats, SplitGgufOpensFromAnyPart) {
+  const RandomModel model = random_model({.vocab = 60, .width = 64, .layers = 2, .ffn = 64});
+  write_gguf_parts(dir_ / "m", model, 3);
+  for (const char* part : {"m-00001-of-00003.gguf", "m-00003-of-00003.gguf"}) {
+    expect_reference(dir_ / part, model);
+  }
+  expect_reference(dir_.path(), model);
 }
 
 TEST_F(OpenFormats, SizesComeFromShapes) {

@@ -2,7 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "anser/error.h"
 #include "support/engines.h"
@@ -134,7 +139,7 @@ TEST_F(Refuse, MetadataThatContradictsTheTensors) {
 }
 
 TEST_F(Refuse, TypesThatCannotBeComputedWith) {
-  // As if a matrix were IQ4_NL: 18 bytes for 32 weights.
+  // As if a matrix were IQ2_S.
   const RandomModel model = random_model(kTinyShape);
   write_gguf(dir_ / "m", model, {.type = Ggml::q4_0});
   std::string bytes = read_file(dir_ / "m");
@@ -142,9 +147,116 @@ TEST_F(Refuse, TypesThatCannotBeComputedWith) {
   ASSERT_NE(name, std::string::npos);
   const size_t type = name + std::string("output.weight").size() + 4 + 2 * 8;
   ASSERT_EQ(bytes[type], 2);
-  bytes[type] = 20;
-  write_file(dir_ / "iq", bytes);
-  expect_error(dir_ / "iq", {"output.weight", "does not compute with", "Q4_K"});
+  for (const auto& [id, name] :
+       std::map<int, std::string>{{22, "IQ2_S"}, {39, "MXFP4"}, {34, "TQ1_0"}, {77, "number 77"}}) {
+    bytes[type] = char(id);
+    write_file(dir_ / "iq", bytes);
+    expect_error(dir_ / "iq", {"output.weight", "unsupported type " + name, "Q4_K", "IQ4_XS"});
+  }
+  write_safetensors(dir_ / "m.safetensors", model);
+  const std::string whole = read_file(dir_ / "m.safetensors");
+  uint64_t length;
+  std::memcpy(&length, whole.data(), 8);
+  auto header = nlohmann::json::parse(whole.substr(8, length));
+  header["emb.weight"]["dtype"] = "F8_E4M3";
+  const std::string text = header.dump();
+  const uint64_t new_length = text.size();
+  write_file(dir_ / "f8", std::string(reinterpret_cast<const char*>(&new_length), 8) + text +
+                              whole.substr(8 + length));
+  expect_error(dir_ / "f8", {"emb.weight", "unsupported type F8_E4M3"});
+}
+
+// Under the names that the file itself would give them.
+TEST_F(Refuse, MissingTensorsOfGgufAndHuggingFace) {
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {"blocks.1.att.key.weight", "blk.1.time_mix_key.weight", "model.layers.1.attn.k_proj.weight"},
+      {"blocks.0.att.w1", "blk.0.time_mix_w1.weight", "model.layers.0.attn.w_lora.lora.0.weight"},
+      {"blocks.1.att.v0", "blk.1.time_mix_v0.weight", "model.layers.1.attn.v_lora.lora.2.bias"},
+      {"blocks.1.att.k_k", "blk.1.time_mix_k_k.weight", "model.layers.1.attn.k_k"},
+      {"blocks.1.att.ln_x.bias", "blk.1.time_mix_ln.bias", "model.layers.1.attn.g_norm.bias"},
+      {"blocks.0.ln0.weight", "token_embd_norm.weight", "model.layers.0.pre_norm.weight"},
+      {"blocks.1.ln2.bias", "blk.1.attn_norm_2.bias", "model.layers.1.ffn_norm.bias"},
+      {"blocks.1.ffn.x_k", "blk.1.channel_mix_lerp_k.weight", "model.layers.1.ffn.x_k"},
+      {"blocks.0.ffn.key.weight", "blk.0.channel_mix_key.weight", "model.layers.0.ffn.key.weight"},
+      {"ln_out.bias", "output_norm.bias", "model.norm.bias"},
+      {"head.weight", "output.weight", "lm_head.weight"}};
+  for (const auto& [name, gguf, hugging_face] : cases) {
+    RandomModel model = random_model(kTinyShape);
+    std::erase_if(model.tensors, [&, name = name](const Tensor& t) { return t.name == name; });
+    write_gguf(dir_ / "m.gguf", model, {.type = Ggml::f32});
+    expect_error(dir_ / "m.gguf", {"tensor " + std::string(gguf) + " is missing"});
+    std::filesystem::remove_all(dir_ / "hf");
+    write_hf_folder(dir_ / "hf", model);
+    expect_error(dir_ / "hf", {"tensor " + std::string(hugging_face) + " is missing"});
+    write_safetensors(dir_ / "m.st", model, {.prefix = "module."});
+    expect_error(dir_ / "m.st", {"tensor module." + std::string(name) + " is missing"});
+  }
+  RandomModel model = random_model(kTinyShape);
+  std::erase_if(model.tensors, [](const Tensor& t) { return t.name == "blocks.1.att.x_g"; });
+  write_gguf(dir_ / "m.gguf", model, {.type = Ggml::f32});
+  expect_error(dir_ / "m.gguf", {"blk.1.time_mix_lerp_fused.weight is missing"});
+}
+
+// Metadata that would make another computation of the same tensors.
+TEST_F(Refuse, RelativesInGguf) {
+  const RandomModel model = random_model(kTinyShape);
+  write_gguf(dir_ / "rescaled", model, {.metadata = {{"rwkv7.rescale_every_n_layers", 6}}});
+  expect_error(dir_ / "rescaled", {"rescale_every_n_layers"});
+  write_gguf(dir_ / "shift", model, {.metadata = {{"rwkv7.token_shift_count", 1}}});
+  expect_error(dir_ / "shift", {"token_shift_count"});
+  write_gguf(dir_ / "usual", model,
+             {.metadata = {{"rwkv7.token_shift_count", 2}, {"rwkv7.rescale_every_n_layers", 0}}});
+  EXPECT_TRUE(Model::open(dir_ / "usual").notes().empty());
+}
+
+TEST_F(Refuse, TensorsThatAreNotUsedAreNoted) {
+  const auto notes = [&](const std::vector<std::string>& more) {
+    return Model::open(changed("more",
+                               [&](RandomModel& model) {
+                                 for (const std::string& name : more)
+                                   model.tensors.push_back({name, {1}, {0.5}});
+                               }))
+        .notes();
+  };
+  EXPECT_TRUE(notes({}).empty());
+  const auto some = notes({"blocks.1.att.gate.bias", "rotary.inv_freq", "c", "d"});
+  ASSERT_EQ(some.size(), 1u);
+  EXPECT_NE(some[0].find("4 tensors are not part"), std::string::npos) << some[0];
+  EXPECT_NE(some[0].find("blocks.1.att.gate.bias"), std::string::npos) << some[0];
+  // Layer 0's value residual is in many files, and never used.
+  EXPECT_TRUE(notes({"blocks.0.att.v0", "blocks.0.att.v1", "blocks.0.att.v2"}).empty());
+}
+
+TEST_F(Refuse, TwoTensorsForOnePlace) {
+  expect_error(
+      names("twice", {"model.embeddings.weight", "model.layers.0.attn.r_k", "layers.0.attn.r_k"}),
+      {"model.layers.0.attn.r_k", "and layers.0.attn.r_k", "blocks.0.att.r_k"});
+}
+
+TEST_F(Refuse, FilesThatHoldNoModelSayWhatTheyHold) {
+  expect_error(names("state", {"blocks.0.att.time_state", "blocks.1.att.time_state"}),
+               {"no RWKV-7 model", "a tuned state", "--load-state", "2 tensors"});
+  expect_error(names("lora", {"base_model.model.blocks.0.att.key.lora_A.weight",
+                              "base_model.model.blocks.0.att.key.lora_B.weight"}),
+               {"no RWKV-7 model", "a LoRA adapter", "lora_A"});
+  expect_error(names("many", {"a", "b", "c", "d"}), {"4 tensors: 'a', 'b', 'c', ..."});
+  write_file(dir_ / "none", std::string("\2\0\0\0\0\0\0\0{}", 10));
+  expect_error(dir_ / "none", {"no RWKV-7 model", "found no tensors"});
+  expect_error(names("embedding", {"emb.weight"}), {"emb.weight"});
+  // A name must not steer the terminal.
+  expect_error(names("escape", {"\x1b[2J"}), {"'\\x1b[2J'"});
+
+  RandomModel empty;
+  empty.shape = kTinyShape;
+  empty.shape.vocab = 260;
+  write_gguf(dir_ / "vocab.gguf", empty, {.byte_vocabulary = true});
+  expect_error(dir_ / "vocab.gguf", {"only a vocabulary of 260 tokens"});
+  const std::pair<const char*, const char*> types[] = {
+      {"adapter", "LoRA adapter"}, {"mmproj", "multimodal"}, {"imatrix", "importance matrix"}};
+  for (const auto& [type, words] : types) {
+    write_gguf(dir_ / type, empty, {.metadata = {{"general.type", std::string(type)}}});
+    expect_error(dir_ / type, {words});
+  }
 }
 
 TEST_F(Refuse, NumbersThatAreNotFinite) {

@@ -155,6 +155,105 @@ void pack_q6_k(const double* x, std::string& to, double* stored) {
   put(to, d.bits);
 }
 
+// Q2_K: sixteen sub-blocks of 16, value = d scale q - dmin minimum.
+void pack_q2_k(const double* x, std::string& to, double* stored) {
+  double scale[16], minimum[16];
+  for (int j = 0; j < 16; ++j) {
+    const auto [low, high] = std::minmax_element(x + 16 * j, x + 16 * j + 16);
+    minimum[j] = std::max(0.0, -*low);
+    scale[j] = std::max(0.0, *high + minimum[j]) / 3;
+  }
+  const Half d = to_half(*std::max_element(scale, scale + 16) / 15);
+  const Half dmin = to_half(*std::max_element(minimum, minimum + 16) / 15);
+  uint8_t q[256];
+  for (int j = 0; j < 16; ++j) {
+    const int sc = nearest(scale[j], d.value, 0, 15), mn = nearest(minimum[j], dmin.value, 0, 15);
+    to += char(sc | mn << 4);
+    for (int i = 16 * j; i < 16 * j + 16; ++i) {
+      q[i] = uint8_t(nearest(x[i] + dmin.value * mn, d.value * sc, 0, 3));
+      stored[i] = d.value * sc * q[i] - dmin.value * mn;
+    }
+  }
+  for (int byte = 0; byte < 64; ++byte) {
+    const uint8_t* h = q + byte / 32 * 128 + byte % 32;
+    to += char(h[0] | h[32] << 2 | h[64] << 4 | h[96] << 6);
+  }
+  put(to, d.bits);
+  put(to, dmin.bits);
+}
+
+// Q3_K: sixteen sub-blocks of 16, value = d (scale - 32) q with q from -4 to 3.
+void pack_q3_k(const double* x, std::string& to, double* stored) {
+  double scale[16];
+  for (int j = 0; j < 16; ++j) scale[j] = largest(x + 16 * j, 16) / 4;
+  const Half d = to_half(*std::max_element(scale, scale + 16) / 31);
+  int sc[16], q[256];
+  for (int j = 0; j < 16; ++j) {
+    // Both signs of scale occur in files.
+    sc[j] = nearest(scale[j], d.value, 0, 31) * (j % 2 == 0 ? 1 : -1);
+    for (int i = 16 * j; i < 16 * j + 16; ++i) {
+      q[i] = nearest(x[i], d.value * sc[j], -4, 3);
+      stored[i] = d.value * sc[j] * q[i];
+    }
+  }
+  for (int e = 0; e < 32; ++e) {
+    int high = 0;
+    for (int part = 0; part < 8; ++part) high |= (q[32 * part + e] >= 0 ? 1 : 0) << part;
+    to += char(high);
+  }
+  for (int byte = 0; byte < 64; ++byte) {
+    const int* h = q + byte / 32 * 128 + byte % 32;
+    to += char((h[0] & 3) | (h[32] & 3) << 2 | (h[64] & 3) << 4 | (h[96] & 3) << 6);
+  }
+  for (int j = 0; j < 8; ++j) to += char(((sc[j] + 32) & 15) | ((sc[j + 8] + 32) & 15) << 4);
+  for (int j = 0; j < 4; ++j) {
+    int high = 0;
+    for (int part = 0; part < 4; ++part) high |= (sc[4 * part + j] + 32) >> 4 << (2 * part);
+    to += char(high);
+  }
+  put(to, d.bits);
+}
+
+constexpr int kIqLevels[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                             1,    13,   25,  38,  53,  69,  89,  113};
+
+// 32 weights as numbers of levels, in 16 bytes; value = step level.
+void pack_levels(const double* x, double step, std::string& to, double* stored) {
+  int q[32];
+  for (int i = 0; i < 32; ++i) {
+    q[i] = 0;
+    for (int level = 1; level < 16; ++level) {
+      const auto error = [&](int l) { return std::fabs(x[i] - step * kIqLevels[l]); };
+      if (error(level) < error(q[i])) q[i] = level;
+    }
+    stored[i] = step * kIqLevels[q[i]];
+  }
+  for (int i = 0; i < 16; ++i) to += char(q[i] | q[i + 16] << 4);
+}
+
+void pack_iq4_nl(const double* x, std::string& to, double* stored) {
+  const Half d = to_half(largest(x, 32) / 113);
+  put(to, d.bits);
+  pack_levels(x, d.value, to, stored);
+}
+
+// IQ4_XS: eight sub-blocks of 32, value = d (scale - 32) level.
+void pack_iq4_xs(const double* x, std::string& to, double* stored) {
+  double scale[8];
+  for (int j = 0; j < 8; ++j) scale[j] = largest(x + 32 * j, 32) / 113;
+  const Half d = to_half(*std::max_element(scale, scale + 8) / 31);
+  int sc[8];
+  uint16_t high = 0;
+  for (int j = 0; j < 8; ++j) {
+    sc[j] = nearest(scale[j], d.value, 0, 31) * (j % 2 == 0 ? 1 : -1);
+    high |= uint16_t((sc[j] + 32) >> 4 << (2 * j));
+  }
+  put(to, d.bits);
+  put(to, high);
+  for (int j = 0; j < 8; j += 2) to += char(((sc[j] + 32) & 15) | ((sc[j + 1] + 32) & 15) << 4);
+  for (int j = 0; j < 8; ++j) pack_levels(x + 32 * j, d.value * sc[j], to, stored + 32 * j);
+}
+
 }  // namespace
 
 std::string pack(Ggml type, const std::vector<double>& x, std::vector<double>& stored) {
@@ -162,7 +261,8 @@ std::string pack(Ggml type, const std::vector<double>& x, std::vector<double>& s
   if (type == Ggml::f32) return pack(Float::f32, x);
   if (type == Ggml::f16) return pack(Float::f16, x);
   if (type == Ggml::bf16) return pack(Float::bf16, x);
-  const bool k = type == Ggml::q4_k || type == Ggml::q5_k || type == Ggml::q6_k;
+  const bool k = type == Ggml::q2_k || type == Ggml::q3_k || type == Ggml::q4_k ||
+                 type == Ggml::q5_k || type == Ggml::q6_k || type == Ggml::iq4_xs;
   const size_t block = k ? 256 : 32;
   if (x.size() % block != 0) throw std::runtime_error("not whole blocks");
   std::string to;
@@ -193,6 +293,18 @@ std::string pack(Ggml type, const std::vector<double>& x, std::vector<double>& s
         break;
       case Ggml::q6_k:
         pack_q6_k(from, to, out);
+        break;
+      case Ggml::q2_k:
+        pack_q2_k(from, to, out);
+        break;
+      case Ggml::q3_k:
+        pack_q3_k(from, to, out);
+        break;
+      case Ggml::iq4_nl:
+        pack_iq4_nl(from, to, out);
+        break;
+      case Ggml::iq4_xs:
+        pack_iq4_xs(from, to, out);
         break;
       default:
         throw std::runtime_error("cannot pack this type");
@@ -225,8 +337,14 @@ const char* ggml_name(Ggml type) {
       return "Q5_K";
     case Ggml::q6_k:
       return "Q6_K";
+    case Ggml::q2_k:
+      return "Q2_K";
+    case Ggml::q3_k:
+      return "Q3_K";
     case Ggml::iq4_nl:
       return "IQ4_NL";
+    case Ggml::iq4_xs:
+      return "IQ4_XS";
   }
   return "?";
 }

@@ -17,7 +17,7 @@ void put_text(std::string& to, const std::string& text) {
   to += text;
 }
 
-enum : uint32_t { kU32 = 4, kI32 = 5, kFloat = 6, kBool = 7, kString = 8, kArray = 9 };
+enum : uint32_t { kU16 = 2, kU32 = 4, kI32 = 5, kFloat = 6, kBool = 7, kString = 8, kArray = 9 };
 
 class GgufWriter {
  public:
@@ -68,6 +68,11 @@ class GgufWriter {
     data_ += bytes;
     data_.append((32 - data_.size() % 32) % 32, '\0');
     ++tensors_;
+  }
+
+  void number16(const std::string& key, uint16_t value) {
+    entry(key, kU16);
+    put(metadata_, value);
   }
 
   std::string finish() const {
@@ -154,11 +159,10 @@ void put_byte_vocabulary(GgufWriter& file, int vocab) {
 
 }  // namespace
 
-RandomModel write_gguf(const std::string& path, const RandomModel& model,
-                       const GgufOptions& options) {
-  const Shape& s = model.shape;
+namespace {
+
+void put_metadata(GgufWriter& file, const Shape& s, const GgufOptions& options) {
   const std::string arch = options.architecture + ".";
-  GgufWriter file;
   file.text("general.architecture", options.architecture);
   file.number(arch + "context_length", 1 << 20);
   file.number(arch + "embedding_length", s.width);
@@ -169,16 +173,27 @@ RandomModel write_gguf(const std::string& path, const RandomModel& model,
   file.number(arch + "wkv.head_size", s.head_size);
   for (const auto& [key, value] : options.metadata) file.any(key, value);
   if (options.byte_vocabulary) put_byte_vocabulary(file, s.vocab);
+}
 
+// Gives every tensor to `add` (name, type, shape, bytes), and returns the model as stored.
+template <class Add>
+RandomModel put_tensors(const RandomModel& model, const GgufOptions& options, Add add) {
+  const Shape& s = model.shape;
   RandomModel stored = model;
   std::vector<double> fused;
   for (Tensor& tensor : stored.tensors) {
+    if (options.unfused && tensor.name.find(".att.x_") != std::string::npos) {
+      std::string name = gguf_name(tensor.name);
+      name.replace(name.find("_x_"), 3, "_lerp_");
+      add(name, Ggml::f32, std::vector<int64_t>{s.width}, pack(Float::f32, tensor.values));
+      continue;
+    }
     if (tensor.name.find(".att.x_") != std::string::npos) {
       fused.insert(fused.end(), tensor.values.begin(), tensor.values.end());
       if (!tensor.name.ends_with("x_g")) continue;
       std::string name = gguf_name(tensor.name);
       name = name.substr(0, name.size() - std::string("x_g.weight").size()) + "lerp_fused.weight";
-      file.tensor(name, Ggml::f32, {6, 1, 1, s.width}, pack(Float::f32, fused));
+      add(name, Ggml::f32, std::vector<int64_t>{6, 1, 1, s.width}, pack(Float::f32, fused));
       fused.clear();
       continue;
     }
@@ -197,7 +212,7 @@ RandomModel write_gguf(const std::string& path, const RandomModel& model,
     }
     std::vector<double> values;
     const std::string bytes = pack(type, out.values, values);
-    file.tensor(gguf_name(tensor.name), type, out.shape, bytes);
+    add(gguf_name(tensor.name), type, out.shape, bytes);
     out.values = values;
     tensor.values = tensor.low_rank() ? transposed(out).values : values;
 
@@ -205,11 +220,41 @@ RandomModel write_gguf(const std::string& path, const RandomModel& model,
     if (tensor.name.starts_with("blocks.0.att.a")) {
       std::string name = gguf_name(tensor.name);
       name[name.size() - std::string("a0.weight").size()] = 'v';
-      file.tensor(name, type, out.shape, bytes);
+      add(name, type, out.shape, bytes);
     }
   }
+  return stored;
+}
+
+}  // namespace
+
+RandomModel write_gguf(const std::string& path, const RandomModel& model,
+                       const GgufOptions& options) {
+  GgufWriter file;
+  put_metadata(file, model.shape, options);
+  RandomModel stored =
+      put_tensors(model, options, [&](const auto&... tensor) { file.tensor(tensor...); });
   write_file(path, file.finish());
   return stored;
+}
+
+void write_gguf_parts(const std::string& prefix, const RandomModel& model, int parts) {
+  const GgufOptions options = {.type = Ggml::f32};
+  std::vector<GgufWriter> files(static_cast<size_t>(parts));
+  put_metadata(files[0], model.shape, options);
+  int tensors = 0;
+  put_tensors(model, options, [&](const auto&... tensor) {
+    files[size_t(1 + tensors++ % (parts - 1))].tensor(tensor...);
+  });
+  for (int part = 0; part < parts; ++part) {
+    GgufWriter& file = files[size_t(part)];
+    file.number16("split.no", uint16_t(part));
+    file.number16("split.count", uint16_t(parts));
+    file.number("split.tensors.count", uint32_t(tensors));
+    char ending[32];
+    std::snprintf(ending, sizeof(ending), "-%05d-of-%05d.gguf", part + 1, parts);
+    write_file(prefix + ending, file.finish());
+  }
 }
 
 }  // namespace support

@@ -65,11 +65,14 @@ enum class Ggml : uint32_t {
   q5_0 = 6,
   q5_1 = 7,
   q8_0 = 8,
+  q2_k = 10,
+  q3_k = 11,
   q4_k = 12,
   q5_k = 13,
   q6_k = 14,
-  bf16 = 30,
   iq4_nl = 20,
+  iq4_xs = 23,
+  bf16 = 30,
 };
 const char* ggml_name(Ggml type);
 
@@ -77,6 +80,7 @@ struct GgufOptions {
   Ggml type = Ggml::f16;         // of the big matrices
   Ggml low_rank = Ggml::f32;     // of a, v and g's low-rank matrices; w's are always fp32
   bool byte_vocabulary = false;  // tokens in the file: 1 to 256 are the bytes
+  bool unfused = false;          // time_mix_lerp_r ... time_mix_lerp_g, as old converters wrote
   std::string architecture = "rwkv7";
   // More key-values. Numbers are written as i32 and f32.
   std::map<std::string, std::variant<std::string, int, float, bool>> metadata = {};
@@ -84,6 +88,8 @@ struct GgufOptions {
 // Returns the model as it stands in the file: quantised and brought back.
 RandomModel write_gguf(const std::string& path, const RandomModel& model,
                        const GgufOptions& options = {});
+// The same in so many files PREFIX-00001-of-0000N.gguf, the first of them without tensors. F32.
+void write_gguf_parts(const std::string& prefix, const RandomModel& model, int parts);
 
 // Blocks of a type and their values, by the layout of the format's description.
 std::string pack(Ggml type, const std::vector<double>& x, std::vector<double>& stored);
