@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Includes point one way: base <- formats, text <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
+"""Includes point one way: base <- formats <- checkpoint; text, checkpoint <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
 server <- cli.
 
 Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
@@ -13,9 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAY_INCLUDE = {
     "base": {"base"},
     "formats": {"base", "formats"},
+    "checkpoint": {"base", "formats", "checkpoint"},
     "text": {"base", "text"},
     "grammar": {"base", "text", "grammar"},
-    "model": {"base", "formats", "text", "model"},
+    "model": {"base", "formats", "checkpoint", "text", "model"},
     "cpu": {"base", "formats", "text", "model", "cpu"},
     "cuda": {"base", "formats", "text", "model", "cuda"},
     "engine": {"base", "formats", "text", "model", "grammar", "cpu", "cuda", "engine"},

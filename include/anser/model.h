@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "anser/sampling.h"
 #include "anser/state.h"
@@ -30,6 +31,8 @@ struct Hyperparameters {
   int rank_g;                     //   gate
   float norm_eps = 1e-5f;         // layer norms
   float group_norm_eps = 64e-5f;  // the per-head norm of the time mix
+  bool embedding_norm =
+      true;  // false: the file's embedding needs no ln0; the table holds its results
 
   bool operator==(const Hyperparameters&) const = default;
 };
@@ -51,9 +54,10 @@ struct RandomWeights {
 // Immutable after open(); cheap to copy (copies share one mapping); safe to use from any thread.
 class Model {
  public:
-  // Opens a file or folder: BlinkDL .pth, .safetensors (raw or web-rwkv), a Hugging Face folder, or
-  // GGUF; recognised by content. The file is mapped, not read: weights are fetched when an Engine
-  // first needs them, and the file must not change while a Model of it exists.
+  // Opens a file or folder: BlinkDL .pth, .safetensors (raw or web-rwkv), a Hugging Face folder or
+  // one file or shard of it, or GGUF; recognised by content. The file is mapped, not read: weights
+  // are fetched when an Engine first needs them, and the file must not change while a Model of it
+  // exists.
   //
   // Throws Error for anything that is not a usable RWKV-7, naming what is wrong and where.
   static Model open(const std::string& path, const OpenOptions& options = {});
@@ -102,6 +106,9 @@ class Model {
   std::string type() const;
   int64_t parameters() const;  // that the forward pass uses
   size_t file_bytes() const;   // of all tensors
+  // What a user should know about this load, one sentence each, without a full stop. The library
+  // prints nothing.
+  const std::vector<std::string>& notes() const;
 
  private:
   struct Data;

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 
+#include "checkpoint/description.h"
 #include "formats/tensor_file.h"
 
 namespace anser {
@@ -16,9 +16,7 @@ struct Checkpoint {
   // [inputs][outputs]. Also tells whether a `time_state` is stored transposed.
   bool low_rank_out_in = false;
 
-  // What the file says besides its shapes; absent where it says nothing.
-  std::optional<int64_t> layers, width, vocab, ffn, head_size;
-  std::optional<double> norm_eps, group_norm_eps;
+  Description says;
 };
 
 // Throws Error when the file is no RWKV-7, naming what it is where that can be told.

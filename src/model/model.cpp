@@ -12,6 +12,7 @@
 
 #include "anser/error.h"
 #include "base/blob.h"
+#include "checkpoint/open_checkpoint.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
@@ -33,6 +34,7 @@ struct Model::Data {
   State initial;
   Purpose purpose;
   std::string name;
+  std::vector<std::string> notes;
 };
 
 namespace {
@@ -160,6 +162,12 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));
 
   data->purpose = read_purpose(file);
+  data->notes.insert(data->notes.end(), file.notes.begin(), file.notes.end());
+  if (!checkpoint.says.norm_bias && checkpoint.tensors.count("ln_out.bias") > 0) {
+    data->notes.push_back(fmt::format(
+        "{}: norm_bias is false: the biases of the layer norms in the file are not used",
+        checkpoint.says.source));
+  }
 
   const double millions = double(totals_of(data->weights, data->h).parameters) / 1e6;
   data->name = millions < 1000 ? fmt::format("RWKV-7 {:.{}f}M", millions, millions < 100 ? 1 : 0)
@@ -170,7 +178,7 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
 }
 
 Model Model::open(const std::string& path, const OpenOptions& options) {
-  return build(open_tensor_file(path), options);
+  return build(open_checkpoint(path), options);
 }
 
 Model Model::embedded(const OpenOptions& options) {
@@ -292,6 +300,10 @@ std::string Model::type() const {
 
 int64_t Model::parameters() const {
   return totals_of(data_->weights, data_->h).parameters;
+}
+
+const std::vector<std::string>& Model::notes() const {
+  return data_->notes;
 }
 
 size_t Model::file_bytes() const {
