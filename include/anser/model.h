@@ -31,8 +31,8 @@ struct Hyperparameters {
   int rank_g;                     //   gate
   float norm_eps = 1e-5f;         // layer norms
   float group_norm_eps = 64e-5f;  // the per-head norm of the time mix
-  bool embedding_norm =
-      true;  // false: the file's embedding needs no ln0; the table holds its results
+  // Whether ln0 is applied to the embedding; false where the table holds its results.
+  bool embedding_norm = true;
 
   bool operator==(const Hyperparameters&) const = default;
 };

@@ -21,6 +21,8 @@ namespace anser {
 struct TensorNames {
   // Before "blocks." or "layers.": "model.", "_forward_module.", or nothing.
   std::string prefix;
+  // The words of this file.
+  std::string layers = "blocks.", time_mix = "att.", channel_mix = "ffn.", embedding = "emb.weight";
   // Whether the names are those of a Hugging Face layout, to which a config.json belongs.
   bool hugging_face = false;
   // Whether they are fla's, whose code has an epsilon of its own for the group norm.
@@ -31,6 +33,8 @@ struct TensorNames {
   // "model.layers.3.attn.r_proj.weight" -> "blocks.3.att.receptance.weight"; empty for a tensor
   // that is not part of the model.
   std::string original(std::string_view name) const;
+  // The other way round: for messages about a tensor that the file does not have.
+  std::string in_file(std::string_view original) const;
 };
 
 // From the first tensor that is the r_k of a first layer. Where there is none: original names.

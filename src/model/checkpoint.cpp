@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "anser/error.h"
-#include "checkpoint/tensor_names.h"
 
 namespace anser {
 namespace {
@@ -179,12 +178,17 @@ bool is_time_state(std::string_view name) {
 
 }  // namespace
 
+std::string Checkpoint::name_in_file(std::string_view original) const {
+  return names.in_file(original);
+}
+
 Checkpoint read_checkpoint(const TensorFile& file) {
   refuse_other_models(file);
 
   Checkpoint checkpoint;
   const bool gguf = file.format == FileFormat::gguf;
-  const TensorNames names = gguf ? TensorNames() : find_tensor_names(file);
+  if (!gguf) checkpoint.names = find_tensor_names(file);
+  const TensorNames& names = checkpoint.names;
   for (const FileTensor& tensor : file.tensors) {
     const std::string name = gguf ? from_gguf(tensor.name) : names.original(tensor.name);
     if (name.empty()) continue;  // not part of the model: an optimiser's, a rotary table's

@@ -3,8 +3,10 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "checkpoint/description.h"
+#include "checkpoint/tensor_names.h"
 #include "formats/tensor_file.h"
 
 namespace anser {
@@ -17,6 +19,10 @@ struct Checkpoint {
   bool low_rank_out_in = false;
 
   Description says;
+
+  TensorNames names;
+  // An original name as the file would spell it: for messages about a tensor that it does not have.
+  std::string name_in_file(std::string_view original) const;
 };
 
 // Throws Error when the file is no RWKV-7, naming what it is where that can be told.

@@ -31,7 +31,7 @@ class Shapes {
 
   const FileTensor& get(const std::string& name) const {
     if (const FileTensor* tensor = find(name)) return *tensor;
-    throw Error(fmt::format("{}: tensor {} is missing", path_, name));
+    throw Error(fmt::format("{}: tensor {} is missing", path_, checkpoint_.name_in_file(name)));
   }
 
   // Rows and columns of a matrix.

@@ -85,7 +85,7 @@ class Loader {
   const FileTensor& get(const std::string& name) const {
     const auto at = checkpoint_.tensors.find(name);
     if (at == checkpoint_.tensors.end()) {
-      throw Error(fmt::format("{}: tensor {} is missing", path_, name));
+      throw Error(fmt::format("{}: tensor {} is missing", path_, checkpoint_.name_in_file(name)));
     }
     expect_type(at->second, path_);
     return at->second;

@@ -406,6 +406,42 @@ TEST_F(HuggingFace, AnIndexThatIsStaleDoesNotWin) {
   EXPECT_NE(opened.notes()[0].find("index.json"), std::string::npos);
 }
 
+TEST_F(HuggingFace, MissingTensorsHaveTheNamesOfTheFile) {
+  const HfLayout layout[] = {HfLayout::fla, HfLayout::rwkv7, HfLayout::linear, HfLayout::attention,
+                             HfLayout::llama};
+  const std::pair<const char*, std::vector<const char*>> names[] = {
+      {"blocks.1.att.value.weight",
+       {"model.layers.1.attn.v_proj.weight", "rwkv7.blocks.1.att.value.weight",
+        "model.blocks.1.att.value.weight", "rwkv7.blocks.1.attention.value.weight",
+        "model.layers.1.attention.value.weight"}},
+      {"blocks.2.att.a2",
+       {"model.layers.2.attn.a_lora.lora.2.weight", "rwkv7.blocks.2.att.a2",
+        "model.blocks.2.att.a2.weight", "rwkv7.blocks.2.attention.a2",
+        "model.layers.2.attention.a2"}},
+      {"blocks.2.att.w0",
+       {"model.layers.2.attn.w_lora.lora.2.bias", "rwkv7.blocks.2.att.w0", "model.blocks.2.att.w0",
+        "rwkv7.blocks.2.attention.w0", "model.layers.2.attention.w0"}},
+      {"blocks.0.ln0.weight",
+       {"model.layers.0.pre_norm.weight", "rwkv7.blocks.0.ln0.weight", "model.blocks.0.ln0.weight",
+        "rwkv7.blocks.0.pre_ln.weight", "model.layers.0.pre_norm.weight"}},
+      {"blocks.0.ffn.x_k",
+       {"model.layers.0.ffn.x_k", "rwkv7.blocks.0.ffn.x_k", "model.blocks.0.ffn.x_k",
+        "rwkv7.blocks.0.feed_forward.x_k", "model.layers.0.feed_forward.x_k"}},
+      {"ln_out.bias",
+       {"model.norm.bias", "rwkv7.ln_out.bias", "model.ln_out.bias", "rwkv7.ln_out.bias",
+        "model.ln_out.bias"}},
+      {"head.weight",
+       {"lm_head.weight", "head.weight", "head.weight", "head.weight", "head.weight"}},
+  };
+  for (const auto& [name, in_files] : names) {
+    for (size_t i = 0; i < in_files.size(); ++i) {
+      const std::string path = folder({.layout = layout[i]}, without(model_, name));
+      expect_error({std::string("tensor ") + in_files[i] + " is missing"},
+                   [&] { Model::open(path); });
+    }
+  }
+}
+
 // Published numbers of a model that another program made, in another layout.
 TEST_F(HuggingFace, TheTinyModelsLogits) {
   ANSER_TEST_DATA_OR_SKIP(path, "variants/tiny-v7.safetensors");

@@ -61,6 +61,21 @@ TEST_F(Refuse, OtherGenerationsOfRwkvByName) {
                {"RWKV-7b", "DEA"});
 }
 
+TEST_F(Refuse, RelativesOfRwkv7ByName) {
+  const std::pair<const char*, const char*> relatives[] = {
+      {"moba.0.ln1.weight", "RWKV-X"},
+      {"head.retr_head.fc1.weight", "EmbeddingRWKV"},
+      {"rwkv.blocks.0.rosa_qkv.emb", "ROSA"},
+      {"rwkv.blocks.0.qkv.kk.weight", "RWKV-8"},
+      {"rwkv.blocks.0.mlp.gate_proj.weight", "ARWKV"},
+  };
+  for (const auto& [name, word] : relatives) {
+    expect_error(names(word, {"rwkv.emb.weight", "rwkv.blocks.0.att.r_k", name}), {word});
+  }
+  expect_error(names("reranker", {"reranker.emb.weight", "reranker.blocks.0.att.r_k"}),
+               {"reranker"});
+}
+
 TEST_F(Refuse, OtherArchitecturesOfGgufAndHuggingFace) {
   const RandomModel model = random_model(kTinyShape);
   const std::pair<const char*, const char*> kinds[] = {
