@@ -1,5 +1,7 @@
 #include "checkpoint/open_checkpoint.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -15,8 +17,14 @@ TensorFile open_checkpoint(const std::string& path) {
   if (std::filesystem::is_directory(path, ignored)) return open_hf_folder(path);
   if (std::optional<TensorFile> shards = open_hf_shards(path)) return std::move(*shards);
   TensorFile file = open_tensor_file(path);
-  if (file.format != FileFormat::gguf && find_tensor_names(file).hugging_face) {
+  if (file.format == FileFormat::gguf) return file;
+  if (find_tensor_names(file).hugging_face) {
     add_config_beside(path, file);
+  } else if (is_usual_hf_file(path)) {
+    file.notes.push_back(fmt::format(
+        "{}: its tensors have original names, so the config.json beside it is not read; name the "
+        "folder to follow it",
+        path));
   }
   return file;
 }

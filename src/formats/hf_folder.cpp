@@ -242,6 +242,10 @@ void add_model(const std::string& folder, TensorFile& whole) {
   add_files(folder, only_model(folder), whole);
 }
 
+std::string config_beside(const std::string& path) {
+  return (fs::path(path).parent_path() / "config.json").string();
+}
+
 void add_config(const std::string& path, TensorFile& file) {
   file.config = path;
   const Json settings = read_json(path, kMaxConfig);
@@ -303,9 +307,14 @@ std::optional<TensorFile> open_hf_shards(const std::string& path) {
   return whole;
 }
 
+bool is_usual_hf_file(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  return is_there(config_beside(path)) &&
+         std::find(std::begin(kUsualFiles), std::end(kUsualFiles), name) != std::end(kUsualFiles);
+}
+
 void add_config_beside(const std::string& path, TensorFile& file) {
-  const std::string config = (fs::path(path).parent_path() / "config.json").string();
-  if (is_there(config)) add_config(config, file);
+  if (is_there(config_beside(path))) add_config(config_beside(path), file);
 }
 
 }  // namespace anser

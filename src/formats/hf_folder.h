@@ -22,6 +22,9 @@ TensorFile open_hf_folder(const std::string& folder);
 // names (model-00001-of-00004.safetensors); nothing if it is no shard, or the only one.
 std::optional<TensorFile> open_hf_shards(const std::string& path);
 
+// Whether a file is called model.safetensors or pytorch_model.bin, with a config.json beside it.
+bool is_usual_hf_file(const std::string& path);
+
 // Adds the entries of the config.json beside the file `path`, if there is one.
 void add_config_beside(const std::string& path, TensorFile& file);
 

@@ -36,7 +36,8 @@ std::string text_of(const TensorFile& file, const char* key) {
 // Of RWKV-7 alone, in all its spellings.
 bool has_r_k(const TensorFile& file) {
   return has_tensor_ending(file, ".r_k") || has_tensor_ending(file, ".r_k.weight") ||
-         has_tensor_ending(file, ".time_mix_r_k.weight");
+         has_tensor_ending(file, ".time_mix_r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k");
 }
 
 [[noreturn]] void refuse(const TensorFile& file, std::string_view what) {
@@ -115,12 +116,12 @@ void refuse_other_models(const TensorFile& file) {
     return;
   }
   // web-rwkv writes time_maa as time_mix.
-  if (has_tensor_ending(file, "att.time_maa_x") || has_tensor_ending(file, "att.time_maa_w1") ||
-      has_tensor_ending(file, "att.time_mix_w1")) {
+  if (has_tensor_ending(file, ".time_maa_x") || has_tensor_ending(file, ".time_maa_w1") ||
+      has_tensor_ending(file, ".time_mix_w1")) {
     refuse(file, "an RWKV-6 model");
   }
-  if (has_tensor_ending(file, "att.time_faaaa")) refuse(file, "an RWKV-5 model");
-  if (const FileTensor* first = find_ending(file, "att.time_first")) {
+  if (has_tensor_ending(file, ".time_faaaa")) refuse(file, "an RWKV-5 model");
+  if (const FileTensor* first = find_ending(file, ".time_first")) {
     refuse(file, first->shape.size() > 1 ? "an RWKV-5 model" : "an RWKV-4 model");
   }
 }

@@ -161,7 +161,12 @@ TEST_F(HuggingFace, AConfigBesideOriginalNamesIsAnothers) {
   write_file(dir_ / "config.json", R"({"model_type": "rwkv7", "norm_eps": 0.1, "head_dim": 7})");
   for (const char* name : {"raw.safetensors", "raw.pth", "trainer.safetensors"}) {
     expect_reference(dir_ / name);
+    EXPECT_TRUE(Model::open(dir_ / name).notes().empty());
   }
+  // By its name the file might be meant to have one: then that is said.
+  fs::copy(dir_ / "raw.safetensors", dir_ / "model.safetensors");
+  expect_reference(dir_ / "model.safetensors");
+  ASSERT_EQ(Model::open(dir_ / "model.safetensors").notes().size(), 1u);
   write_file(dir_ / "config.json", "no JSON at all");
   expect_reference(dir_ / "raw.safetensors");
 }

@@ -54,6 +54,10 @@ TEST_F(Refuse, OtherGenerationsOfRwkvByName) {
                {"RWKV-6"});
   expect_error(names("v6st", {"emb.weight", "blocks.0.att.time_mix_w1", "blocks.0.att.time_first"}),
                {"RWKV-6"});
+  expect_error(names("v6hf", {"rwkv.embeddings.weight", "rwkv.blocks.0.attention.time_maa_x"}),
+               {"RWKV-6"});
+  expect_error(names("v4hf", {"rwkv.embeddings.weight", "rwkv.blocks.0.attention.time_first"}),
+               {"RWKV-4"});
   expect_error(names("7a", {"emb.weight", "blocks.0.att.r_k", "blocks.0.ffn.s_emb.weight"}),
                {"RWKV-7a", "DeepEmbed"});
   expect_error(names("7b", {"emb.weight", "blocks.0.att.r_k", "blocks.0.ffn.s_emb.weight",
