@@ -32,6 +32,8 @@ struct Hyperparameters {
   int rank_g;                     //   gate
   float norm_eps = 1e-5f;         // layer norms
   float group_norm_eps = 64e-5f;  // the per-head norm of the time mix
+  // Whether ln0 is applied to the embedding; false where the table holds its results.
+  bool embedding_norm = true;
 
   bool operator==(const Hyperparameters&) const = default;
 };
@@ -56,9 +58,10 @@ struct RandomWeights {
 // Immutable after open(); cheap to copy (copies share one mapping); safe to use from any thread.
 class Model {
  public:
-  // Opens a file or folder: BlinkDL .pth, .safetensors (raw or web-rwkv), a Hugging Face folder, or
-  // GGUF; recognised by content. The file is mapped, not read: weights are fetched when an Engine
-  // first needs them, and the file must not change while a Model of it exists.
+  // Opens a file or folder: BlinkDL .pth, .safetensors (raw or web-rwkv), a Hugging Face folder or
+  // one file or shard of it, or GGUF; recognised by content. The file is mapped, not read: weights
+  // are fetched when an Engine first needs them, and the file must not change while a Model of it
+  // exists.
   //
   // Throws Error for anything that is not a usable RWKV-7, naming what is wrong and where.
   static Model open(const std::string& path, const OpenOptions& options = {});

@@ -196,6 +196,7 @@ void CpuBackend::embed(const Rows& rows) {
   for_rows(rows.count(), [&](int row) {
     float* x = act_.x + size_t(row) * D;
     kernels_.widen[int(emb.type)](emb.data + rows.tokens[row] * emb.row_bytes(), D, x);
+    if (!h_.embedding_norm) return;
     kernels_.layer_norm(x, ln0.weight.data(), ln0.bias.data(), h_.norm_eps, D, x);
   });
 }

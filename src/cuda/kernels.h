@@ -73,7 +73,7 @@ constexpr int padded_to_octets(int n) {
 // scale times the sum of the codes. `inputs` is a multiple of 32, as quantised matrices have it.
 constexpr int kCodeGroup = 32;
 
-// x[row] = LN0(E[token])
+// x[row] = LN0(E[token]), or E[token] where the norm has no weight
 struct EmbedArgs {
   StepTable step;
   DeviceMatrix table;  // [V][D]

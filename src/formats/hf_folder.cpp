@@ -35,7 +35,7 @@ Json read_json(const std::string& path, size_t max_bytes) {
   if (file->bytes().size() > max_bytes) {
     fail(path, "{} bytes of JSON; at most {} are accepted", file->bytes().size(), max_bytes);
   }
-  Json json = parse_json(as_text(file->bytes()), path);
+  Json json = parse_python_json(as_text(file->bytes()), path);
   if (!json.is_object()) fail(path, "expected a JSON object");
   return json;
 }
@@ -87,46 +87,93 @@ void check_shard_name(const std::string& index, const std::string& shard) {
   }
 }
 
-void add_shards(const std::string& folder, const std::string& index, TensorFile& whole) {
-  const Json json = read_json(index, kMaxIndex);
+struct Index {
+  std::string path;
+  Json map;                      // tensor -> shard
+  std::set<std::string> shards;  // file names
+  std::vector<std::string> missing;
+};
+
+Index read_index(const std::string& folder, const std::string& path) {
+  const Json json = read_json(path, kMaxIndex);
   const auto map = json.find("weight_map");
   if (map == json.end() || !map->is_object() || map->empty()) {
-    fail(index, "it has no weight_map that names the shard of each tensor");
+    fail(path, "it has no weight_map that names the shard of each tensor");
   }
-  std::set<std::string> shards;
+  Index index{path, *map, {}, {}};
   for (const auto& [name, shard] : map->items()) {
-    if (!shard.is_string()) fail(index, "the shard of {} is no file name", printable(name));
-    check_shard_name(index, shard.get_ref<const std::string&>());
-    shards.insert(shard.get<std::string>());
+    if (!shard.is_string()) fail(path, "the shard of {} is no file name", printable(name));
+    check_shard_name(path, shard.get_ref<const std::string&>());
+    index.shards.insert(shard.get<std::string>());
   }
-  std::vector<std::string> missing;
-  for (const std::string& shard : shards) {
-    if (!is_there(in_folder(folder, shard))) missing.push_back(printable(shard));
+  for (const std::string& shard : index.shards) {
+    if (!is_there(in_folder(folder, shard))) index.missing.push_back(shard);
   }
-  if (!missing.empty()) {
-    fail(folder, "{} of the {} shards named in its index are missing, {} first. Fetch them too",
-         missing.size(), shards.size(), missing.front());
-  }
+  return index;
+}
 
-  std::unordered_map<std::string, const std::string*> shard_of;  // tensor -> shard it was found in
-  for (const std::string& shard : shards) {
+[[noreturn]] void fail_missing(const std::string& folder, const Index& index) {
+  fail(folder, "{} of the {} shards named in its index are missing, {} first. Fetch them too",
+       index.missing.size(), index.shards.size(), printable(index.missing.front()));
+}
+
+// Opens files of the folder as one; gives the file in which each tensor was found.
+std::unordered_map<std::string, std::string> add_files(const std::string& folder,
+                                                       const std::vector<std::string>& names,
+                                                       TensorFile& whole) {
+  std::unordered_map<std::string, std::string> file_of;
+  for (const std::string& name : names) {
     const size_t before = whole.tensors.size();
-    add_file(in_folder(folder, shard), whole);
+    whole.format = add_file(in_folder(folder, name), whole);
     for (size_t i = before; i < whole.tensors.size(); ++i) {
-      const auto [at, is_new] = shard_of.emplace(whole.tensors[i].name, &shard);
+      const auto [at, is_new] = file_of.emplace(whole.tensors[i].name, name);
       if (!is_new) {
         fail(folder, "the tensor {} is in two shards, {} and {}", printable(at->first),
-             printable(*at->second), printable(shard));
+             printable(at->second), printable(name));
       }
     }
   }
-  for (const auto& [name, shard] : map->items()) {
-    const auto found = shard_of.find(name);
-    if (found == shard_of.end() || *found->second != shard.get_ref<const std::string&>()) {
-      fail(index, "it says that tensor {} is in {}, which does not hold it. {}", printable(name),
-           printable(shard.get_ref<const std::string&>()), kFetchAgain);
+  return file_of;
+}
+
+void add_shards(const std::string& folder, const Index& index, TensorFile& whole) {
+  if (!index.missing.empty()) fail_missing(folder, index);
+  const auto file_of = add_files(folder, {index.shards.begin(), index.shards.end()}, whole);
+  for (const auto& [name, shard] : index.map.items()) {
+    const auto found = file_of.find(name);
+    if (found == file_of.end() || found->second != shard.get_ref<const std::string&>()) {
+      fail(index.path, "it says that tensor {} is in {}, which does not hold it. {}",
+           printable(name), printable(shard.get_ref<const std::string&>()), kFetchAgain);
     }
   }
+}
+
+// "m-00001-of-00002.safetensors" -> that and "m-00002-of-00002.safetensors"; empty for the name of
+// no part.
+std::vector<std::string> parts_of(const std::string& name) {
+  constexpr std::string_view kOf = "-of-";
+  constexpr size_t kDigits = 5;
+  const size_t of = name.rfind(kOf);
+  if (of == std::string::npos || of < kDigits + 1 || name[of - kDigits - 1] != '-') return {};
+  const auto number_at = [&](size_t at) {
+    int number = 0;
+    for (size_t i = at; i < at + kDigits; ++i) {
+      if (i >= name.size() || name[i] < '0' || name[i] > '9') return 0;
+      number = 10 * number + (name[i] - '0');
+    }
+    return number;
+  };
+  const size_t after = of + kOf.size();
+  const int number = number_at(of - kDigits), count = number_at(after);
+  if (number < 1 || number > count || after + kDigits == name.size() ||
+      name[after + kDigits] != '.') {
+    return {};
+  }
+  std::vector<std::string> parts;
+  for (int i = 1; i <= count; ++i) {
+    parts.push_back(fmt::format("{}{:05}{}", name.substr(0, of - kDigits), i, name.substr(of)));
+  }
+  return parts;
 }
 
 std::vector<std::string> candidates(const std::string& folder) {
@@ -162,10 +209,8 @@ std::string first_entries(const std::string& folder) {
   return fmt::format("{}{}", fmt::join(names, ", "), count > kShown ? ", ..." : "");
 }
 
-std::string single_file(const std::string& folder) {
-  for (const char* usual : {"model.safetensors", "pytorch_model.bin"}) {
-    if (is_there(in_folder(folder, usual))) return usual;
-  }
+// The only model file of a folder, or the parts of the only one.
+std::vector<std::string> only_model(const std::string& folder) {
   std::vector<std::string> names = candidates(folder);
   if (names.empty()) {
     fail(folder,
@@ -173,7 +218,10 @@ std::string single_file(const std::string& folder) {
          "*.st, *.pth, *.pt or *.gguf); it holds {}",
          first_entries(folder));
   }
-  if (names.size() > 1 && !are_parts_of_one_gguf(names)) {
+  // Any part of a split GGUF opens them all.
+  if (are_parts_of_one_gguf(names)) names.resize(1);
+  const bool shards = names == parts_of(names.front());
+  if (names.size() > 1 && !shards) {
     constexpr size_t kShown = 20;
     const size_t count = names.size();
     names.resize(std::min(count, kShown));
@@ -183,7 +231,50 @@ std::string single_file(const std::string& folder) {
          "them",
          count, fmt::join(names, ", "), count > kShown ? ", ..." : "");
   }
-  return names.front();
+  return names;
+}
+
+constexpr const char* kUsualFiles[] = {"model.safetensors", "pytorch_model.bin"};
+
+std::string index_of(const std::string& folder, const char* file) {
+  return in_folder(folder, fmt::format("{}.index.json", file));
+}
+
+void add_model(const std::string& folder, TensorFile& whole) {
+  std::optional<Index> stale;
+  for (const char* name : kUsualFiles) {
+    const auto passed_over = [&](const std::string& used) {
+      if (!stale) return;
+      whole.notes.push_back(fmt::format("{} names shards that are not there, {} first; {} is used",
+                                        stale->path, printable(stale->missing.front()), used));
+    };
+    if (is_there(in_folder(folder, name))) {
+      add_files(folder, {name}, whole);
+      return passed_over(name);
+    }
+    if (!is_there(index_of(folder, name))) continue;
+    Index index = read_index(folder, index_of(folder, name));
+    if (index.missing.empty()) {
+      add_shards(folder, index, whole);
+      return passed_over(index.path);
+    }
+    if (!stale) stale = std::move(index);
+  }
+  if (stale) fail_missing(folder, *stale);
+  add_files(folder, only_model(folder), whole);
+}
+
+std::string config_beside(const std::string& path) {
+  return (fs::path(path).parent_path() / "config.json").string();
+}
+
+void add_config(const std::string& path, TensorFile& file) {
+  file.config = path;
+  const Json settings = read_json(path, kMaxConfig);
+  for (const auto& [key, value] : settings.items()) {
+    file.metadata.erase(key);
+    if (std::optional<MetaValue> meta = meta_value(value)) file.metadata[key] = std::move(*meta);
+  }
 }
 
 }  // namespace
@@ -191,27 +282,61 @@ std::string single_file(const std::string& folder) {
 TensorFile open_hf_folder(const std::string& folder) {
   TensorFile whole;
   whole.path = folder;
-  whole.format = FileFormat::safetensors;
-  bool sharded = false;
-  for (const char* name : {"model.safetensors.index.json", "pytorch_model.bin.index.json"}) {
-    const std::string index = in_folder(folder, name);
-    if (!sharded && is_there(index)) {
-      add_shards(folder, index, whole);
-      sharded = true;
-    }
-  }
-  if (!sharded) whole.format = add_file(in_folder(folder, single_file(folder)), whole);
-
+  add_model(folder, whole);
   const std::string config = in_folder(folder, "config.json");
-  if (!is_there(config) || whole.format == FileFormat::gguf) return whole;
-  whole.format = FileFormat::hf_folder;
-  const nlohmann::json settings = read_json(config, kMaxConfig);
-  for (const auto& [key, value] : settings.items()) {
-    if (std::optional<MetaValue> meta = meta_value(value)) {
-      whole.metadata.insert_or_assign(key, std::move(*meta));
-    }
+  if (whole.format != FileFormat::gguf && is_there(config)) {
+    whole.format = FileFormat::hf_folder;
+    add_config(config, whole);
   }
   return whole;
+}
+
+std::optional<TensorFile> open_hf_shards(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  const std::string name = fs::path(path).filename().string();
+  const std::vector<std::string> parts = parts_of(name);
+  if (!is_there(path) || name.ends_with(".gguf")) return std::nullopt;
+
+  std::optional<Index> index;
+  for (const char* file : kUsualFiles) {
+    if (index || !is_there(index_of(folder, file))) continue;
+    try {
+      index = read_index(folder, index_of(folder, file));
+    } catch (const Error&) {
+      if (!parts.empty()) throw;  // else it need not have to do with this file
+    }
+    if (index && index->shards.count(name) == 0) index.reset();
+  }
+  const size_t count = index ? index->shards.size() : parts.size();
+  if (count < 2) return std::nullopt;
+
+  TensorFile whole;
+  whole.path = path;
+  if (index) {
+    add_shards(folder, *index, whole);
+  } else {
+    for (const std::string& part : parts) {
+      if (!is_there(in_folder(folder, part))) {
+        fail(path, "it is one of {} shards of a model, and {} is not beside it. Fetch that, too",
+             count, printable(part));
+      }
+    }
+    add_files(folder, parts, whole);
+  }
+  add_config_beside(path, whole);
+  whole.notes.push_back(
+      fmt::format("{} is one of {} shards of a model; all of them are opened", path, count));
+  return whole;
+}
+
+bool is_usual_hf_file(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  return is_there(config_beside(path)) &&
+         std::find(std::begin(kUsualFiles), std::end(kUsualFiles), name) != std::end(kUsualFiles);
+}
+
+void add_config_beside(const std::string& path, TensorFile& file) {
+  if (is_there(config_beside(path))) add_config(config_beside(path), file);
 }
 
 }  // namespace anser

@@ -7,6 +7,38 @@ namespace anser {
 
 using Json = nlohmann::json;
 
+namespace {
+
+// The words put in quotes; all else as it is.
+std::string quote_non_finite(std::string_view text) {
+  constexpr std::string_view kWords[] = {"-Infinity", "Infinity", "NaN"};
+  std::string out;
+  out.reserve(text.size());
+  bool in_string = false;
+  for (size_t at = 0; at < text.size();) {
+    size_t length = 1;
+    if (in_string) {
+      if (text[at] == '\\' && at + 1 < text.size()) length = 2;
+    } else {
+      for (const std::string_view word : kWords) {
+        if (!text.substr(at).starts_with(word)) continue;
+        out += '"';
+        out += word;
+        out += '"';
+        at += word.size();
+        length = 0;
+        break;
+      }
+    }
+    if (length == 1) in_string ^= text[at] == '"';
+    out += text.substr(at, length);
+    at += length;
+  }
+  return out;
+}
+
+}  // namespace
+
 Json parse_json(std::string_view text, const std::string& what, size_t max_depth) {
   try {
     check_json<Json>(text, max_depth);
@@ -23,6 +55,10 @@ Json parse_json(std::string_view text, const std::string& what, size_t max_depth
   } catch (const Json::exception& error) {
     fail(what, "not valid JSON: {}", printable(error.what()));
   }
+}
+
+Json parse_python_json(std::string_view text, const std::string& what, size_t max_depth) {
+  return parse_json(quote_non_finite(text), what, max_depth);
 }
 
 }  // namespace anser

@@ -54,6 +54,8 @@ struct TensorFile {
   // GGUF key-values; safetensors __metadata__; the top-level entries of a folder's config.json:
   // scalars, lists of one kind, objects as their JSON text (null and other lists are left out).
   std::map<std::string, MetaValue> metadata;
+  std::string config;              // the path of the config.json whose entries are among them
+  std::vector<std::string> notes;  // what a user should know, one sentence each, no full stop
   std::vector<std::shared_ptr<const MappedFile>> files;  // keeps the bytes mapped
   std::shared_ptr<const void> memory;                    // or keeps them, where there is no file
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -12,60 +13,6 @@
 
 namespace anser {
 namespace {
-
-using Pair = std::pair<std::string_view, std::string_view>;
-
-// Hugging Face (fla) names inside a layer.
-constexpr Pair kHuggingFaceLayer[] = {
-    {"pre_norm.", "ln0."},
-    {"attn_norm.", "ln1."},
-    {"ffn_norm.", "ln2."},
-    {"attn.r_proj.weight", "att.receptance.weight"},
-    {"attn.k_proj.weight", "att.key.weight"},
-    {"attn.v_proj.weight", "att.value.weight"},
-    {"attn.o_proj.weight", "att.output.weight"},
-    {"attn.w_lora.lora.0.weight", "att.w1"},
-    {"attn.w_lora.lora.2.weight", "att.w2"},
-    {"attn.w_lora.lora.2.bias", "att.w0"},
-    {"attn.a_lora.lora.0.weight", "att.a1"},
-    {"attn.a_lora.lora.2.weight", "att.a2"},
-    {"attn.a_lora.lora.2.bias", "att.a0"},
-    {"attn.v_lora.lora.0.weight", "att.v1"},
-    {"attn.v_lora.lora.2.weight", "att.v2"},
-    {"attn.v_lora.lora.2.bias", "att.v0"},
-    {"attn.g_lora.lora.0.weight", "att.g1"},
-    {"attn.g_lora.lora.2.weight", "att.g2"},
-    {"attn.g_norm.", "att.ln_x."},
-    {"attn.", "att."},
-    {"ffn.", "ffn."},
-};
-constexpr Pair kHuggingFaceTop[] = {
-    {"embeddings.weight", "emb.weight"},
-    {"norm.", "ln_out."},
-    {"lm_head.weight", "head.weight"},
-};
-
-// Replaces the first pattern that `name` begins with; patterns that end in '.' keep what follows.
-template <size_t n>
-std::string rename(std::string_view name, const Pair (&table)[n]) {
-  for (const auto& [from, to] : table) {
-    if (from.ends_with('.') ? name.starts_with(from) : name == from) {
-      return std::string(to) + std::string(name.substr(from.size()));
-    }
-  }
-  return "";
-}
-
-// The other way round.
-template <size_t n>
-std::string rename_back(std::string_view name, const Pair (&table)[n]) {
-  for (const auto& [to, from] : table) {
-    if (from.ends_with('.') ? name.starts_with(from) : name == from) {
-      return std::string(to) + std::string(name.substr(from.size()));
-    }
-  }
-  return "";
-}
 
 // "layers.12.attn.x" -> {"12", "attn.x"} for prefix "layers.".
 bool split_layer(std::string_view name, std::string_view prefix, std::string_view& number,
@@ -77,35 +24,6 @@ bool split_layer(std::string_view name, std::string_view prefix, std::string_vie
   number = name.substr(0, dot);
   rest = name.substr(dot + 1);
   return true;
-}
-
-std::string from_hugging_face(std::string_view name) {
-  if (name.starts_with("model.")) name.remove_prefix(6);
-  std::string_view number, rest;
-  if (!split_layer(name, "layers.", number, rest)) return rename(name, kHuggingFaceTop);
-  const std::string inner = rename(rest, kHuggingFaceLayer);
-  return inner.empty() ? "" : fmt::format("blocks.{}.{}", number, inner);
-}
-
-std::string to_hugging_face(std::string_view name, std::string_view prefix) {
-  std::string_view number, rest;
-  if (name.starts_with("head.")) prefix = "";
-  if (!split_layer(name, "blocks.", number, rest)) {
-    return fmt::format("{}{}", prefix, rename_back(name, kHuggingFaceTop));
-  }
-  return fmt::format("{}layers.{}.{}", prefix, number, rename_back(rest, kHuggingFaceLayer));
-}
-
-// Wrappers of training frameworks put a common prefix before every original name.
-std::string original_prefix(const TensorFile& file) {
-  constexpr std::string_view kEmbedding = "emb.weight";
-  for (const FileTensor& tensor : file.tensors) {
-    const std::string_view name = tensor.name;
-    if (!name.ends_with(kEmbedding)) continue;
-    const std::string prefix(name.substr(0, name.size() - kEmbedding.size()));
-    if (file.find(prefix + "blocks.0.att.r_k") != nullptr) return prefix;
-  }
-  return "";
 }
 
 void add_tensor(const TensorFile& file, const std::string& name, const FileTensor& tensor,
@@ -169,11 +87,11 @@ std::optional<double> number(const TensorFile& file, const std::string& key) {
   return std::nullopt;
 }
 
-// Whether low-rank matrices under original names are [outputs][inputs], as web-rwkv stores them:
-// the side that is D is the input of x1 and the output of x2.
-bool low_rank_is_transposed(const TensorFile& file, const std::map<std::string, FileTensor>& all) {
+// Whether low-rank matrices are [outputs][inputs], told by their shapes: the side that is D is the
+// input of x1 and the output of x2. Nothing where every rank is D.
+std::optional<bool> low_rank_by_shape(const std::map<std::string, FileTensor>& all) {
   const auto embedding = all.find("emb.weight");
-  if (embedding == all.end() || embedding->second.shape.size() != 2) return false;
+  if (embedding == all.end() || embedding->second.shape.size() != 2) return std::nullopt;
   const int64_t width = embedding->second.shape[1];
   for (const auto& [name, tensor] : all) {
     if (tensor.shape.size() != 2 || name.find(".att.") == std::string::npos) continue;
@@ -181,61 +99,72 @@ bool low_rank_is_transposed(const TensorFile& file, const std::map<std::string, 
     const bool first = last == "w1" || last == "a1" || last == "v1" || last == "g1";
     const bool second = last == "w2" || last == "a2" || last == "v2" || last == "g2";
     if (!first && !second) continue;
-    if (tensor.shape[0] == tensor.shape[1]) continue;  // says nothing
-    return (first ? tensor.shape[1] : tensor.shape[0]) == width;
+    const bool by_rows = tensor.shape[0] == width, by_cols = tensor.shape[1] == width;
+    if (by_rows != by_cols) return first ? by_cols : by_rows;
   }
-  // All ranks equal the width: toy models. web-rwkv's converter says so in the header.
+  return std::nullopt;
+}
+
+// web-rwkv's converter, which transposes the low-rank matrices, says so in the header.
+bool is_from_web_rwkv(const TensorFile& file) {
   if (file.format != FileFormat::safetensors) return false;
   const auto at = file.metadata.find("format");
-  if (at == file.metadata.end()) return false;
-  const auto* format = std::get_if<std::string>(&at->second);
-  return format != nullptr && *format == "pt";
+  return at != file.metadata.end() && at->second == MetaValue("pt");
+}
+
+// Our own key, a flag in GGUF and a text in safetensors.
+bool is_embedding_norm_fused(const TensorFile& file) {
+  const auto at = file.metadata.find(kEmbeddingNormFused);
+  if (at == file.metadata.end() || at->second == MetaValue(false) ||
+      at->second == MetaValue(std::string("false"))) {
+    return false;
+  }
+  if (at->second == MetaValue(true) || at->second == MetaValue(std::string("true"))) return true;
+  throw Error(fmt::format("{}: {} is neither true nor false", file.path, kEmbeddingNormFused));
+}
+
+// Biases of the large matrices would change every result.
+void refuse_bias(const TensorFile& file, const std::string& name, const FileTensor& tensor) {
+  constexpr std::string_view kMatrices[] = {
+      "att.receptance.bias", "att.key.bias",   "att.value.bias", "att.output.bias",
+      "ffn.key.bias",        "ffn.value.bias", "head.bias"};
+  for (const std::string_view ending : kMatrices) {
+    if (!name.ends_with(ending)) continue;
+    throw Error(
+        fmt::format("{}: tensor {}: a matrix of RWKV-7 has no bias, so this is another "
+                    "model, which anser does not run",
+                    file.path, tensor.name));
+  }
+}
+
+Description described_by_gguf(const TensorFile& file) {
+  Description d;
+  d.source = file.path;
+  d.layers = integer(file, "rwkv7.block_count");
+  d.width = integer(file, "rwkv7.embedding_length");
+  d.ffn = integer(file, "rwkv7.feed_forward_length");
+  d.head_size = integer(file, "rwkv7.wkv.head_size");
+  d.norm_eps = number(file, "rwkv7.attention.layer_norm_epsilon");
+  return d;
 }
 
 }  // namespace
 
 std::string Checkpoint::name_in_file(std::string_view original) const {
   if (std::string name = name_by_sibling(original, tensors); !name.empty()) return name;
-  switch (dialect) {
-    case Dialect::gguf:
-      return gguf_from_original(original);
-    case Dialect::hugging_face:
-      return to_hugging_face(original, prefix);
-    case Dialect::original:
-      break;
-  }
-  return fmt::format("{}{}", prefix, original);
+  return gguf ? gguf_from_original(original) : names.in_file(original);
 }
 
 Checkpoint read_checkpoint(const TensorFile& file) {
   refuse_other_models(file);
 
   Checkpoint checkpoint;
-  const bool gguf = file.format == FileFormat::gguf;
-  bool hugging_face = false;
+  const bool gguf = checkpoint.gguf = file.format == FileFormat::gguf;
+  if (!gguf) checkpoint.names = find_tensor_names(file);
+  const TensorNames& names = checkpoint.names;
   for (const FileTensor& tensor : file.tensors) {
-    hugging_face |= tensor.name.ends_with("layers.0.attn.r_k");
-  }
-  const std::string prefix = original_prefix(file);
-  checkpoint.dialect = gguf           ? Dialect::gguf
-                       : hugging_face ? Dialect::hugging_face
-                                      : Dialect::original;
-  checkpoint.prefix = prefix;
-  if (hugging_face) {
-    const bool bare = std::any_of(file.tensors.begin(), file.tensors.end(), [](const auto& tensor) {
-      return tensor.name.starts_with("layers.");
-    });
-    checkpoint.prefix = bare ? "" : "model.";
-  }
-  for (const FileTensor& tensor : file.tensors) {
-    std::string name;
-    if (gguf) {
-      name = original_from_gguf(tensor.name);
-    } else if (hugging_face) {
-      name = from_hugging_face(tensor.name);
-    } else if (tensor.name.starts_with(prefix)) {
-      name = tensor.name.substr(prefix.size());
-    }
+    const std::string name =
+        gguf ? original_from_gguf(tensor.name) : names.original(tensor.name);
     if (name.empty()) {  // an optimiser's, a rotary table's
       checkpoint.unknown.push_back(tensor.name);
       continue;
@@ -244,6 +173,7 @@ Checkpoint read_checkpoint(const TensorFile& file) {
       split_fused_mix(file, name.substr(0, name.size() - strlen("att.x_x")), tensor,
                       checkpoint.tensors);
     } else {
+      refuse_bias(file, name, tensor);
       add_tensor(file, name, tensor, checkpoint.tensors);
     }
   }
@@ -258,25 +188,20 @@ Checkpoint read_checkpoint(const TensorFile& file) {
         describe_contents(file)));
   }
 
-  checkpoint.low_rank_out_in =
-      gguf || hugging_face || low_rank_is_transposed(file, checkpoint.tensors);
+  checkpoint.low_rank_out_in = low_rank_by_shape(checkpoint.tensors)
+                                   .value_or(gguf || names.linear_low_rank ||
+                                             (!names.hugging_face && is_from_web_rwkv(file)));
   if (gguf) {
-    checkpoint.layers = integer(file, "rwkv7.block_count");
-    checkpoint.width = integer(file, "rwkv7.embedding_length");
-    checkpoint.ffn = integer(file, "rwkv7.feed_forward_length");
-    checkpoint.head_size = integer(file, "rwkv7.wkv.head_size");
-    checkpoint.norm_eps = number(file, "rwkv7.attention.layer_norm_epsilon");
-  } else if (hugging_face) {
-    checkpoint.layers = integer(file, "num_hidden_layers");
-    checkpoint.width = integer(file, "hidden_size");
-    checkpoint.vocab = integer(file, "vocab_size");
-    checkpoint.ffn = integer(file, "intermediate_size");
-    checkpoint.head_size = integer(file, "head_dim");
-    checkpoint.norm_eps = number(file, "norm_eps");
-    // fla's group norm has eps = head_dim * norm_eps, which is 64e-5 for the published models.
-    if (checkpoint.norm_eps && checkpoint.head_size) {
-      checkpoint.group_norm_eps = *checkpoint.norm_eps * double(*checkpoint.head_size);
-    }
+    checkpoint.says = described_by_gguf(file);
+  } else if (!file.config.empty()) {
+    checkpoint.says = read_config(file);
+  } else {
+    checkpoint.says.source = file.path;
+  }
+  if (is_embedding_norm_fused(file)) checkpoint.says.embedding_norm = false;
+  if (names.fla) checkpoint.says.group_norm_eps_by_head = true;
+  if (checkpoint.says.tied_head) {
+    checkpoint.tensors.emplace("head.weight", checkpoint.tensors.at("emb.weight"));
   }
   return checkpoint;
 }

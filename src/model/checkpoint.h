@@ -2,36 +2,32 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/description.h"
+#include "checkpoint/tensor_names.h"
 #include "formats/tensor_file.h"
 
 namespace anser {
-
-// How a file spells the names of tensors.
-enum class Dialect { original, hugging_face, gguf };
 
 struct Checkpoint {
   // By original name ("blocks.3.att.w1"). FileTensor::name stays the file's own, for messages.
   std::map<std::string, FileTensor> tensors;
   // How low-rank matrices are stored: [outputs][inputs], or as in the original files
-  // [inputs][outputs]. Also tells files that were converted for web-rwkv.
+  // [inputs][outputs].
   bool low_rank_out_in = false;
 
   // Tensors that are not part of an RWKV-7, by the file's name.
   std::vector<std::string> unknown;
 
-  Dialect dialect = Dialect::original;
-  std::string prefix;  // that the file puts before names, such as "model."
+  Description says;
+
+  bool gguf = false;
+  TensorNames names;  // of other files than GGUF's
   // An original name as the file would spell it: for messages about a tensor that it does not have.
   std::string name_in_file(std::string_view original) const;
-
-  // What the file says besides its shapes; absent where it says nothing.
-  std::optional<int64_t> layers, width, vocab, ffn, head_size;
-  std::optional<double> norm_eps, group_norm_eps;
 };
 
 // Throws Error when the file is no RWKV-7, naming what it is where that can be told.

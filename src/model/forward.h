@@ -9,7 +9,7 @@
 // [outputs][inputs], sigma is the logistic function, (.) elementwise, previous(z) is z of the same
 // sequence's previous token (from the state for its first new token; zeros at the very beginning).
 //
-//   embed      x = LN0(E[token])
+//   embed      x = LN0(E[token]), or E[token] of a table that holds what LN0 makes of it
 //
 //   project    z   = LN1(x)
 //              z_c = z + (previous(z) - z) (.) x_c                    for c in r w k v a g

@@ -98,7 +98,9 @@ Hyperparameters hyperparameters_from_shapes(const Checkpoint& checkpoint, const 
 
   // r_k is [heads][head size], except in GGUF, which stores it flat and the head size beside it.
   const FileTensor& r_k = shapes.get("blocks.0.att.r_k");
-  int64_t head_size = checkpoint.head_size.value_or(64);
+  const Description& says = checkpoint.says;
+  int64_t head_size = says.head_size.value_or(64);
+  if (!says.head_size && says.heads && *says.heads > 0) head_size = h.width / *says.heads;
   if (r_k.shape.size() == 2) head_size = r_k.shape[1];
   if (head_size < 1 || head_size > kMaxHeadSize || h.width % head_size != 0 ||
       r_k.elements() != h.width) {
@@ -112,26 +114,37 @@ Hyperparameters hyperparameters_from_shapes(const Checkpoint& checkpoint, const 
 
   const auto agree = [&](const char* what, std::optional<int64_t> said, int64_t found) {
     if (said && *said != found) {
-      throw Error(fmt::format("{}: the file's {} is {}, but its tensors have {}", path, what, *said,
-                              found));
+      throw Error(fmt::format("{}: the file's {} is {}, but its tensors have {}", says.source, what,
+                              *said, found));
     }
   };
-  agree("number of layers", checkpoint.layers, h.layers);
-  agree("width", checkpoint.width, h.width);
-  agree("vocabulary size", checkpoint.vocab, h.vocab);
-  agree("feed-forward width", checkpoint.ffn, h.ffn);
-  agree("head size", checkpoint.head_size, h.head_size);
+  agree("number of layers", says.layers, h.layers);
+  agree("width", says.width, h.width);
+  agree("width of attention", says.attention_width, h.width);
+  agree("vocabulary size", says.vocab, h.vocab);
+  agree("feed-forward width", says.ffn, h.ffn);
+  agree("head size", says.head_size, h.head_size);
+  agree("number of heads", says.heads, h.heads);
+  agree("rank of the decay", says.rank_w, h.rank_w);
+  agree("rank of the in-context rate", says.rank_a, h.rank_a);
+  if (h.layers > 1) agree("rank of the value residual", says.rank_v, h.rank_v);
+  agree("rank of the gate", says.rank_g, h.rank_g);
 
   const auto epsilon = [&](const char* what, std::optional<double> said, float& eps) {
     if (!said) return;
     if (!(*said > 0 && *said < 1)) {
-      throw Error(
-          fmt::format("{}: the file's {} is {}, expected a small number", path, what, *said));
+      throw Error(fmt::format("{}: the file's {} is {}, expected a small number", says.source, what,
+                              *said));
     }
     eps = float(*said);
   };
-  epsilon("layer norm epsilon", checkpoint.norm_eps, h.norm_eps);
-  epsilon("group norm epsilon", checkpoint.group_norm_eps, h.group_norm_eps);
+  epsilon("layer norm epsilon", says.norm_eps, h.norm_eps);
+  std::optional<double> group_norm_eps = says.group_norm_eps;
+  if (!group_norm_eps && says.group_norm_eps_by_head) {
+    group_norm_eps = says.norm_eps.value_or(h.norm_eps) * h.head_size;
+  }
+  epsilon("group norm epsilon", group_norm_eps, h.group_norm_eps);
+  h.embedding_norm = says.embedding_norm;
   return h;
 }
 

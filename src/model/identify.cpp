@@ -43,6 +43,13 @@ int64_t integer_of(const TensorFile& file, const char* key, int64_t otherwise) {
   return value == nullptr ? otherwise : *value;
 }
 
+// Of RWKV-7 alone, in all its spellings.
+bool has_r_k(const TensorFile& file) {
+  return has_tensor_ending(file, ".r_k") || has_tensor_ending(file, ".r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k");
+}
+
 [[noreturn]] void refuse(const TensorFile& file, std::string_view what) {
   throw Error(fmt::format("{} is {}, and anser runs only RWKV-7 (x070) models.", file.path, what));
 }
@@ -54,6 +61,24 @@ constexpr std::pair<std::string_view, std::string_view> kOtherGgufs[] = {
     {"imatrix", "an importance matrix for quantising (general.type = imatrix)"},
 };
 
+constexpr const char* kHybrid = "an ARWKV-7 model (a Qwen hybrid with SwiGLU and RMSNorm)";
+
+// Models whose tensors are partly those of an RWKV-7, by a part of the name that only they have.
+struct Relative {
+  std::string_view mark;
+  std::string_view is;
+};
+constexpr Relative kRelatives[] = {
+    {".qkv.qq.weight", "an RWKV-7b model (DeepEmbed and DEA attention)"},
+    {".s_emb.weight", "an RWKV-7a model (DeepEmbed)"},
+    {".enn.weight", "an RWKV-8 preview model"},
+    {".qkv.kk.weight", "an RWKV-8 preview model"},
+    {".rosa", "an RWKV-8 preview model (ROSA)"},
+    {"moba.", "an RWKV-X model (with attention layers)"},
+    {"reranker.blocks.", "a reranker of EmbeddingRWKV"},
+    {"head.retr_head.", "an embedding model (EmbeddingRWKV)"},
+};
+
 // The name of an architecture or model_type, as people know the model.
 void refuse_architecture(const TensorFile& file, std::string_view key, const std::string& name) {
   if (name.empty()) return;
@@ -61,7 +86,7 @@ void refuse_architecture(const TensorFile& file, std::string_view key, const std
   if (name == "rwkv5") refuse(file, "an RWKV-5 model");
   if (name == "rwkv" || name == "rwkv4") refuse(file, "an RWKV-4 model");
   if (name == "arwkv7" || name == "rwkv_hybrid" || name == "RwkvHybridForCausalLM") {
-    refuse(file, "an ARWKV-7 model (a Qwen hybrid with SwiGLU and RMSNorm)");
+    refuse(file, kHybrid);
   }
   if (name == "rwkv6qwen2") refuse(file, "a QRWKV-6 model (a Qwen hybrid)");
   refuse(file, fmt::format("a model of another kind ({} = {})", key, name));
@@ -136,34 +161,43 @@ void refuse_other_models(const TensorFile& file) {
              "(rwkv7.token_shift_count)");
     }
   }
-  if (file.format == FileFormat::hf_folder) {
+  if (!file.config.empty()) {
     if (text_of(file, "architectures") == "RwkvHybridForCausalLM") {
       refuse_architecture(file, "architectures", "RwkvHybridForCausalLM");
     }
-    const std::string type = text_of(file, "model_type");
-    if (!type.starts_with("rwkv7")) refuse_architecture(file, "model_type", type);
+    const std::string type = text_of(file, "model_type"),
+                      version = text_of(file, "architecture_version");
+    // transformers-rwkv's class is called rwkv, as that of RWKV-4 is.
+    const bool seven = type == "rwkv" && (version.empty() ? has_r_k(file) : version == "rwkv7");
+    if (!type.starts_with("rwkv7") && !seven) {
+      refuse_architecture(file, "config.json: model_type",
+                          type == "rwkv" && !version.empty() ? version : type);
+    }
     const auto attention = file.metadata.find("attn");
     if (attention != file.metadata.end()) {
       refuse(file, "a hybrid of RWKV-7 and attention layers (config.json: attn)");
     }
   }
 
-  const bool embed_attention = has_tensor_ending(file, ".qkv.qq.weight");
-  if (embed_attention) refuse(file, "an RWKV-7b model (DeepEmbed and DEA attention)");
-  if (has_tensor_ending(file, ".ffn.s_emb.weight")) refuse(file, "an RWKV-7a model (DeepEmbed)");
-  if (has_tensor_ending(file, ".enn.weight")) refuse(file, "an RWKV-8 preview model");
+  for (const Relative& relative : kRelatives) {
+    for (const FileTensor& tensor : file.tensors) {
+      if (tensor.name.find(relative.mark) != std::string::npos) refuse(file, relative.is);
+    }
+  }
 
-  if (has_tensor_ending(file, "att.r_k") || has_tensor_ending(file, "attn.r_k") ||
-      has_tensor_ending(file, "time_mix_r_k.weight") || has_tensor_ending(file, "time_mix_r_k")) {
+  if (has_r_k(file)) {
+    for (const FileTensor& tensor : file.tensors) {
+      if (tensor.name.find(".mlp.") != std::string::npos) refuse(file, kHybrid);
+    }
     return;
   }
   // web-rwkv writes time_maa as time_mix.
-  if (has_tensor_ending(file, "att.time_maa_x") || has_tensor_ending(file, "att.time_maa_w1") ||
-      has_tensor_ending(file, "att.time_mix_w1")) {
+  if (has_tensor_ending(file, ".time_maa_x") || has_tensor_ending(file, ".time_maa_w1") ||
+      has_tensor_ending(file, ".time_mix_w1")) {
     refuse(file, "an RWKV-6 model");
   }
-  if (has_tensor_ending(file, "att.time_faaaa")) refuse(file, "an RWKV-5 model");
-  if (const FileTensor* first = find_ending(file, "att.time_first")) {
+  if (has_tensor_ending(file, ".time_faaaa")) refuse(file, "an RWKV-5 model");
+  if (const FileTensor* first = find_ending(file, ".time_first")) {
     refuse(file, first->shape.size() > 1 ? "an RWKV-5 model" : "an RWKV-4 model");
   }
 }

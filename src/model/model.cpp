@@ -12,6 +12,7 @@
 
 #include "anser/error.h"
 #include "base/blob.h"
+#include "checkpoint/open_checkpoint.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
@@ -182,6 +183,12 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   load_tuned_state_of_model(file, checkpoint, data->h, data->initial);
 
   data->purpose = read_purpose(file);
+  data->notes.insert(data->notes.end(), file.notes.begin(), file.notes.end());
+  if (!checkpoint.says.norm_bias && checkpoint.tensors.count("ln_out.bias") > 0) {
+    data->notes.push_back(fmt::format(
+        "{}: norm_bias is false: the biases of the layer norms in the file are not used",
+        checkpoint.says.source));
+  }
 
   const double millions = double(totals_of(data->weights, data->h).parameters) / 1e6;
   data->name = millions < 1000 ? fmt::format("RWKV-7 {:.{}f}M", millions, millions < 100 ? 1 : 0)
@@ -192,7 +199,7 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
 }
 
 Model Model::open(const std::string& path, const OpenOptions& options) {
-  return build(open_tensor_file(path), options);
+  return build(open_checkpoint(path), options);
 }
 
 Model Model::embedded(const OpenOptions& options) {

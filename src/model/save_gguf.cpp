@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "checkpoint/description.h"
 #include "checkpoint/gguf_names.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_file.h"
@@ -145,6 +146,9 @@ void write_sizes(GgufWriter& file, const Hyperparameters& h) {
   file.number("rwkv7.attention.gate_lora_rank", uint32_t(h.rank_g));
   file.number("rwkv7.wkv.head_size", uint32_t(h.head_size));
   file.number("rwkv7.token_shift_count", 2);
+  // There is no common word for it. Who does not know ours finds no token_embd_norm, and must
+  // refuse.
+  if (!h.embedding_norm) file.flag(kEmbeddingNormFused, true);
 }
 
 // The inside of Python's repr of the bytes, as the reader undoes it.

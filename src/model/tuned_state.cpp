@@ -126,14 +126,21 @@ void load_layers(const std::map<int, TunedLayer>& layers, const Hyperparameters&
   }
 }
 
-// Whether a file that is not opened as a model was converted for web-rwkv: its low-rank matrices
-// say so where a model is in it, too; of safetensors without one it is known.
+// Whether a model's file was converted for web-rwkv: original names, and low-rank matrices that lie
+// as Hugging Face's linear layers do.
+bool is_converted(const TensorFile& file, const Checkpoint& checkpoint) {
+  return file.format == FileFormat::safetensors && !checkpoint.names.hugging_face &&
+         checkpoint.low_rank_out_in;
+}
+
+// The same of a file that is not opened as a model, though one may be in it; of safetensors without
+// one it is known.
 bool is_converted(const TensorFile& file) {
   if (file.format != FileFormat::safetensors) return false;
   const bool model = std::ranges::any_of(file.tensors, [](const FileTensor& tensor) {
     return tensor.name.ends_with("emb.weight") || tensor.name.ends_with("embeddings.weight");
   });
-  return !model || read_checkpoint(file).low_rank_out_in;
+  return !model || is_converted(file, read_checkpoint(file));
 }
 
 }  // namespace
@@ -153,7 +160,7 @@ void load_tuned_state(const TensorFile& file, const Hyperparameters& h, State& t
 
 void load_tuned_state_of_model(const TensorFile& file, const Checkpoint& checkpoint,
                                const Hyperparameters& h, State& to) {
-  const bool converted = file.format == FileFormat::safetensors && checkpoint.low_rank_out_in;
+  const bool converted = is_converted(file, checkpoint);
   load_layers(tuned_layers(file), h, converted, file.path, to);
 }
 

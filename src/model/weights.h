@@ -63,7 +63,7 @@ struct Layer {
 
 struct Weights {
   Matrix emb;  // [V][D]; one row is one token
-  Norm ln0;    // normalises embedding rows as they are fetched
+  Norm ln0;    // normalises embedding rows as they are fetched; empty without embedding_norm
   std::vector<Layer> layers;
   Norm ln_out;
   Matrix head;                                           // [V][D]
@@ -83,7 +83,7 @@ void visit_weights(W& weights, const Hyperparameters& h, Visitor&& visit) {
     visit.vector(name + ".bias", norm.bias, D);
   };
   visit.matrix("emb.weight", weights.emb, h.vocab, D);
-  norm("blocks.0.ln0", weights.ln0);
+  if (h.embedding_norm) norm("blocks.0.ln0", weights.ln0);
   for (int l = 0; l < h.layers; ++l) {
     auto& layer = weights.layers[l];
     const std::string block = "blocks." + std::to_string(l) + ".";

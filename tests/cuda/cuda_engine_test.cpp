@@ -84,6 +84,28 @@ TEST_P(CudaAgreement, ManyRows) {
   expect_agreement(kMany);
 }
 
+// A table that holds what ln0 makes of it, and no ln0.
+TEST(CudaWithoutEmbeddingNorm, GivesTheCpusNumbers) {
+  const TempDir dir;
+  const Shape shape = shape_for(Ggml::f32);
+  RandomModel model = random_model(shape);
+  std::erase_if(model.tensors, [](const Tensor& tensor) {
+    return tensor.name.find(".ln0.") != std::string::npos;
+  });
+  write_hf_folder(dir / "hf", model,
+                  {.layout = HfLayout::rwkv7, .config = R"({"embedding_layer_norm_fused": true})"});
+  const Model opened = Model::open(dir / "hf");
+  const auto cpu = Engine::create(opened, {.device = Device::cpu, .threads = 2});
+  CudaEngine cuda(opened, EngineOptions{.max_rows = kMaxRows});
+  const std::vector<int> ids = random_tokens(kFew, shape.vocab);
+  const auto expected = all_logits(*cpu, ids), actual = all_logits(cuda, ids);
+  for (size_t t = 0; t < ids.size(); ++t) {
+    const std::vector<double> row(expected[t].begin(), expected[t].end());
+    expect_close(actual[t], row, 2 * float_tolerance(shape, largest(row)),
+                 "token " + std::to_string(t));
+  }
+}
+
 // Products of integers are the CPU's own arithmetic; the matrices of layer 0's states, where k and
 // v meet, show it best. Inputs of low-rank pairs are f16, off by 2^-12 at the most: so is the
 // state.

@@ -33,6 +33,23 @@ TEST_F(RowsKernel, Embed) {
   }
 }
 
+// A table that holds what the norm makes of it.
+TEST_F(RowsKernel, EmbedWithoutANorm) {
+  for (const Storage& storage : all_storages()) {
+    const int vocab = 11, width = storage.inputs_from(300);
+    const TestMatrix table = matrix(storage, vocab, width);
+    const TestStep step = this->step({3, 1}, 8, vocab);
+    const auto x = poisoned(size_t(step.rows()) * width);
+    embed(stream_.handle(), {step.table, table.device, {nullptr, nullptr, 1e-5f}, x.data()});
+    twins::Numbers rows;
+    for (const int token : step.tokens) {
+      const auto line = table.twin.weights.begin() + int64_t(token) * width;
+      rows.insert(rows.end(), line, line + width);
+    }
+    expect_twin(x.read(), rows, storage.name());
+  }
+}
+
 TEST_F(RowsKernel, MixForSeveralMatrices) {
   for (const Format type : kPlain) {
     for (const int width : {37, 300, 8192}) {  // the last asks for more shared memory

@@ -192,6 +192,22 @@ TEST_F(Shards, OfPickles) {
   EXPECT_EQ(open_tensor_file(dir_.path()).tensors.size(), 1u);
 }
 
+TEST_F(Shards, ComeAfterTheWholeFile) {
+  write_file(dir_ / "model.safetensors", safetensors_of("whole", 1));
+  write_index(R"({"a": "m-1.safetensors", "b": "m-2.safetensors"})");
+  EXPECT_NE(open_tensor_file(dir_.path()).find("whole"), nullptr);
+  write_index("no JSON");
+  EXPECT_NE(open_tensor_file(dir_.path()).find("whole"), nullptr);
+}
+
+TEST_F(Shards, ComeBeforePickles) {
+  write_file(dir_ / "pytorch_model.bin", pth_of("pickled"));
+  write_index(R"({"a": "m-1.safetensors", "b": "m-2.safetensors"})");
+  EXPECT_NE(open_tensor_file(dir_.path()).find("a"), nullptr);
+  write_index(R"({"a": "m-1.safetensors", "b": "m-3.safetensors"})");
+  EXPECT_NE(open_tensor_file(dir_.path()).find("pickled"), nullptr);
+}
+
 TEST_F(Shards, NamesStayInTheFolder) {
   for (const char* name :
        {"../m-1.safetensors", "/etc/passwd", "..", ".", "", "a/b", "a\\\\b", "a\\u0000b"}) {

@@ -60,11 +60,30 @@ TEST_F(Refuse, OtherGenerationsOfRwkvByName) {
                {"RWKV-6"});
   expect_error(names("v6st", {"emb.weight", "blocks.0.att.time_mix_w1", "blocks.0.att.time_first"}),
                {"RWKV-6"});
+  expect_error(names("v6hf", {"rwkv.embeddings.weight", "rwkv.blocks.0.attention.time_maa_x"}),
+               {"RWKV-6"});
+  expect_error(names("v4hf", {"rwkv.embeddings.weight", "rwkv.blocks.0.attention.time_first"}),
+               {"RWKV-4"});
   expect_error(names("7a", {"emb.weight", "blocks.0.att.r_k", "blocks.0.ffn.s_emb.weight"}),
                {"RWKV-7a", "DeepEmbed"});
   expect_error(names("7b", {"emb.weight", "blocks.0.att.r_k", "blocks.0.ffn.s_emb.weight",
                             "blocks.0.qkv.qq.weight"}),
                {"RWKV-7b", "DEA"});
+}
+
+TEST_F(Refuse, RelativesOfRwkv7ByName) {
+  const std::pair<const char*, const char*> relatives[] = {
+      {"moba.0.ln1.weight", "RWKV-X"},
+      {"head.retr_head.fc1.weight", "EmbeddingRWKV"},
+      {"rwkv.blocks.0.rosa_qkv.emb", "ROSA"},
+      {"rwkv.blocks.0.qkv.kk.weight", "RWKV-8"},
+      {"rwkv.blocks.0.mlp.gate_proj.weight", "ARWKV"},
+  };
+  for (const auto& [name, word] : relatives) {
+    expect_error(names(word, {"rwkv.emb.weight", "rwkv.blocks.0.att.r_k", name}), {word});
+  }
+  expect_error(names("reranker", {"reranker.emb.weight", "reranker.blocks.0.att.r_k"}),
+               {"reranker"});
 }
 
 TEST_F(Refuse, OtherArchitecturesOfGgufAndHuggingFace) {

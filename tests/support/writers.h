@@ -44,13 +44,25 @@ void write_pth(const std::string& path, const RandomModel& model, const PthOptio
 void write_pth_raw(const std::string& path, const std::vector<Tensor>& tensors,
                    const PthOptions& options = {});
 
-// ---- Hugging Face folder, fla layout ----
+// ---- Hugging Face folder ----
+enum class HfLayout {
+  fla,        // model.layers.N.attn.r_proj, lm_head
+  rwkv7,      // rwkv7.blocks.N.att, head
+  v1,         // model.blocks.N.att, head
+  linear,     // the same with low-rank pairs as linear layers, model.embeddings
+  attention,  // rwkv7.blocks.N.attention, .feed_forward, .pre_ln
+  llama,      // model.layers.N.attention, .feed_forward, what llama.cpp converts
+};
+inline constexpr HfLayout kHfLayouts[] = {HfLayout::fla,    HfLayout::rwkv7,     HfLayout::v1,
+                                          HfLayout::linear, HfLayout::attention, HfLayout::llama};
+
 struct HfOptions {
+  HfLayout layout = HfLayout::fla;
   Float type = Float::f32;
   int shards = 1;          // more than one: with an index
   bool fused_mix = false;  // one x_x instead of x_r ... x_g
   std::string model_type = "rwkv7";
-  std::string extra_config = {};  // more members: `, "key": value`
+  std::string config = "{}";  // JSON: other members of config.json; null takes one away
 };
 void write_hf_folder(const std::string& folder, const RandomModel& model,
                      const HfOptions& options = {});

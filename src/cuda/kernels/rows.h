@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(kRowThreads) embed_kernel(EmbedArgs args) {
       for (int i = 0; i < 8 && 8 * o + i < D; ++i) x[8 * o + i] = e[i];
     }
   });
+  if (args.norm.weight == nullptr) return;
   block_sync();
   layer_norm(x, D, args.norm, x, [](int c) { return c; });
 }
