@@ -95,6 +95,7 @@ std::string model_card(const Model& model) {
   line(out, "name", model.name());
   line(out, "path", model.path());
   line(out, "format", fmt::format("{}, weights {}", model.format(), model.type()));
+  for (const std::string& adapter : model.adapters()) line(out, "adapter", adapter);
   line(out, "size",
        fmt::format("{} parameters, {}", format_count(model.parameters()),
                    format_bytes(model.file_bytes())));
@@ -128,6 +129,7 @@ void add_info(CLI::App& app) {
       app.add_subcommand("info", "describe this machine and program or, with -m, a model");
   options->add_to(*command, false);
   command->callback([options] {
+    options->adapters.need_model(options->model);
     write_out(options->model.empty() ? machine_card() : model_card(open_model(*options)));
   });
 }

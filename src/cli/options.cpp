@@ -7,6 +7,7 @@
 #include <random>
 
 #include "anser/error.h"
+#include "cli/console.h"
 #include "cli/progress.h"
 
 namespace anser {
@@ -14,6 +15,7 @@ namespace anser {
 void ModelOptions::add_to(CLI::App& command, bool with_engine) {
   command.add_option("-m,--model", model, "a model file or folder; without it: the embedded model");
   command.add_option("--vocab", vocabulary, "a vocabulary file in the grammar of RWKV World");
+  adapters.add_to(command);
   if (!with_engine) return;
   command.add_option("--threads", threads, "threads; 0: one per core that may be used")
       ->check(CLI::Range(0, 1024))
@@ -76,9 +78,21 @@ SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
 }
 
 Model open_model(const ModelOptions& options) {
-  if (options.random) return Model::random(*options.random);
-  const OpenOptions open{options.vocabulary};
-  return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+  const OpenOptions open{.vocabulary = options.vocabulary,
+                         .adapters = options.adapters.resolve()};
+  if (options.random) {
+    if (!open.adapters.empty()) {
+      throw CLI::ValidationError("--lora has no place in random weights: give a model with -m");
+    }
+    return Model::random(*options.random);
+  }
+  Model model = options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+  say_notes(model);
+  return model;
+}
+
+void say_notes(const Model& model) {
+  for (const std::string& note : model.notes()) say("anser: {}", note);
 }
 
 LoadedModel load_model(const ModelOptions& options) {

@@ -65,6 +65,7 @@ void FileOptions::add_to(CLI::App& command, const std::string& out_help) {
   command.add_option("IN", in, "a model file or folder, of any format that is read")->required();
   command.add_option("OUT", out, out_help)->required();
   command.add_option("--vocab", vocabulary, "a vocabulary file in the grammar of RWKV World");
+  adapters.add_to(command);
   command.add_option("--threads", threads, "threads; 0: one per core that may be used")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -82,7 +83,12 @@ Model open_source(const FileOptions& options) {
     throw CLI::ValidationError(
         fmt::format("OUT, {}, is what the model is read from; give it another name", options.out));
   }
-  return Model::open(options.in, OpenOptions{options.vocabulary});
+  const Progress progress(fmt::format("loading {}", options.in));
+  Model model = Model::open(
+      options.in,
+      {.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()});
+  for (const std::string& adapter : model.adapters()) say("anser: merged {}", adapter);
+  return model;
 }
 
 DType main_type(const Model& model) {

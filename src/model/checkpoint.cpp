@@ -238,6 +238,24 @@ Checkpoint read_checkpoint(const TensorFile& file) {
   return checkpoint;
 }
 
+std::string original_name(std::string_view name) {
+  constexpr std::string_view kWrappers[] = {"base_model.", "model.", "module.", "_orig_mod.",
+                                            "rwkv7.",      "rwkv."};
+  for (bool found = true; found;) {
+    found = false;
+    for (const std::string_view wrapper : kWrappers) {
+      if (!name.starts_with(wrapper)) continue;
+      name.remove_prefix(wrapper.size());
+      found = true;
+    }
+  }
+  if (name.starts_with("blocks.")) return std::string(name);
+  for (const auto rename : {from_hugging_face, from_gguf}) {
+    if (std::string found = rename(name); !found.empty()) return found;
+  }
+  return std::string(name);
+}
+
 std::map<std::string, FileTensor> time_states(const TensorFile& file) {
   std::map<std::string, FileTensor> found;
   for (const FileTensor& tensor : file.tensors) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "formats/tensor_file.h"
 
@@ -23,6 +24,10 @@ struct Checkpoint {
 
 // Throws Error when the file is no RWKV-7, naming what it is where that can be told.
 Checkpoint read_checkpoint(const TensorFile& file);
+
+// The original name of a tensor that goes by the name of any dialect, behind any wrapper's prefix.
+// A name that no dialect has is given back without the prefix.
+std::string original_name(std::string_view name);
 
 // Only the `time_state` tensors of a file, by original name; empty when there are none.
 std::map<std::string, FileTensor> time_states(const TensorFile& file);

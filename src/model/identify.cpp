@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "anser/error.h"
+#include "checkpoint/adapter.h"
 #include "model/checkpoint.h"
 
 namespace anser {
@@ -53,6 +54,7 @@ void refuse_architecture(const TensorFile& file, std::string_view key, const std
 }  // namespace
 
 void refuse_other_models(const TensorFile& file) {
+  refuse_adapter(file);
   if (file.format == FileFormat::gguf) {
     const std::string architecture = text_of(file, "general.architecture");
     if (architecture != "rwkv7") {

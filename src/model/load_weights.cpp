@@ -9,9 +9,6 @@
 #include "model/dequantize.h"
 
 namespace anser {
-namespace {
-
-// "NaN" or "infinity".
 const char* not_finite_name(float x) {
   return std::isnan(x) ? "NaN" : "infinity";
 }
@@ -25,13 +22,11 @@ void expect_type(const FileTensor& tensor, const std::string& path) {
                   path, tensor.name, dtype_name(tensor.type)));
 }
 
-[[noreturn]] void wrong_shape(const FileTensor& tensor, const std::string& expected,
-                              const std::string& path) {
+void wrong_shape(const FileTensor& tensor, const std::string& expected, const std::string& path) {
   throw Error(fmt::format("{}: tensor {}: expected shape {}, found {}", path, tensor.name, expected,
                           tensor.shape_text()));
 }
 
-// The elements in row-major order, fp32.
 Vector widen(const FileTensor& tensor) {
   const int64_t n = tensor.elements();
   Vector values(static_cast<size_t>(n));
@@ -49,6 +44,8 @@ Vector widen(const FileTensor& tensor) {
   }
   return values;
 }
+
+namespace {
 
 class Loader {
  public:

@@ -28,6 +28,17 @@ std::string find_not_finite(const Weights& weights, const Hyperparameters& h);
 // blame where there is one. Reads all weights.
 [[noreturn]] void fail_not_finite(const Model& model, uint64_t tokens);
 
+// "NaN" or "infinity".
+const char* not_finite_name(float x);
+
+// Of single tensors. The first two throw Error: unless anser computes with the type, and for a
+// shape that is not the expected one.
+void expect_type(const FileTensor& tensor, const std::string& path);
+[[noreturn]] void wrong_shape(const FileTensor& tensor, const std::string& expected,
+                              const std::string& path);
+// The elements in row-major order, fp32.
+Vector widen(const FileTensor& tensor);
+
 // A `time_state` [H][N][N] to our layout (row = value, column = key), fp32, at `to`.
 void load_time_state(const FileTensor& tensor, const Hyperparameters& h, bool transposed,
                      const std::string& path, float* to);

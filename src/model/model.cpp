@@ -12,6 +12,9 @@
 
 #include "anser/error.h"
 #include "base/blob.h"
+#include "checkpoint/adapter.h"
+#include "checkpoint/adapter_names.h"
+#include "checkpoint/merge_adapters.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
@@ -33,6 +36,9 @@ struct Model::Data {
   State initial;
   Purpose purpose;
   std::string name;
+  std::vector<std::string> notes;
+  MergedBytes merged;
+  std::vector<std::string> adapters;
 };
 
 namespace {
@@ -147,17 +153,40 @@ State initial_state_of(const TensorFile& file, const Checkpoint& checkpoint,
   return state;
 }
 
+// The initial state that a fine-tune brings along with its weights.
+void load_adapter_state(const TensorFile& file, const Hyperparameters& h, State& to) {
+  const auto tensors = time_states(file);
+  for (int l = 0; l < h.layers; ++l) {
+    const auto at = tensors.find(fmt::format("blocks.{}.att.time_state", l));
+    if (at == tensors.end() || int(tensors.size()) != h.layers) {
+      throw Error(fmt::format("{}: it holds an initial state of {} layers, and the model has {}",
+                              file.path, tensors.size(), h.layers));
+    }
+    load_time_state(at->second, h, file.format != FileFormat::pth, file.path, to.wkv(l));
+  }
+}
+
 }  // namespace
 
 Model Model::build(TensorFile&& file, const OpenOptions& options) {
   auto data = std::make_shared<Data>();
-  const Checkpoint checkpoint = read_checkpoint(file);
+  Checkpoint checkpoint = read_checkpoint(file);
+  const std::vector<OpenedAdapter> adapters =
+      open_adapters(options.adapters, checkpoint, file.path, data->notes);
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
   data->weights = load_weights(checkpoint, data->h, file.path, data->owned);
   data->weights.files = file.files;
+  merge_adapters(adapters, data->weights, data->h, data->merged, data->notes);
   data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
   data->initial =
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));
+
+  for (const OpenedAdapter& adapter : adapters) {
+    // Whole tensors are viewed in place.
+    for (const auto& mapped : adapter.file.files) data->weights.files.push_back(mapped);
+    if (adapter.has_states) load_adapter_state(adapter.file, data->h, data->initial);
+    data->adapters.push_back(fmt::format("{}: {}", adapter.path, adapter.text));
+  }
 
   data->purpose = read_purpose(file);
 
@@ -239,6 +268,10 @@ State Model::load_state(const std::string& path) const {
 
   const TensorFile file = open_tensor_file(path);
   const auto tensors = time_states(file);
+  if (tensors.empty() && find_adapter_tensor(file) != nullptr) {
+    throw Error(fmt::format("{} is a {} adapter, not a state: give it with --lora", path,
+                            adapter_method(file)));
+  }
   if (int(tensors.size()) != h.layers) {
     throw Error(
         fmt::format("{} is no state of this model: expected an anser state file or {} tensors "
@@ -292,6 +325,14 @@ std::string Model::type() const {
 
 int64_t Model::parameters() const {
   return totals_of(data_->weights, data_->h).parameters;
+}
+
+const std::vector<std::string>& Model::notes() const {
+  return data_->notes;
+}
+
+const std::vector<std::string>& Model::adapters() const {
+  return data_->adapters;
 }
 
 size_t Model::file_bytes() const {
