@@ -232,7 +232,8 @@ class Opener {
     if (!config_) {
       // Old Bone files of two dimensions are [in][r]; RWKV-PEFT itself no longer reads them.
       if (part == AdapterPart::bone && !blocks) {
-        fail(out_.path, "the tensor {} of shape {} is of an early kind of Bone, which is not merged",
+        fail(out_.path,
+             "the tensor {} of shape {} is of an early kind of Bone, which is not merged",
              printable(tensor.name), tensor.shape_text());
       }
       return blocks ? Form::column_blocks : Form::shards;
@@ -253,8 +254,8 @@ class Opener {
     }
     std::string plain = tensor.name;
     // PEFT's wrappers of modules that are trained as a whole.
-    for (const std::string_view wrapper : {".modules_to_save.default", ".modules_to_save",
-                                           ".base_layer"}) {
+    for (const std::string_view wrapper :
+         {".modules_to_save.default", ".modules_to_save", ".base_layer"}) {
       const size_t at = plain.find(wrapper);
       if (at != std::string::npos) plain.erase(at, wrapper.size());
     }
@@ -301,9 +302,8 @@ class Opener {
     const bool has_start = std::any_of(out_.changes.begin(), out_.changes.end(), [](auto& one) {
       return one.second.init_a != nullptr || one.second.init_b != nullptr;
     });
-    const bool low_rank = std::any_of(out_.changes.begin(), out_.changes.end(), [](auto& one) {
-      return one.second.form == Form::low_rank;
-    });
+    const bool low_rank = std::any_of(out_.changes.begin(), out_.changes.end(),
+                                      [](auto& one) { return one.second.form == Form::low_rank; });
     std::string path = given_.init;
     if (path.empty()) {
       const fs::path beside = fs::path(out_.path).parent_path() / kPissaStart;
@@ -351,8 +351,8 @@ class Opener {
       fail(out_.path, "{} is no matrix in the base, so the module {} has no place in it", name,
            printable(change.module));
     }
-    if (config_ && (config_->method == AdapterConfig::Method::lora) !=
-                       (change.form == Form::low_rank)) {
+    if (config_ &&
+        (config_->method == AdapterConfig::Method::lora) != (change.form == Form::low_rank)) {
       fail(out_.path, "the tensor {} is not of the method that the settings beside it name",
            printable(change.a != nullptr ? change.a->name : change.module));
     }
@@ -410,6 +410,7 @@ class Opener {
     if (!alpha || *alpha == 0) {
       alpha = given_.alpha;
       alpha_used_ |= alpha.has_value();
+      change.may_be_pissa = out_.file.format != FileFormat::gguf;
     }
     if (!alpha) {
       fail(out_.path,
@@ -494,8 +495,10 @@ class Opener {
                parse_adapter_name(tensor.name).part == AdapterPart::none;
       };
       if (std::none_of(out_.file.tensors.begin(), out_.file.tensors.end(), is_of)) {
-        fail(out_.path, "modules_to_save names {}, and the file has no tensor of it: it is not "
-             "whole", printable(module));
+        fail(out_.path,
+             "modules_to_save names {}, and the file has no tensor of it: it is not "
+             "whole",
+             printable(module));
       }
     }
   }
@@ -523,9 +526,9 @@ class Opener {
     const std::set<int> layers = layers_of(out_.changes);
     const int last = base_layers();
     if (!layers.empty() && *layers.rbegin() < last && !(config_ && config_->some_layers)) {
-      notes.push_back(fmt::format(
-          "{}: it changes layers {} to {} of {} only; is it for this model?", out_.path,
-          *layers.begin(), *layers.rbegin(), last + 1));
+      notes.push_back(
+          fmt::format("{}: it changes layers {} to {} of {} only; is it for this model?", out_.path,
+                      *layers.begin(), *layers.rbegin(), last + 1));
     }
   }
 
@@ -566,8 +569,10 @@ std::vector<OpenedAdapter> open_adapters(std::span<const Adapter> adapters, Chec
       for (const auto& [name, tensor] : tensors) {
         const auto at = others.find(name);
         if (at == others.end()) continue;
-        fail(one.path, "it and {} both change {}, one of them by putting a whole tensor in its "
-             "place", at->second->path, name);
+        fail(one.path,
+             "it and {} both change {}, one of them by putting a whole tensor in its "
+             "place",
+             at->second->path, name);
       }
     };
     check(one.whole, replaced);
@@ -577,9 +582,10 @@ std::vector<OpenedAdapter> open_adapters(std::span<const Adapter> adapters, Chec
     for (const auto& [name, tensor] : one.whole) replaced[name] = &one;
   }
   if (alpha_given && !alpha_used) {
-    throw Error(fmt::format("{}: an alpha is given for it (--lora-alpha), but it does not need "
-                            "one: leave it out",
-                            opened.front().path));
+    throw Error(
+        fmt::format("{}: an alpha is given for it (--lora-alpha), but it does not need "
+                    "one: leave it out",
+                    opened.front().path));
   }
   for (const OpenedAdapter& one : opened) {
     for (const auto& [name, tensor] : one.whole) base.tensors[name] = tensor;

@@ -25,21 +25,23 @@ struct MatrixChange {
     row_blocks,       // W_ab += scale (W_ab D_a + D_a), with D [out / r][r][r]
   };
   Form form = Form::none;
-  std::string module;      // as the file names it
+  std::string module;  // as the file names it
   double scale = 1;
-  bool embedding = false;  // low_rank: W is [in][out] of this A and B
+  bool embedding = false;         // low_rank: W is [in][out] of this A and B
   const FileTensor* a = nullptr;  // or D
   const FileTensor* b = nullptr;
   // PiSSA: W += scale (B A - initial B initial A).
   const FileTensor* init_a = nullptr;
   const FileTensor* init_b = nullptr;
+  // Its file does not tell it from one of PiSSA.
+  bool may_be_pissa = false;
   // DoRA: then every row of W gets this length.
   const FileTensor* magnitude = nullptr;
 };
 
 struct OpenedAdapter {
   std::string path;
-  TensorFile file, init;  // keep the bytes mapped
+  TensorFile file, init;                        // keep the bytes mapped
   std::map<std::string, MatrixChange> changes;  // by original name
   // Tensors that take the place of the base's, in its orientation, by original name.
   std::map<std::string, FileTensor> whole;

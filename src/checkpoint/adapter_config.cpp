@@ -14,11 +14,31 @@ using Json = nlohmann::json;
 
 // Keys that say nothing of what the tensors mean, or what the tensors themselves say.
 constexpr std::string_view kPassedOver[] = {
-    "alora_invocation_string", "auto_mapping", "base_model_name_or_path", "bias", "bone_dropout",
-    "convert_mone", "corda_config", "eva_config", "exclude_modules", "inference_mode",
-    "init_bone_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_dropout",
-    "lora_ga_config", "megatron_config", "megatron_core", "miss_dropout", "mini_r",
-    "peft_version", "qalora_group_size", "revision", "runtime_config", "target_modules",
+    "alora_invocation_string",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "bone_dropout",
+    "convert_mone",
+    "corda_config",
+    "eva_config",
+    "exclude_modules",
+    "inference_mode",
+    "init_bone_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_dropout",
+    "lora_ga_config",
+    "megatron_config",
+    "megatron_core",
+    "miss_dropout",
+    "mini_r",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "target_modules",
     "task_type",
 };
 // Keys of variants that compute something else.
@@ -211,10 +231,9 @@ AdapterConfig parse_peft_config(std::string_view json, const std::string& path) 
     config.magnitudes = reader.flag("use_dora");
   }
 
-  constexpr std::string_view kRead[] = {"peft_type",       "r",           "rank_pattern",
-                                        "modules_to_save", "init_weights", "init_lora_weights",
-                                        "lora_alpha",      "alpha_pattern", "use_rslora",
-                                        "use_dora"};
+  constexpr std::string_view kRead[] = {
+      "peft_type",         "r",          "rank_pattern",  "modules_to_save", "init_weights",
+      "init_lora_weights", "lora_alpha", "alpha_pattern", "use_rslora",      "use_dora"};
   const auto among = [](const auto& list, const std::string& key) {
     return std::find(std::begin(list), std::end(list), key) != std::end(list);
   };

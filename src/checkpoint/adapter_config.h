@@ -18,15 +18,15 @@ struct AdapterConfig {
   Shards shards = Shards::rows;
 
   double rank = 0, alpha = 0;
-  bool root = false;       // rank-stabilised: alpha / sqrt(rank)
-  bool magnitudes = false; // DoRA
+  bool root = false;        // rank-stabilised: alpha / sqrt(rank)
+  bool magnitudes = false;  // DoRA
   // A package's own; it takes the place of alpha / rank.
   std::optional<double> scale;
   int repeat = 0;  // of Shards::repeated: after how many outputs the shards begin again
   // For modules whose names are these, or end in them after a dot.
   std::vector<std::pair<std::string, double>> rank_pattern, alpha_pattern;
   std::vector<std::string> modules_to_save;
-  bool some_layers = false;  // only some layers were meant to be trained
+  bool some_layers = false;        // only some layers were meant to be trained
   std::vector<std::string> notes;  // what is not understood and was passed over
 
   double rank_of(std::string_view module) const;

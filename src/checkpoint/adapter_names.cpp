@@ -30,15 +30,23 @@ struct Method {
   std::string_view name;
 };
 constexpr Method kMethods[] = {
-    {"lora_E", "AdaLoRA"},      {"lora_down", "LoRA in the naming of image models"},
+    {"lora_E", "AdaLoRA"},
+    {"lora_down", "LoRA in the naming of image models"},
     {"lora_up", "LoRA in the naming of image models"},
-    {"ia3_", "IA3"},            {"vera_", "VeRA"},
-    {"hada_", "LoHa"},          {"lokr_", "LoKr"},
-    {"oft_", "OFT"},            {"boft_", "BOFT"},
-    {"hra_", "HRA"},            {"randlora_", "RandLoRA"},
-    {"vblora_", "VB-LoRA"},     {"fourierft_", "FourierFT"},
-    {"shira_", "SHiRA"},        {"road_", "RoAd"},
-    {"delora_", "DeLoRA"},      {"prompt_embeddings", "prompt tuning"},
+    {"ia3_", "IA3"},
+    {"vera_", "VeRA"},
+    {"hada_", "LoHa"},
+    {"lokr_", "LoKr"},
+    {"oft_", "OFT"},
+    {"boft_", "BOFT"},
+    {"hra_", "HRA"},
+    {"randlora_", "RandLoRA"},
+    {"vblora_", "VB-LoRA"},
+    {"fourierft_", "FourierFT"},
+    {"shira_", "SHiRA"},
+    {"road_", "RoAd"},
+    {"delora_", "DeLoRA"},
+    {"prompt_embeddings", "prompt tuning"},
 };
 
 std::vector<std::string_view> split(std::string_view name) {

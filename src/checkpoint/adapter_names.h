@@ -29,8 +29,8 @@ enum class AdapterPart {
 
 struct AdapterName {
   AdapterPart part = AdapterPart::none;
-  std::string module;          // what stands before
-  std::string_view method;     // of `unknown`: what it is called
+  std::string module;       // what stands before
+  std::string_view method;  // of `unknown`: what it is called
 };
 
 AdapterName parse_adapter_name(std::string_view name);

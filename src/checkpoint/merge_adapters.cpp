@@ -22,6 +22,25 @@ using Form = MatrixChange::Form;
 // Rows per piece of work, so that the rows of A stay in a core's cache.
 constexpr int kRows = 16;
 
+// Whether B A is a part of W, as it is when a training began with PiSSA: sums over all matrices of
+// one adapter.
+struct Likeness {
+  double dot = 0, product = 0, weight = 0;  // <B A, W>, |B A|^2, |W|^2
+
+  void add(const Likeness& other) {
+    dot += other.dot;
+    product += other.product;
+    weight += other.weight;
+  }
+  // The largest part of W has <B A, W> = |B A|^2, and is no small part of it. For a product that
+  // was not made from W the two are unrelated: the cosine is about one over the square root of the
+  // number of weights.
+  bool is_part() const {
+    const double ratio = dot / product, cosine = dot / std::sqrt(product * weight);
+    return ratio > 0.5 && ratio < 1.5 && cosine > 0.05;
+  }
+};
+
 // What one adapter does to a matrix [out][in], in fp32.
 struct Change {
   Form form = Form::none;
@@ -29,7 +48,8 @@ struct Change {
   int64_t rank = 0, columns = 0;  // of low_rank and shards; columns of D
   Vector left, right;             // low_rank: [out][rank] with the scale, and [rank][in]
   Vector d;
-  Vector magnitude;  // [out], or empty
+  Vector magnitude;              // [out], or empty
+  Likeness* likeness = nullptr;  // where it is to be found out, one per worker
 };
 
 // B [out][r] times the factor, and A [r][in], behind what there is.
@@ -77,13 +97,22 @@ Change prepare(const MatrixChange& given) {
   return change;
 }
 
-void apply_low_rank(const Change& c, int64_t o, int64_t in, float* row, float* scratch) {
+void compare(const float* row, const float* product, int64_t in, double scale, Likeness& to) {
+  for (int64_t k = 0; k < in; ++k) {
+    const double one = product[k] / scale;
+    to.add({one * row[k], one * one, double(row[k]) * row[k]});
+  }
+}
+
+void apply_low_rank(const Change& c, int64_t o, int64_t in, int worker, float* row,
+                    float* scratch) {
   std::fill_n(scratch, in, 0.0f);
   for (int64_t j = 0; j < c.rank; ++j) {
     const float factor = c.left[o * c.rank + j];
     const float* right = c.right.data() + j * in;
     for (int64_t k = 0; k < in; ++k) scratch[k] += factor * right[k];
   }
+  if (c.likeness != nullptr) compare(row, scratch, in, c.scale, c.likeness[worker]);
   for (int64_t k = 0; k < in; ++k) row[k] += scratch[k];
   if (c.magnitude.empty()) return;
   double square = 0;
@@ -115,10 +144,10 @@ void apply_blocks(const Change& c, int64_t o, int64_t in, float* row, float* scr
   for (int64_t k = 0; k < in; ++k) row[k] += c.scale * scratch[k];
 }
 
-void apply(const Change& c, int64_t o, int64_t in, float* row, float* scratch) {
+void apply(const Change& c, int64_t o, int64_t in, int worker, float* row, float* scratch) {
   switch (c.form) {
     case Form::low_rank:
-      return apply_low_rank(c, o, in, row, scratch);
+      return apply_low_rank(c, o, in, worker, row, scratch);
     case Form::column_blocks:
     case Form::row_blocks:
       return apply_blocks(c, o, in, row, scratch);
@@ -162,17 +191,20 @@ class Merger {
     m = to;
   }
 
+  int workers() const { return pool_.size(); }
+
   std::string text() const {
-    return fmt::format("{} matrices were changed by adapters and take {:.1f} MB of memory as {}, "
-                       "instead of {:.1f} MB of the file; anser convert --lora writes them small",
-                       matrices_, double(after_) / 1e6,
-                       types_.size() == 1 ? dtype_name(types_.begin()->first) : "F16 and F32",
-                       double(before_) / 1e6);
+    return fmt::format(
+        "{} matrices were changed by adapters and take {:.1f} MB of memory as {}, "
+        "instead of {:.1f} MB of the file",
+        matrices_, double(after_) / 1e6,
+        types_.size() == 1 ? dtype_name(types_.begin()->first) : "F16 and F32",
+        double(before_) / 1e6);
   }
 
  private:
-  bool fill(const Matrix& m, const std::vector<Change>& changes, const Matrix& to,
-            std::byte* bytes, const std::string& source) {
+  bool fill(const Matrix& m, const std::vector<Change>& changes, const Matrix& to, std::byte* bytes,
+            const std::string& source) {
     const size_t cols = size_t(m.cols);
     std::vector<Vector> scratch(size_t(pool_.size()), Vector(2 * cols));
     const float largest = largest_weight(to.type);
@@ -182,7 +214,9 @@ class Merger {
       const int64_t begin = int64_t(piece) * kRows, end = std::min<int64_t>(begin + kRows, m.rows);
       for (int64_t o = begin; o < end && fits; ++o) {
         read_row(m, o, row);
-        for (const Change& change : changes) apply(change, o, m.cols, row, row + cols);
+        for (const Change& change : changes) {
+          apply(change, o, m.cols, worker, row, row + cols);
+        }
         for (size_t k = 0; k < cols; ++k) {
           if (!std::isfinite(row[k])) {
             throw Error(fmt::format("{}: merged into tensor {} it gives {} at [{}, {}]", source,
@@ -219,24 +253,44 @@ void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
                     std::vector<std::string>& notes) {
   Matrices matrices;
   visit_weights(weights, h, matrices);
-  std::map<std::string, std::vector<const MatrixChange*>> wanted;
-  std::map<std::string, std::string> sources;
-  for (const OpenedAdapter& adapter : adapters) {
-    for (const auto& [name, change] : adapter.changes) {
+  struct Wanted {
+    const MatrixChange* change;
+    size_t adapter;
+  };
+  std::map<std::string, std::vector<Wanted>> wanted;
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    for (const auto& [name, change] : adapters[i].changes) {
       if (matrices.found.count(name) == 0) {
         throw Error(fmt::format("{}: the module {} is for {}, which this model does not use",
-                                adapter.path, change.module, name));
+                                adapters[i].path, change.module, name));
       }
-      wanted[name].push_back(&change);
-      sources[name] += (sources[name].empty() ? "" : " and ") + adapter.path;
+      wanted[name].push_back({&change, i});
     }
   }
   if (wanted.empty()) return;
   Merger merger(merged);
+  std::vector<std::vector<Likeness>> likeness(adapters.size());
+  for (auto& one : likeness) one.resize(size_t(merger.workers()));
   for (const auto& [name, list] : wanted) {
     std::vector<Change> changes;
-    for (const MatrixChange* change : list) changes.push_back(prepare(*change));
-    merger.merge(*matrices.found.at(name), changes, sources.at(name));
+    std::string source;
+    for (const auto& [change, adapter] : list) {
+      changes.push_back(prepare(*change));
+      if (change->may_be_pissa) changes.back().likeness = likeness[adapter].data();
+      source += (source.empty() ? "" : " and ") + adapters[adapter].path;
+    }
+    merger.merge(*matrices.found.at(name), changes, source);
+  }
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    Likeness whole;
+    for (const Likeness& one : likeness[i]) whole.add(one);
+    if (!whole.is_part()) continue;
+    notes.push_back(
+        fmt::format("{}: what it adds is a part of the model's own weights, as if it was trained "
+                    "with PiSSA. Then "
+                    "this is wrong: it needs the init_pissa.pth of the same training "
+                    "(--lora-init), and no alpha",
+                    adapters[i].path));
   }
   notes.push_back(merger.text());
 }

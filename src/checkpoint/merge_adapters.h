@@ -23,7 +23,6 @@ using MergedBytes = std::list<std::unique_ptr<std::byte[]>>;
 // quantised base becomes F16, whose error (2^-12) is a sixteenth of its own (docs/decisions/0009).
 // Throws Error when a number is not finite. `notes` gets a sentence about what that takes.
 void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
-                    const Hyperparameters& h, MergedBytes& merged,
-                    std::vector<std::string>& notes);
+                    const Hyperparameters& h, MergedBytes& merged, std::vector<std::string>& notes);
 
 }  // namespace anser

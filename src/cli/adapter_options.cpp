@@ -59,7 +59,8 @@ std::vector<Adapter> AdapterOptions::resolve() const {
     list.push_back(std::move(adapter));
   }
   if (list.empty() && (alpha || !init.empty())) {
-    throw CLI::ValidationError("--lora-alpha and --lora-init belong to a --lora, and none is given");
+    throw CLI::ValidationError(
+        "--lora-alpha and --lora-init belong to a --lora, and none is given");
   }
   if (list.size() > 1 && !init.empty()) {
     throw CLI::ValidationError(

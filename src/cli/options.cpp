@@ -78,8 +78,7 @@ SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
 }
 
 Model open_model(const ModelOptions& options) {
-  const OpenOptions open{.vocabulary = options.vocabulary,
-                         .adapters = options.adapters.resolve()};
+  const OpenOptions open{.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()};
   if (options.random) {
     if (!open.adapters.empty()) {
       throw CLI::ValidationError("--lora has no place in random weights: give a model with -m");

@@ -85,9 +85,9 @@ Model open_source(const FileOptions& options) {
   }
   const Progress progress(fmt::format("loading {}", options.in));
   Model model = Model::open(
-      options.in,
-      {.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()});
+      options.in, {.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()});
   for (const std::string& adapter : model.adapters()) say("anser: merged {}", adapter);
+  say_notes(model);
   return model;
 }
 

@@ -147,6 +147,25 @@ TEST_F(AdapterTest, PissaTakesOutWhatItBeganWith) {
   expect_refused(named, {"init_lora_B"});
 }
 
+// Rows of W are the largest part of it that a rank of 8 can hold, if the others are made small.
+TEST_F(AdapterTest, PissaWithoutItsBeginningIsNoticed) {
+  Tensor& w = base_["blocks.1.att.key.weight"];
+  for (size_t i = 8 * 32; i < w.values.size(); ++i) w.values[i] /= 16;
+  write_safetensors(path_, base_);
+  Tensor a{"blocks.1.att.key.lora_A", {8, 32}, Vec(w.values.begin(), w.values.begin() + 8 * 32)},
+      b{"blocks.1.att.key.lora_B", {32, 8}, Vec(32 * 8)};
+  for (int i = 0; i < 8; ++i) b.values[i * 8 + i] = 1;
+  const auto says_so = [&](const Tensor& first) {
+    const Model model = Model::open(path_, with(write("pissa", {first, b}), 0.5, 16));
+    for (const std::string& note : model.notes()) {
+      if (note.find("init_pissa.pth") != std::string::npos) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(says_so(a));
+  EXPECT_FALSE(says_so(numbers(a.name, {8, 32}, 9)));
+}
+
 TEST_F(AdapterTest, MissRowsAlsoWhereTheRankDividesNothing) {
   for (const int64_t r : {8, 5}) {
     const Tensor d = numbers("blocks.1.ffn.key.disha", {r, 64}, 5);
@@ -290,11 +309,12 @@ TEST_F(AdapterTest, HuggingFaceNamesOnEveryBase) {
                b = numbers("base_model.model.model.layers.1.attn.k_proj.lora_B.weight", {32, 4}, 2),
                // A linear layer that the original files store the other way round.
       a1 = numbers("base_model.model.model.layers.1.attn.w_lora.lora.0.lora_A.weight", {4, 32}, 3),
-      b1 = numbers("base_model.model.model.layers.1.attn.w_lora.lora.0.lora_B.weight", {8, 4}, 4),
-      // An embedding's product is [width][vocabulary].
+               b1 = numbers("base_model.model.model.layers.1.attn.w_lora.lora.0.lora_B.weight",
+                            {8, 4}, 4),
+               // An embedding's product is [width][vocabulary].
       ae = numbers("base_model.model.model.embeddings.lora_embedding_A", {4, 20}, 5),
-      be = numbers("base_model.model.model.embeddings.lora_embedding_B", {32, 4}, 6),
-      head = numbers("base_model.model.lm_head.weight", {20, 32}, 7);
+               be = numbers("base_model.model.model.embeddings.lora_embedding_B", {32, 4}, 6),
+               head = numbers("base_model.model.lm_head.weight", {20, 32}, 7);
   RandomModel merged = base_;
   add_product(merged["blocks.1.att.key.weight"], a, b, 2);
   Tensor w1 = transposed(merged["blocks.1.att.w1"]);
@@ -304,10 +324,9 @@ TEST_F(AdapterTest, HuggingFaceNamesOnEveryBase) {
   add_product(emb, ae, be, 2);
   merged["emb.weight"] = transposed(emb);
   merged["head.weight"].values = head.values;
-  const std::string adapter =
-      folder("hf-lora",
-             R"("peft_type": "LORA", "r": 4, "lora_alpha": 8, "modules_to_save": ["lm_head"])",
-             {a, b, a1, b1, ae, be, head});
+  const std::string adapter = folder(
+      "hf-lora", R"("peft_type": "LORA", "r": 4, "lora_alpha": 8, "modules_to_save": ["lm_head"])",
+      {a, b, a1, b1, ae, be, head});
 
   write_hf_folder(dir_ / "hf", base_);
   expect_logits(Model::open(dir_ / "hf", with(adapter)), merged);
@@ -447,9 +466,10 @@ TEST_F(AdapterTest, VariantsOfPeftByName) {
   refused(head + R"(, "r": 4)", {"adapter_config.json"});  // a key twice
   refused("]", {"adapter_config.json"});
 
-  const Model model = Model::open(
-      path_, with(folder("good", head + R"(, "bias": "none", "fan_in_fan_out": false,
-        "init_lora_weights": "gaussian", "new_thing": 3, "lora_dropout": 0.1)", {a, b})));
+  const Model model =
+      Model::open(path_, with(folder("good", head + R"(, "bias": "none", "fan_in_fan_out": false,
+        "init_lora_weights": "gaussian", "new_thing": 3, "lora_dropout": 0.1)",
+                                     {a, b})));
   EXPECT_NE(model.notes()[0].find("new_thing"), std::string::npos) << model.notes()[0];
 }
 
@@ -459,11 +479,11 @@ TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   const Tensor a = numbers(std::string(kKey) + ".lora_A.weight", {4, 32}, 1),
                b = numbers(std::string(kKey) + ".lora_B.weight", {32, 4}, 2);
   const std::string file = write("lora", {a, b});
-  const std::string peft = folder("peft", R"("peft_type": "LORA", "r": 4, "lora_alpha": 6)", {a, b});
+  const std::string peft =
+      folder("peft", R"("peft_type": "LORA", "r": 4, "lora_alpha": 6)", {a, b});
   for (const std::string& path : {file, peft}) {
     expect_error({path, "LoRA adapter", "-m", "--lora"}, [&] { Model::open(path); });
-    expect_error({path, "LoRA adapter", "--lora"},
-                 [&] { Model::open(path_).load_state(path); });
+    expect_error({path, "LoRA adapter", "--lora"}, [&] { Model::open(path_).load_state(path); });
   }
   std::filesystem::remove(peft + "/adapter_model.safetensors");
   expect_error({peft, "adapter", "--lora"}, [&] { Model::open(peft); });
@@ -484,8 +504,7 @@ TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
 TEST_F(AdapterTest, BringsItsInitialState) {
   std::vector<Tensor> tensors = {numbers(std::string(kKey) + ".disha", {4, 32}, 1)};
   for (const char* layer : {"0", "1"}) {
-    tensors.push_back(
-        numbers(std::string("blocks.") + layer + ".att.time_state", {2, 16, 16}, 7));
+    tensors.push_back(numbers(std::string("blocks.") + layer + ".att.time_state", {2, 16, 16}, 7));
   }
   write_pth_raw(dir_ / "tuned.pth", tensors, {.type = Float::f32});
   const Model model = Model::open(path_, with(dir_ / "tuned.pth"));
