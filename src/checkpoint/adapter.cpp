@@ -107,7 +107,17 @@ std::optional<double> gguf_number(const TensorFile& file, const char* key) {
 
 // Of the model itself: w1 w2 a1 a2 v1 v2 g1 g2.
 bool is_low_rank(std::string_view name) {
-  return name.find(".att.") != std::string_view::npos && !name.ends_with(".weight");
+  const size_t at = name.find(".att.");
+  if (at == std::string_view::npos) return false;
+  const std::string_view last = name.substr(at + std::string_view(".att.").size());
+  return last.size() == 2 && std::string_view("wavg").find(last[0]) != std::string_view::npos &&
+         (last[1] == '1' || last[1] == '2');
+}
+
+// By original name; the others are vectors, whatever shape a file gives them.
+bool is_matrix(std::string_view name) {
+  const bool norm = name.find("ln") != std::string_view::npos;
+  return is_low_rank(name) || (name.ends_with(".weight") && !norm);
 }
 
 int layer_of(const std::string& name) {
@@ -217,7 +227,9 @@ class Opener {
     }
     to = &tensor;
     Form form = Form::low_rank;
-    if (part == AdapterPart::shards || part == AdapterPart::bone) form = shards_form(tensor, part);
+    if (part == AdapterPart::shards || part == AdapterPart::disha || part == AdapterPart::bone) {
+      form = shards_form(tensor, part);
+    }
     if (part == AdapterPart::package) form = Form::package;
     if (change.form != Form::none && change.form != form) {
       fail(out_.path, "the tensor {} is of another kind of adapter than others of its module",
@@ -236,7 +248,8 @@ class Opener {
              "the tensor {} of shape {} is of an early kind of Bone, which is not merged",
              printable(tensor.name), tensor.shape_text());
       }
-      return blocks ? Form::column_blocks : Form::shards;
+      if (!blocks) return Form::shards;
+      return part == AdapterPart::shards ? Form::row_blocks : Form::column_blocks;
     }
     if (blocks != (config_->shards == Shards::blocks)) {
       fail(out_.path, "the tensor {} has shape {}, which is not that of its init_weights",
@@ -263,7 +276,7 @@ class Opener {
     expect_type(tensor, out_.path);
     const FileTensor& old = base_.tensors.at(name);
     FileTensor fitted = tensor;
-    if (old.shape.size() == 2 && !name.ends_with(".r_k")) {
+    if (is_matrix(name)) {
       fit_matrix(name, old, fitted);
     } else if (fitted.elements() != old.elements()) {
       wrong_shape(tensor, shape_text(old.shape), out_.path);
@@ -276,7 +289,7 @@ class Opener {
 
   // The base may store low-rank matrices the other way round.
   void fit_matrix(const std::string& name, const FileTensor& old, FileTensor& tensor) const {
-    if (tensor.shape.size() == 2 && is_low_rank(name)) {
+    if (tensor.shape.size() == 2 && old.shape.size() == 2 && is_low_rank(name)) {
       const bool out_in = tensor.name.find("_lora.lora.") != std::string::npos;
       const bool square = old.shape[0] == old.shape[1];
       const bool turned = tensor.shape[0] == old.shape[1] && tensor.shape[1] == old.shape[0];
@@ -347,7 +360,7 @@ class Opener {
   // Checks that a module has all its tensors, that their shapes fit, and computes its factor.
   void finish(const std::string& name, MatrixChange& change) {
     const FileTensor& matrix = base_.tensors.at(name);
-    if (matrix.shape.size() != 2 || name.ends_with(".r_k")) {
+    if (matrix.shape.size() != 2 || !is_matrix(name)) {
       fail(out_.path, "{} is no matrix in the base, so the module {} has no place in it", name,
            printable(change.module));
     }
@@ -587,8 +600,14 @@ std::vector<OpenedAdapter> open_adapters(std::span<const Adapter> adapters, Chec
                     "one: leave it out",
                     opened.front().path));
   }
+  const OpenedAdapter* state = nullptr;
   for (const OpenedAdapter& one : opened) {
     for (const auto& [name, tensor] : one.whole) base.tensors[name] = tensor;
+    if (one.has_states && std::exchange(state, &one) != nullptr) {
+      fail(one.path,
+           "it brings an initial state, as another adapter does: a context can begin with "
+           "one only");
+    }
   }
   return opened;
 }

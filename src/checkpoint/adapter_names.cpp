@@ -19,7 +19,7 @@ constexpr Part kParts[] = {
     {"init_lora_A", AdapterPart::init_a},
     {"init_lora_B", AdapterPart::init_b},
     {"lora_magnitude_vector", AdapterPart::magnitude},
-    {"disha", AdapterPart::shards},
+    {"disha", AdapterPart::disha},
     {"miss_block", AdapterPart::shards},
     {"bone_block", AdapterPart::shards},
     {"bone", AdapterPart::bone},
@@ -122,6 +122,7 @@ std::string adapter_method(const TensorFile& file) {
       case AdapterPart::init_a:
         return "PiSSA";
       case AdapterPart::shards:
+      case AdapterPart::disha:
       case AdapterPart::bone:
       case AdapterPart::package:
         method = tensor.shape.size() == 3 ? "Bone" : "MiSS";

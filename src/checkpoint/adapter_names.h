@@ -21,8 +21,9 @@ enum class AdapterPart {
   init_a,  // what PiSSA began with
   init_b,
   magnitude,  // DoRA's
-  shards,     // MiSS, DiSHA, Bone
-  bone,       // Bone under its first name
+  shards,     // MiSS of PEFT, whose blocks, where it has some, are of rows
+  disha,      // the same of RWKV-PEFT, whose blocks are of columns
+  bone,       // its first name
   package,    // MiSS of rwkv_lightning_cuda
   unknown,    // of a method that is not merged
 };

@@ -83,9 +83,15 @@ Model open_source(const FileOptions& options) {
     throw CLI::ValidationError(
         fmt::format("OUT, {}, is what the model is read from; give it another name", options.out));
   }
+  const std::vector<Adapter> adapters = options.adapters.resolve();
+  for (const Adapter& adapter : adapters) {
+    if (is_part_of(adapter.path, options.out)) {
+      throw CLI::ValidationError(
+          fmt::format("OUT, {}, is the adapter that is merged; give it another name", options.out));
+    }
+  }
   const Progress progress(fmt::format("loading {}", options.in));
-  Model model = Model::open(
-      options.in, {.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()});
+  Model model = Model::open(options.in, {.vocabulary = options.vocabulary, .adapters = adapters});
   for (const std::string& adapter : model.adapters()) say("anser: merged {}", adapter);
   say_notes(model);
   return model;
@@ -131,9 +137,14 @@ void say_what_gguf_lacks(const Model& model) {
         model.path());
   }
   if (has_initial_state(model)) {
-    say("anser: {} holds an initial state, for which GGUF has no place; run the new file with "
-        "--load-state {}",
-        model.path(), model.path());
+    if (model.adapters().empty()) {
+      say("anser: {} holds an initial state, for which GGUF has no place; run the new file with "
+          "--load-state {}",
+          model.path(), model.path());
+    } else {
+      say("anser: the initial state of the merged model has no place in GGUF; .safetensors has "
+          "one");
+    }
   }
 }
 

@@ -239,8 +239,8 @@ Checkpoint read_checkpoint(const TensorFile& file) {
 }
 
 std::string original_name(std::string_view name) {
-  constexpr std::string_view kWrappers[] = {"base_model.", "model.", "module.",
-                                            "_orig_mod.",  "rwkv7.", "rwkv."};
+  constexpr std::string_view kWrappers[] = {"base_model.",      "model.", "module.", "_orig_mod.",
+                                            "_forward_module.", "rwkv7.", "rwkv."};
   for (bool found = true; found;) {
     found = false;
     for (const std::string_view wrapper : kWrappers) {

@@ -155,6 +155,12 @@ State initial_state_of(const TensorFile& file, const Checkpoint& checkpoint,
 
 // The initial state that a fine-tune brings along with its weights.
 void load_adapter_state(const TensorFile& file, const Hyperparameters& h, State& to) {
+  for (const FileTensor& tensor : file.tensors) {
+    if (tensor.name.ends_with(".att.ts_state")) {
+      throw Error(fmt::format("{}: it holds {}, a part of an initial state that is not understood",
+                              file.path, tensor.name));
+    }
+  }
   const auto tensors = time_states(file);
   for (int l = 0; l < h.layers; ++l) {
     const auto at = tensors.find(fmt::format("blocks.{}.att.time_state", l));
@@ -268,9 +274,10 @@ State Model::load_state(const std::string& path) const {
 
   const TensorFile file = open_tensor_file(path);
   const auto tensors = time_states(file);
-  if (tensors.empty() && find_adapter_tensor(file) != nullptr) {
-    throw Error(fmt::format("{} is a {} adapter, not a state: give it with --lora", path,
-                            adapter_method(file)));
+  if (find_adapter_tensor(file) != nullptr) {
+    throw Error(fmt::format("{} is a {} adapter, not a state: give it with --lora{}", path,
+                            adapter_method(file),
+                            tensors.empty() ? "" : ", which loads its initial state, too"));
   }
   if (int(tensors.size()) != h.layers) {
     throw Error(

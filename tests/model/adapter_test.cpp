@@ -116,7 +116,13 @@ TEST_F(AdapterTest, LoraOfRwkvPeftWithWholeTensors) {
     add_product(merged["blocks.1.att.key.weight"], a, b, scale * 8 / 4);
     add_product(merged["blocks.0.ffn.value.weight"], a2, b2, scale * 8 / 4);
     for (const Tensor& tensor : {ln, shift, rate}) merged[tensor.name] = tensor;
-    expect_logits(with(dir_ / "rwkv-0.pth", scale, 8), merged);
+    const OpenOptions options = with(dir_ / "rwkv-0.pth", scale, 8);
+    expect_logits(options, merged);
+    // Bases that store a1 the other way round.
+    write_hf_folder(dir_ / "hf", base_);
+    expect_logits(Model::open(dir_ / "hf", options), merged);
+    write_gguf(dir_ / "f32.gguf", base_, {.type = Ggml::f32});
+    expect_logits(Model::open(dir_ / "f32.gguf", options), merged);
   }
   expect_refused(with(dir_ / "rwkv-0.pth"), {"rwkv-0.pth", "--lora-alpha", "init_pissa.pth"});
 }
@@ -276,6 +282,8 @@ TEST_F(AdapterTest, MissOfPeftInAllItsForms) {
   merged = base_;
   add_blocks(merged["blocks.1.ffn.key.weight"], blocks, true);
   expect_logits(with(folder("miss", head + R"("bat")", {blocks})), merged);
+
+  expect_logits(with(write("no-settings", {blocks})), merged);
 
   expect_refused(with(folder("miss", head + R"("bat")", {rows})), {"init_weights"});
   expect_refused(with(folder("miss", head + R"("odd")", {rows})), {"init_weights", "odd"});
@@ -513,6 +521,12 @@ TEST_F(AdapterTest, BringsItsInitialState) {
   for (int i = 0; i < 2 * 16 * 16; ++i) {
     ASSERT_EQ(state.wkv(1)[i], float(tensors[2].values[i])) << i;
   }
+  // The rest of the file would be ignored.
+  expect_error({"--lora", "initial state"}, [&] { model.load_state(dir_ / "tuned.pth"); });
+  OpenOptions twice = with(dir_ / "tuned.pth");
+  twice.adapters.push_back(twice.adapters[0]);
+  expect_refused(twice, {"initial state", "one only"});
+
   tensors.pop_back();
   expect_refused(with(write("half", tensors)), {"1 layers"});
   tensors.erase(tensors.begin());
