@@ -53,6 +53,9 @@ struct OpenOptions {
   std::string vocabulary = {};
   // Merged in this order.
   std::vector<Adapter> adapters = {};
+  // Matrices of F16 and BF16 that an adapter changes become F16, not F32: for GPUs, which round
+  // activations to 16 bits anyway and are slow with weights of 32.
+  bool merge_to_f16 = false;
 };
 
 // Random weights in the sizes of the released models, for measuring before a download.

@@ -169,11 +169,13 @@ void read_row(const Matrix& m, int64_t o, float* row) {
 
 class Merger {
  public:
-  explicit Merger(MergedBytes& merged) : merged_(merged), pool_(usable_cores()) {}
+  Merger(MergedBytes& merged, bool to_f16)
+      : merged_(merged), to_f16_(to_f16), pool_(usable_cores()) {}
 
   // Throws Error that begins with `source`.
   void merge(Matrix& m, const std::vector<Change>& changes, const std::string& source) {
-    DType type = block_elements(m.type) > 1 ? DType::f16 : DType::f32;
+    const bool half = block_elements(m.type) > 1 || (to_f16_ && m.type != DType::f32);
+    DType type = half ? DType::f16 : DType::f32;
     Matrix to = m;
     to.transposed = false;
     for (;;) {
@@ -231,6 +233,7 @@ class Merger {
   }
 
   MergedBytes& merged_;
+  const bool to_f16_;
   ThreadPool pool_;
   int matrices_ = 0;
   size_t before_ = 0, after_ = 0;
@@ -249,7 +252,7 @@ struct Matrices {
 }  // namespace
 
 void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
-                    const Hyperparameters& h, MergedBytes& merged,
+                    const Hyperparameters& h, bool to_f16, MergedBytes& merged,
                     std::vector<std::string>& notes) {
   Matrices matrices;
   visit_weights(weights, h, matrices);
@@ -268,7 +271,7 @@ void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
     }
   }
   if (wanted.empty()) return;
-  Merger merger(merged);
+  Merger merger(merged, to_f16);
   std::vector<std::vector<Likeness>> likeness(adapters.size());
   for (auto& one : likeness) one.resize(size_t(merger.workers()));
   for (const auto& [name, list] : wanted) {

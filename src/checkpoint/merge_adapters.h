@@ -20,9 +20,10 @@ using MergedBytes = std::list<std::unique_ptr<std::byte[]>>;
 // are. Adapters are applied in their order, a row at a time, by all cores.
 //
 // A changed matrix becomes F32, so that nothing of a small change is lost in rounding; that of a
-// quantised base becomes F16, whose error (2^-12) is a sixteenth of its own (docs/decisions/0009).
+// quantised base, and with `to_f16` that of one of 16 bits, becomes F16 (docs/decisions/0009).
 // Throws Error when a number is not finite. `notes` gets a sentence about what that takes.
 void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
-                    const Hyperparameters& h, MergedBytes& merged, std::vector<std::string>& notes);
+                    const Hyperparameters& h, bool to_f16, MergedBytes& merged,
+                    std::vector<std::string>& notes);
 
 }  // namespace anser

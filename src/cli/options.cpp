@@ -77,6 +77,10 @@ SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
   return options;
 }
 
+bool ModelOptions::on_gpu() const {
+  return device == "cuda" || (device == "auto" && !cuda_devices().usable.empty());
+}
+
 Model open_model(const ModelOptions& options) {
   const OpenOptions open{.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()};
   if (options.random) {

@@ -42,6 +42,8 @@ struct ModelOptions {
   std::optional<RandomWeights> random;
 
   void add_to(CLI::App& command, bool with_engine = true);
+  // Whether that is what will compute.
+  bool on_gpu() const;
 };
 
 // The sampling options and --preset. What is given single overrides the preset, the preset what the

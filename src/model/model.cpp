@@ -182,7 +182,7 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
   data->weights = load_weights(checkpoint, data->h, file.path, data->owned);
   data->weights.files = file.files;
-  merge_adapters(adapters, data->weights, data->h, data->merged, data->notes);
+  merge_adapters(adapters, data->weights, data->h, options.merge_to_f16, data->merged, data->notes);
   data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
   data->initial =
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));

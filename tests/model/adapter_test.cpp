@@ -366,6 +366,23 @@ TEST_F(AdapterTest, QuantisedBaseIsDequantisedWhereItIsChanged) {
   EXPECT_NE(model.notes()[1].find("F16"), std::string::npos) << model.notes()[1];
 }
 
+// The error is one in 2^11 of each weight, and of a logit not more than some times that.
+TEST_F(AdapterTest, ForAGpuPlainMatricesBecomeF16) {
+  const Tensor a = numbers(std::string(kKey) + ".lora_A", {4, 32}, 1),
+               b = numbers(std::string(kKey) + ".lora_B", {32, 4}, 2);
+  RandomModel merged = base_;
+  add_product(merged["blocks.1.att.key.weight"], a, b, 2);
+  write_safetensors(dir_ / "bf16.safetensors", base_, {.type = Float::bf16});
+  OpenOptions options = with(write("lora", {a, b}), 1, 8);
+  const auto note = [&] { return Model::open(dir_ / "bf16.safetensors", options).notes().back(); };
+  EXPECT_NE(note().find("as F32"), std::string::npos) << note();
+  expect_logits(Model::open(dir_ / "bf16.safetensors", options), merged);
+  options.merge_to_f16 = true;
+  EXPECT_NE(note().find("as F16"), std::string::npos) << note();
+  expect_logits(Model::open(dir_ / "bf16.safetensors", options), merged,
+                [](const Shape&, double largest) { return 0x1p-9 * largest; });
+}
+
 // ---- several ----
 
 TEST_F(AdapterTest, AreAppliedInTheirOrder) {
