@@ -15,6 +15,7 @@
 #include "cli/console.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cpu/dispatch.h"
 
 namespace anser {
@@ -130,7 +131,13 @@ void add_info(CLI::App& app) {
   options->add_to(*command, false);
   command->callback([options] {
     options->adapters.need_model(options->model);
-    write_out(options->model.empty() ? machine_card() : model_card(open_model(*options)));
+    if (options->model.empty()) return write_out(machine_card());
+    std::string card;
+    {
+      const Progress progress(fmt::format("loading {}", options->model));
+      card = model_card(open_model(*options));
+    }
+    write_out(card);
   });
 }
 
