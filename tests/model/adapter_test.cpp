@@ -381,6 +381,9 @@ TEST_F(AdapterTest, ForAGpuPlainMatricesBecomeF16) {
   EXPECT_NE(note().find("as F16"), std::string::npos) << note();
   expect_logits(Model::open(dir_ / "bf16.safetensors", options), merged,
                 [](const Shape&, double largest) { return 0x1p-9 * largest; });
+  // F16 ends at 65504.
+  options.adapters[0].scale = 1e8;
+  EXPECT_NE(note().find("as F32"), std::string::npos) << note();
 }
 
 // ---- several ----
