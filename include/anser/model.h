@@ -38,9 +38,27 @@ struct Hyperparameters {
   bool operator==(const Hyperparameters&) const = default;
 };
 
+// A fine-tune in a file of its own, LoRA or one of its kin, which is merged into the weights when a
+// model is opened. Which files are read: docs/formats.md.
+struct Adapter {
+  std::string path;  // a file, or a folder of Hugging Face PEFT
+  // Multiplies alpha / rank; where there is no alpha, the whole change. Tensors that come whole in
+  // the adapter's file are not scaled.
+  double scale = 1;
+  // Of files that do not say with which alpha they were trained; for others it is an Error.
+  std::optional<double> alpha = {};
+  // What a PiSSA training began with; without it init_pissa.pth beside the file, if there is one.
+  std::string init = {};
+};
+
 struct OpenOptions {
   // A vocabulary file in World grammar, instead of what is found with the model.
-  std::string vocabulary;
+  std::string vocabulary = {};
+  // Merged in this order.
+  std::vector<Adapter> adapters = {};
+  // Matrices of F16 and BF16 that an adapter changes become F16, not F32: for GPUs, which round
+  // activations to 16 bits anyway and are slow with weights of 32.
+  bool merge_to_f16 = false;
   // For models that are opened to be written again: matrices of types that run rounded to F16
   // (Q2_K, IQ4_XS) become F32 instead, which keeps their values and takes twice the memory.
   bool exact = false;
@@ -121,6 +139,8 @@ class Model {
   // What a user should know about this load, one sentence each, without a full stop. The library
   // prints nothing.
   const std::vector<std::string>& notes() const;
+  // What was merged into the weights, for people: "rwkv-0.pth: LoRA of rank 8, alpha 16, ...".
+  const std::vector<std::string>& adapters() const;
 
  private:
   struct Data;

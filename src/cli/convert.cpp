@@ -24,10 +24,18 @@ struct ConvertOptions {
 };
 
 // Without --type GGUF is F16, as its users expect, and safetensors keeps the weights as they are.
-SaveOptions how_to_save(const std::string& type, const Model& model, bool gguf) {
+// So are weights that adapters were merged into, if they were plain and not all F32.
+SaveOptions how_to_save(const FileOptions& files, const Model& model, bool gguf) {
   SaveOptions how;
+  const std::string& type = files.type;
   if (!type.empty()) {
     how.type = parse_type(type);
+  } else if (!model.adapters().empty()) {
+    if (!gguf) how.type = main_type(model) == DType::f32 ? DType::f32 : DType::f16;
+    if (how.type != DType::f32) {
+      say("anser: the merged weights are rounded to {}; --type f32 keeps them as they are",
+          dtype_name(how.type));
+    }
   } else if (!gguf && !is_quantised(model)) {
     how.type = main_type(model);
     how.keep_plain = true;
@@ -51,8 +59,8 @@ void convert_command(const ConvertOptions& options) {
     }
   }
   const Model model = open_source(options.files);
-  const SaveOptions how = how_to_save(options.files.type, model, gguf);
-  if (is_quantised(model) && how.type != DType::f32) {
+  const SaveOptions how = how_to_save(options.files, model, gguf);
+  if (model.adapters().empty() && is_quantised(model) && how.type != DType::f32) {
     say("anser: the {} weights of {} are rounded to {}; --type f32 keeps their values",
         model.type(), options.files.in, dtype_name(how.type));
   }

@@ -44,6 +44,7 @@ Json lambada_result(const EvalOptions& options, Engine& engine) {
 Json kl_result(const EvalOptions& options, Engine& engine) {
   ModelOptions base_options = options.model;
   base_options.model = options.kl;
+  base_options.adapters = {};  // so that what they change can be measured
   const LoadedModel base = load_model(base_options);
   const Divergence score =
       compare_models(engine, *base.engine, read_file(options.text), options.limit);

@@ -15,6 +15,7 @@
 #include "cli/console.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cpu/dispatch.h"
 
 namespace anser {
@@ -97,6 +98,7 @@ std::string model_card(const Model& model) {
   line(out, "format",
        fmt::format("{}, weights {}{}", model.format(), model.type(),
                    model.type() == model.run_type() ? "" : ", run as " + model.run_type()));
+  for (const std::string& adapter : model.adapters()) line(out, "adapter", adapter);
   line(out, "size",
        fmt::format("{} parameters, {}", format_count(model.parameters()),
                    format_bytes(model.file_bytes())));
@@ -133,7 +135,14 @@ void add_info(CLI::App& app) {
     if (options->model.empty() && !options->vocabulary.empty()) {
       throw CLI::ValidationError("--vocab", "this is about a model: name it with -m");
     }
-    write_out(options->model.empty() ? machine_card() : model_card(open_model(*options)));
+    options->adapters.need_model(options->model);
+    if (options->model.empty()) return write_out(machine_card());
+    std::string card;
+    {
+      const Progress progress(fmt::format("loading {}", options->model));
+      card = model_card(open_model(*options));
+    }
+    write_out(card);
   });
 }
 

@@ -10,12 +10,14 @@
 #include "cli/arguments.h"
 #include "cli/console.h"
 #include "cli/progress.h"
+#include "engine/cuda_engine.h"
 
 namespace anser {
 
 void ModelOptions::add_to(CLI::App& command, bool with_engine) {
   command.add_option("-m,--model", model, "a model file or folder; without it: the embedded model");
   command.add_option("--vocab", vocabulary, "a vocabulary file in the grammar of RWKV World");
+  adapters.add_to(command);
   if (!with_engine) return;
   command.add_option("--threads", threads, "threads; 0: one per core that may be used")
       ->check(CLI::Range(0, 1024))
@@ -80,11 +82,20 @@ SamplingOptions SamplingFlags::resolve(const Model& model, const SamplingOptions
   return resolve(model.sampling(), otherwise);
 }
 
+bool ModelOptions::on_gpu() const {
+  return device == "cuda" || (device == "auto" && !cuda_devices().usable.empty());
+}
+
 namespace {
 
 Model open_quietly(const ModelOptions& options) {
-  if (options.random) return Model::random(*options.random);
-  const OpenOptions open{.vocabulary = options.vocabulary};
+  const OpenOptions open{.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()};
+  if (options.random) {
+    if (!open.adapters.empty()) {
+      throw CLI::ValidationError("--lora has no place in random weights: give a model with -m");
+    }
+    return Model::random(*options.random);
+  }
   return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
 }
 

@@ -17,10 +17,24 @@ class App;
 
 namespace anser {
 
-// -m/--model, --vocab, --threads, --device, --state16, --invariant
+// --lora, --lora-alpha, --lora-init
+struct AdapterOptions {
+  std::vector<std::string> adapters;  // PATH or PATH:SCALE
+  std::optional<double> alpha;
+  std::string init;
+
+  void add_to(CLI::App& command);
+  // Throws CLI::ValidationError when an option is not given as it must be.
+  std::vector<Adapter> resolve() const;
+  // For commands that do something without a model: throws when adapters are given and none is.
+  void need_model(const std::string& model) const;
+};
+
+// -m/--model, --vocab, --lora, --threads, --device, --state16, --invariant
 struct ModelOptions {
   std::string model;  // empty: the embedded one
   std::string vocabulary;
+  AdapterOptions adapters;
   int threads = 0;
   std::string device = "auto";
   bool state16 = false, invariant = false;
@@ -28,6 +42,8 @@ struct ModelOptions {
   std::optional<RandomWeights> random;
 
   void add_to(CLI::App& command, bool with_engine = true);
+  // Whether that is what will compute.
+  bool on_gpu() const;
 };
 
 // The sampling options and --preset. What is given single overrides the preset, the preset what the

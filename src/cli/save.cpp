@@ -7,6 +7,7 @@
 #include <cctype>
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include "anser/error.h"
 #include "base/check.h"
@@ -63,6 +64,7 @@ void FileOptions::add_to(CLI::App& command, const std::string& out_help) {
   command.add_option("IN", in, "a model file or folder, of any format that is read")->required();
   command.add_option("OUT", out, out_help)->required();
   command.add_option("--vocab", vocabulary, "a vocabulary file in the grammar of RWKV World");
+  adapters.add_to(command);
   command.add_option("--threads", threads, "threads; 0: one per core that may be used")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -77,11 +79,24 @@ DType parse_type(const std::string& name) {
 
 Model open_source(const FileOptions& options) {
   refuse_as_output(options.in, options.out);
+  const std::vector<Adapter> adapters = options.adapters.resolve();
+  for (const Adapter& adapter : adapters) {
+    if (is_part_of_model(adapter.path, options.out)) {
+      throw CLI::ValidationError(
+          fmt::format("OUT, {}, is the adapter that is merged; give it another name", options.out));
+    }
+  }
   check_writable(options.out);
-  Model model =
-      Model::open(options.in, OpenOptions{.vocabulary = options.vocabulary, .exact = true});
+  std::optional<Model> opened;
+  {
+    const Progress progress(fmt::format("loading {}", options.in));
+    opened = Model::open(
+        options.in, {.vocabulary = options.vocabulary, .adapters = adapters, .exact = true});
+  }
+  const Model& model = *opened;
   // The parts of a split file that were not named.
   for (const auto& file : model.weights().files) refuse_as_output(file->path(), options.out);
+  for (const std::string& adapter : model.adapters()) say("anser: merged {}", adapter);
   say_notes(model);
   return model;
 }
@@ -126,9 +141,14 @@ void say_what_gguf_lacks(const Model& model) {
         model.path());
   }
   if (has_initial_state(model)) {
-    say("anser: {} holds an initial state, for which GGUF has no place; run the new file with "
-        "--load-state {}",
-        model.path(), model.path());
+    if (model.adapters().empty()) {
+      say("anser: {} holds an initial state, for which GGUF has no place; run the new file with "
+          "--load-state {}",
+          model.path(), model.path());
+    } else {
+      say("anser: the initial state of the merged model has no place in GGUF; .safetensors has "
+          "one");
+    }
   }
 }
 

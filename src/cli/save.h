@@ -6,6 +6,7 @@
 
 #include "anser/model.h"
 #include "base/dtype.h"
+#include "cli/options.h"
 #include "model/save_tensors.h"
 
 namespace CLI {
@@ -17,6 +18,7 @@ namespace anser {
 struct FileOptions {
   std::string in, out;
   std::string vocabulary;
+  AdapterOptions adapters;
   int threads = 0;
   std::string type;  // lower case, empty: the command's default
 

@@ -76,6 +76,7 @@ void save_command(const SaveOptions& options) {
   if (!options.prompt) {
     std::string name;
     State state;
+    options.model.adapters.need_model(options.model.model);
     if (options.model.model.empty()) {
       state = load_state_file(options.file);
     } else {

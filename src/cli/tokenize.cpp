@@ -22,6 +22,7 @@ struct TokenizeOptions {
 };
 
 void tokenize_command(const TokenizeOptions& options) {
+  options.model.adapters.need_model(options.model.model);
   // A vocabulary needs no model beside it.
   const Tokenizer tokenizer = options.model.model.empty() && !options.model.vocabulary.empty()
                                   ? Tokenizer::from_vocabulary_file(options.model.vocabulary)

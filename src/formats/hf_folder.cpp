@@ -212,6 +212,17 @@ std::string first_entries(const std::string& folder) {
 // The only model file of a folder, or the parts of the only one.
 std::vector<std::string> only_model(const std::string& folder) {
   std::vector<std::string> names = candidates(folder);
+  // An adapter beside a model is not one.
+  if (names.size() > 1) {
+    std::erase_if(names,
+                  [](const std::string& name) { return name.starts_with("adapter_model."); });
+  }
+  if (names.empty() && is_there(in_folder(folder, "adapter_config.json"))) {
+    fail(folder,
+         "the folder holds an adapter (adapter_config.json), not a model: give the model that it "
+         "was "
+         "trained on with -m and this with --lora");
+  }
   if (names.empty()) {
     fail(folder,
          "the folder holds no model file (model.safetensors, pytorch_model.bin, *.safetensors, "

@@ -206,4 +206,19 @@ Checkpoint read_checkpoint(const TensorFile& file) {
   return checkpoint;
 }
 
+std::string original_name(std::string_view name) {
+  constexpr std::string_view kWrappers[] = {"base_model.",      "model.", "module.", "_orig_mod.",
+                                            "_forward_module.", "rwkv7.", "rwkv."};
+  for (bool found = true; found;) {
+    found = false;
+    for (const std::string_view wrapper : kWrappers) {
+      if (!name.starts_with(wrapper)) continue;
+      name.remove_prefix(wrapper.size());
+      found = true;
+    }
+  }
+  if (std::string found = original_from_gguf(name); !found.empty()) return found;
+  return TensorNames().original(name);
+}
+
 }  // namespace anser

@@ -33,6 +33,10 @@ struct Checkpoint {
 // Throws Error when the file is no RWKV-7, naming what it is where that can be told.
 Checkpoint read_checkpoint(const TensorFile& file);
 
+// The original name of a tensor that goes by the name of any dialect, behind any wrapper's prefix.
+// A name that no dialect has is given back without the prefix.
+std::string original_name(std::string_view name);
+
 // In identify.cpp: throws an Error of one sentence when the file holds a model that is known not to
 // be a plain RWKV-7 (RWKV-4, 5, 6, 7a, 7b, ARWKV, a transformer).
 void refuse_other_models(const TensorFile& file);

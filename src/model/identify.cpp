@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "checkpoint/adapter.h"
 #include "formats/checks.h"
 #include "model/checkpoint.h"
 
@@ -136,6 +137,7 @@ std::string describe_contents(const TensorFile& file) {
 }
 
 void refuse_other_models(const TensorFile& file) {
+  refuse_adapter(file);
   if (file.format == FileFormat::gguf) {
     const std::string type = text_of(file, "general.type");
     for (const auto& [name, meaning] : kOtherGgufs) {

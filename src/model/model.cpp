@@ -12,6 +12,9 @@
 
 #include "anser/error.h"
 #include "base/blob.h"
+#include "checkpoint/adapter.h"
+#include "checkpoint/adapter_names.h"
+#include "checkpoint/merge_adapters.h"
 #include "checkpoint/open_checkpoint.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
@@ -37,6 +40,8 @@ struct Model::Data {
   Purpose purpose;
   std::string name;
   std::vector<std::string> notes;
+  MergedBytes merged;
+  std::vector<std::string> adapters;
   std::shared_ptr<const ModelSketch> sketch;
 
   // States that live on may still have to say whose they are.
@@ -172,15 +177,25 @@ const Matrix& main_matrix(const Weights& weights) {
 
 Model Model::build(TensorFile&& file, const OpenOptions& options) {
   auto data = std::make_shared<Data>();
-  const Checkpoint checkpoint = read_checkpoint(file);
+  Checkpoint checkpoint = read_checkpoint(file);
+  const std::vector<OpenedAdapter> adapters =
+      open_adapters(options.adapters, checkpoint, file.path, data->notes);
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
   data->weights =
       load_weights(checkpoint, data->h, file.path, options.exact, data->owned, data->notes);
   data->weights.files = file.files;
+  merge_adapters(adapters, data->weights, data->h, options.merge_to_f16, data->merged, data->notes);
   data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
   data->sketch = std::make_shared<const ModelSketch>(data->weights, data->h);
   data->initial = State(state_shape(data->h), fingerprint_of(data->h, data->weights));
   load_tuned_state_of_model(file, checkpoint, data->h, data->initial);
+
+  for (const OpenedAdapter& adapter : adapters) {
+    // Whole tensors are viewed in place.
+    for (const auto& mapped : adapter.file.files) data->weights.files.push_back(mapped);
+    if (adapter.has_states) load_tuned_state(adapter.file, data->h, data->initial);
+    data->adapters.push_back(fmt::format("{}: {}", adapter.path, adapter.text));
+  }
 
   data->purpose = read_purpose(file);
   data->notes.insert(data->notes.end(), file.notes.begin(), file.notes.end());
@@ -267,6 +282,11 @@ void Model::check_state(const State& state, const std::string& source) const {
 namespace {
 
 State tuned_state(const TensorFile& file, const Model& model) {
+  if (find_adapter_tensor(file) != nullptr) {
+    throw Error(fmt::format("{} is a {} adapter, not a state: give it with --lora, which loads an "
+                            "initial state in it, too",
+                            file.path, adapter_method(file)));
+  }
   State state(state_shape(model.hyperparameters()), model.fingerprint(), model.sketch());
   load_tuned_state(file, model.hyperparameters(), state);
   return state;
@@ -341,6 +361,10 @@ size_t Model::weight_bytes() const {
 
 const std::vector<std::string>& Model::notes() const {
   return data_->notes;
+}
+
+const std::vector<std::string>& Model::adapters() const {
+  return data_->adapters;
 }
 
 size_t Model::file_bytes() const {

@@ -145,6 +145,10 @@ bool is_converted(const TensorFile& file) {
 
 }  // namespace
 
+bool has_tuned_state(const TensorFile& file) {
+  return !tuned_layers(file).empty();
+}
+
 void load_tuned_state(const TensorFile& file, const Hyperparameters& h, State& to) {
   const std::map<int, TunedLayer> layers = tuned_layers(file);
   const auto count =

@@ -19,6 +19,8 @@
 
 namespace anser {
 
+bool has_tuned_state(const TensorFile& file);
+
 // From a file of tuned states, or one that holds a model, too. `to`: zeros of the model's shape.
 // Throws Error when the file has not all layers' time_state, or a tensor is not as above.
 void load_tuned_state(const TensorFile& file, const Hyperparameters& h, State& to);
