@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "anser/sampling.h"
 #include "anser/state.h"
@@ -68,9 +69,11 @@ class Model {
   const Hyperparameters& hyperparameters() const;
   const Weights& weights() const;
 
-  // Looked for in this order: OpenOptions::vocabulary; the GGUF file itself; next to the model
-  // (rwkv_vocab_v20230424.txt); 256 rows: bytes; 65536 rows: the World vocabulary built in.
-  // tokenizer() throws Error that says what to do when there is none.
+  // Looked for in this order: OpenOptions::vocabulary; what the GGUF file itself, or the tokenizer's
+  // files in a Hugging Face folder, say; next to the model (rwkv_vocab_v20230424.txt); 256 rows:
+  // bytes; 65536 rows: the World vocabulary built in. A model that says it has another kind of
+  // tokenizer than RWKV's has none here. tokenizer() throws Error that says what to do when there is
+  // none.
   const Tokenizer& tokenizer() const;
   bool has_tokenizer() const;
 
@@ -102,6 +105,9 @@ class Model {
   std::string type() const;
   int64_t parameters() const;  // that the forward pass uses
   size_t file_bytes() const;   // of all tensors
+  // What a user should know about this load, one sentence each, without a full stop. The library
+  // prints nothing.
+  const std::vector<std::string>& notes() const;
 
  private:
   struct Data;

@@ -191,7 +191,6 @@ void chat_command(const ChatOptions& options) {
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTurnTokens : kAnswerTokens);
   generation.sampling = options.sampling.resolve(
       model.sampling(), story ? SamplingOptions() : sampling_preset("chat"));
-  if (model.tokenizer().is_byte_level()) generation.stop_tokens.clear();
   Chat chat(*loaded.engine, std::move(conversation), story);
   if (!options.load_state.empty()) chat.load(options.load_state);
   chat.run();

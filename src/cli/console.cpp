@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "anser/error.h"
+#include "text/plain_text.h"
 
 namespace anser {
 namespace {
@@ -84,15 +85,21 @@ std::string read_stdin() {
   return read_all(STDIN_FILENO, "standard input");
 }
 
-std::string read_file(const std::string& path) {
-  if (path == "-") return read_stdin();
+std::string read_prompt() {
+  std::string text = plain_lines(read_stdin(), "standard input");
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+std::string read_text(const std::string& path) {
+  if (path == "-") return std::string(plain_text(read_stdin(), "standard input"));
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   struct Closer {
     int fd;
     ~Closer() { close(fd); }
   } closer{fd};
-  return read_all(fd, path);
+  return std::string(plain_text(read_all(fd, path), path));
 }
 
 InterruptGuard::InterruptGuard() {

@@ -30,10 +30,14 @@ bool stderr_is_terminal();
 // `text` as a terminal shows it in bold; as it is where TERM or NO_COLOR speak against it.
 std::string bold(std::string_view text);
 
-// All of stdin. Throws Error when it cannot be read.
+// All of stdin, as it is. Throws Error when it cannot be read.
 std::string read_stdin();
-// A file as a whole; "-" is stdin. Throws Error.
-std::string read_file(const std::string& path);
+// A file that a person has written, by whatever editor (text/plain_text.h); "-" is stdin. Throws
+// Error.
+std::string read_text(const std::string& path);
+// A prompt from stdin: line ends are "\n", and one at the end is left out, since `echo` and editors
+// put it there and nobody means it.
+std::string read_prompt();
 
 // While one exists, Ctrl-C sets a flag instead of ending the program, and what runs looks at the
 // flag and stops in good order. A second Ctrl-C ends the program as usual.

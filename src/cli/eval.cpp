@@ -23,7 +23,7 @@ struct EvalOptions {
 };
 
 Json perplexity_result(const EvalOptions& options, Engine& engine) {
-  const Perplexity score = score_text(engine, read_file(options.perplexity), options.limit);
+  const Perplexity score = score_text(engine, read_text(options.perplexity), options.limit);
   return {{"tokens", score.tokens},
           {"bytes", score.bytes},
           {"loss", score.loss()},
@@ -43,7 +43,7 @@ Json kl_result(const EvalOptions& options, Engine& engine) {
   base_options.model = options.kl;
   const LoadedModel base = load_model(base_options);
   const Divergence score =
-      compare_models(engine, *base.engine, read_file(options.text), options.limit);
+      compare_models(engine, *base.engine, read_text(options.text), options.limit);
   return {{"tokens", score.tokens},
           {"mean_kl", score.mean_kl()},
           {"max_kl", score.kl_max},

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "anser/error.h"
+#include "cli/console.h"
 #include "cli/progress.h"
 
 namespace anser {
@@ -78,7 +79,13 @@ SamplingOptions SamplingFlags::resolve(const SamplingDefaults& of_model,
 Model open_model(const ModelOptions& options) {
   if (options.random) return Model::random(*options.random);
   const OpenOptions open{options.vocabulary};
-  return options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+  Model model = options.model.empty() ? Model::embedded(open) : Model::open(options.model, open);
+  say_notes(model);
+  return model;
+}
+
+void say_notes(const Model& model) {
+  for (const std::string& note : model.notes()) say("anser: {}", note);
 }
 
 LoadedModel load_model(const ModelOptions& options) {

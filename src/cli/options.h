@@ -49,7 +49,9 @@ struct SamplingFlags {
   void check() const { resolve({}, {}); }
 };
 
+// Says the model's notes on stderr.
 Model open_model(const ModelOptions& options);
+void say_notes(const Model& model);
 
 struct LoadedModel {
   Model model;

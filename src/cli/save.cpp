@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "cli/console.h"
 #include "cli/numbers.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "model/weights.h"
 
@@ -82,7 +83,9 @@ Model open_source(const FileOptions& options) {
     throw CLI::ValidationError(
         fmt::format("OUT, {}, is what the model is read from; give it another name", options.out));
   }
-  return Model::open(options.in, OpenOptions{options.vocabulary});
+  Model model = Model::open(options.in, OpenOptions{options.vocabulary});
+  say_notes(model);
+  return model;
 }
 
 DType main_type(const Model& model) {
@@ -119,11 +122,17 @@ void save_and_report(const Model& model, const FileOptions& options, SaveOptions
       8.0 * double(bytes) / double(model.parameters()), seconds.count());
 }
 
-void say_what_gguf_lacks(const Model& model) {
-  if (!model.has_tokenizer()) {
-    say("anser: no vocabulary was found for {}, so the file will hold none; --vocab FILE names one",
-        model.path());
+void say_what_vocabulary_is_missing(const Model& model) {
+  if (model.has_tokenizer()) return;
+  try {
+    model.tokenizer();
+  } catch (const Error& why) {
+    say("anser: {}. The new file has no vocabulary for anser either", why.what());
   }
+}
+
+void say_what_gguf_lacks(const Model& model) {
+  say_what_vocabulary_is_missing(model);
   if (has_initial_state(model)) {
     say("anser: {} holds an initial state, for which GGUF has no place; run the new file with "
         "--load-state {}",

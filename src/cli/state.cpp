@@ -62,20 +62,12 @@ void save_command(const SaveOptions& options) {
   const InterruptGuard guard;
   const LoadedModel loaded = load_model(options.model);
   const Tokenizer& tokenizer = loaded.model.tokenizer();
-  std::string text = *options.prompt;
-  if (text == "-") {
-    text = read_stdin();
-    if (text.ends_with('\n')) text.pop_back();
-  }
-  std::vector<Token> tokens = tokenizer.encode(text);
-  State state;
-  if (parent.empty()) {
-    state = loaded.model.initial_state();
-    // As `anser run` begins.
-    if (!tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  } else {
-    state = store->get(parent, loaded.model);
-  }
+  const std::string text = *options.prompt == "-" ? read_prompt() : *options.prompt;
+  // As `anser run` begins.
+  const std::vector<Token> tokens =
+      parent.empty() ? tokenizer.encode_document(text) : tokenizer.encode(text);
+  State state =
+      parent.empty() ? loaded.model.initial_state() : store->get(parent, loaded.model);
   feed(*loaded.engine, state, tokens);
   write_out(store->put(state, loaded.model.name(), parent, labels) + "\n");
 }

@@ -18,12 +18,20 @@ int checked(int max_tokens) {
   return max_tokens;
 }
 
+std::vector<Token> all_stop_tokens(const GenerateOptions& options, const Tokenizer& tokenizer) {
+  std::vector<Token> tokens = options.stop_tokens;
+  if (!options.ignore_eos) {
+    tokens.insert(tokens.end(), tokenizer.eos().begin(), tokenizer.eos().end());
+  }
+  return tokens;
+}
+
 }  // namespace
 
 Continuation::Continuation(Tokenizer tokenizer, const GenerateOptions& options, bool rewinds)
     : tokenizer_(std::move(tokenizer)),
       max_tokens_(checked(options.max_tokens)),
-      stop_tokens_(options.stop_tokens),
+      stop_tokens_(all_stop_tokens(options, tokenizer_)),
       rewinds_(rewinds),
       sampler_(options.sampling),
       stream_(options.stop) {

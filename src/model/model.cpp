@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "anser/error.h"
 #include "base/blob.h"
+#include "checkpoint/find_tokenizer.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
@@ -33,6 +35,7 @@ struct Model::Data {
   State initial;
   Purpose purpose;
   std::string name;
+  std::vector<std::string> notes;
 };
 
 namespace {
@@ -81,61 +84,6 @@ Totals totals_of(const Weights& weights, const Hyperparameters& h) {
   return totals;
 }
 
-constexpr const char* kVocabularyFile = "rwkv_vocab_v20230424.txt";
-constexpr int kWorldVocab = 65536;
-
-const std::vector<std::string>* strings(const TensorFile& file, const char* key) {
-  const auto at = file.metadata.find(key);
-  return at == file.metadata.end() ? nullptr : std::get_if<std::vector<std::string>>(&at->second);
-}
-
-// See Model::tokenizer for the order. Sets `missing` when there is none.
-std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparameters& h,
-                                        const OpenOptions& options, std::string& missing) {
-  const auto fitting = [&](Tokenizer tokenizer) {
-    if (tokenizer.size() > h.vocab) {
-      throw Error(fmt::format("{} has token ids up to {}, but the model {} knows only {} tokens",
-                              tokenizer.source(), tokenizer.size() - 1, file.path, h.vocab));
-    }
-    return tokenizer;
-  };
-  if (!options.vocabulary.empty()) {
-    return fitting(Tokenizer::from_vocabulary_file(options.vocabulary));
-  }
-
-  const auto kind = file.metadata.find("tokenizer.ggml.model");
-  if (const auto* tokens = strings(file, "tokenizer.ggml.tokens");
-      tokens != nullptr && kind != file.metadata.end() && kind->second == MetaValue("rwkv")) {
-    std::span<const int64_t> types;
-    const auto at = file.metadata.find("tokenizer.ggml.token_type");
-    if (at != file.metadata.end()) {
-      if (const auto* list = std::get_if<std::vector<int64_t>>(&at->second)) types = *list;
-    }
-    return fitting(Tokenizer::from_escaped(*tokens, types, file.path));
-  }
-
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const fs::path path(file.path);
-  const fs::path folder = fs::is_directory(path, ignored) ? path : path.parent_path();
-  const fs::path beside = folder / kVocabularyFile;
-  if (fs::is_regular_file(beside, ignored)) {
-    // In a folder of several models it may be another one's.
-    Tokenizer found = Tokenizer::from_vocabulary_file(beside.string());
-    if (found.size() <= h.vocab) return found;
-  }
-
-  if (h.vocab == 256) return Tokenizer::bytes();
-  if (h.vocab == kWorldVocab && Tokenizer::has_builtin_world()) return Tokenizer::builtin_world();
-  missing = fmt::format(
-      "{}: no tokenizer for its {} tokens: the file holds none, there is no fitting {} in {}{}. "
-      "Put the "
-      "model's vocabulary file there or name it with --vocab FILE.",
-      file.path, h.vocab, kVocabularyFile, folder.empty() ? "." : folder.string(),
-      h.vocab == kWorldVocab ? ", and this program was built without the World vocabulary" : "");
-  return std::nullopt;
-}
-
 State initial_state_of(const TensorFile& file, const Checkpoint& checkpoint,
                        const Hyperparameters& h, uint64_t fingerprint) {
   State state(state_shape(h), fingerprint);
@@ -155,7 +103,10 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
   data->weights = load_weights(checkpoint, data->h, file.path, data->owned);
   data->weights.files = file.files;
-  data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
+  FoundTokenizer found = find_tokenizer(file, data->h.vocab, options.vocabulary);
+  data->tokenizer = std::move(found.tokenizer);
+  data->no_tokenizer = std::move(found.missing);
+  std::ranges::move(found.notes, std::back_inserter(data->notes));
   data->initial =
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));
 
@@ -292,6 +243,10 @@ std::string Model::type() const {
 
 int64_t Model::parameters() const {
   return totals_of(data_->weights, data_->h).parameters;
+}
+
+const std::vector<std::string>& Model::notes() const {
+  return data_->notes;
 }
 
 size_t Model::file_bytes() const {

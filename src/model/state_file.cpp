@@ -8,6 +8,8 @@
 //  32  u32 x 4  layers, width, heads, head size
 //  48  u64      count of logits: 0 or the vocabulary size
 //  56  payload  the state, then the logits
+//      u8 x 8   how many bytes of the text's end follow, 1 to 4; these; zeros. Not there where
+//               nothing is known of the text
 //  end u64      XXH3-64 of all bytes before it
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -39,7 +41,18 @@ static_assert(sizeof(Header) == 56);
 
 constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
 constexpr uint32_t kVersion = 1, kFp32 = 0;
+constexpr size_t kTextEndField = 8;  // bytes
 constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
+
+std::string read_text_end(const std::byte* field, const std::string& source) {
+  const size_t size = size_t(field[0]);
+  if (size == 0 || size > State::kTextEnd) {
+    throw Error(fmt::format("{}: the state file is damaged: {} bytes of the text's end, expected 1 "
+                            "to {}",
+                            source, size, State::kTextEnd));
+  }
+  return {reinterpret_cast<const char*>(field + 1), size};
+}
 
 }  // namespace
 
@@ -63,12 +76,18 @@ std::vector<std::byte> State::serialize() const {
 
   const std::vector<float>& numbers = content_.numbers();
   const size_t data = numbers.size() * sizeof(float), logits = last.size() * sizeof(float);
-  const size_t body = sizeof(header) + data + logits;
+  const size_t text = text_end_.empty() ? 0 : kTextEndField;
+  const size_t body = sizeof(header) + data + logits + text;
   std::vector<std::byte> bytes(body + sizeof(uint64_t));
   std::byte* to = bytes.data();
   std::memcpy(to, &header, sizeof(header));
   if (data > 0) std::memcpy(to + sizeof(header), numbers.data(), data);
   if (logits > 0) std::memcpy(to + sizeof(header) + data, last.data(), logits);
+  if (text > 0) {
+    std::byte* field = to + sizeof(header) + data + logits;
+    field[0] = std::byte(text_end_.size());
+    std::memcpy(field + 1, text_end_.data(), text_end_.size());
+  }
   const uint64_t checksum = XXH3_64bits(to, body);
   std::memcpy(to + body, &checksum, sizeof(checksum));
   return bytes;
@@ -104,10 +123,13 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   const uint64_t floats_in_file =
       (bytes.size() - sizeof(header) - sizeof(uint64_t)) / sizeof(float);
   const uint64_t per_layer = shape.layer_floats();
-  const bool fits = uint64_t(shape.heads) * shape.head_size == uint64_t(shape.width) &&
-                    (per_layer == 0 || uint64_t(shape.layers) <= floats_in_file / per_layer) &&
-                    bytes.size() == sizeof(header) + sizeof(uint64_t) +
-                                        (shape.floats() + header.logits) * sizeof(float);
+  const bool countable = uint64_t(shape.heads) * shape.head_size == uint64_t(shape.width) &&
+                         (per_layer == 0 || uint64_t(shape.layers) <= floats_in_file / per_layer);
+  const uint64_t least =
+      sizeof(header) + sizeof(uint64_t) +
+      (countable ? shape.floats() + header.logits : floats_in_file) * sizeof(float);
+  const bool has_text = bytes.size() == least + kTextEndField;
+  const bool fits = countable && (bytes.size() == least || has_text);
   if (!fits) {
     throw Error(fmt::format(
         "{}: the state file is cut off or damaged: {} bytes do not hold the state of {} layers of "
@@ -126,6 +148,7 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
 
   State state(shape, header.fingerprint);
   state.tokens_ = header.tokens;
+  if (has_text) state.text_end_ = read_text_end(bytes.data() + body - kTextEndField, source);
   std::vector<float>& last = state.logits();
   last.resize(header.logits);
   const std::byte* from = bytes.data() + sizeof(header);
