@@ -103,16 +103,13 @@ struct Tokenizer::Table {
     return entries;
   }
 
-  // The control token 0 is not found: its text is a name that every converter makes up, `<s>` for
-  // one, and to end a text is not for those who write it.
   void find_whole(const std::vector<VocabularyEntry>& plain) {
     if (added.empty()) return;
     std::unordered_set<std::string_view> known;
     for (const VocabularyEntry& entry : plain) known.insert(entry.bytes);
     std::vector<VocabularyEntry> found;
     for (const AddedToken& token : added) {
-      if (known.contains(token.text) || (token.control && token.id == 0)) continue;
-      found.push_back({token.id, 0, token.text});
+      if (!known.contains(token.text)) found.push_back({token.id, 0, token.text});
     }
     if (!found.empty()) whole.emplace(sort_entries(found));
   }
@@ -189,7 +186,7 @@ Tokenizer Tokenizer::with_added(std::span<const AddedToken> added) const {
       throw Error(fmt::format("{}: the added token {} has {} bytes, expected 1 to {}", source(),
                               token.id, token.text.size(), kMaxTokenBytes));
     }
-    by_id[token.id] = token;
+    if (!is_name_of_end(token)) by_id[token.id] = token;
   }
   Vocabulary vocabulary;
   for (Token id = 0; id < size(); ++id) {

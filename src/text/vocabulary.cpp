@@ -175,7 +175,8 @@ Vocabulary unescape_vocabulary(std::span<const std::string> tokens, std::span<co
     const bool is_name = types.empty() && id == 0 && bytes.size() > 1;
     if (bytes.empty() || is_name) continue;
     if (type == kControl || type == kUserDefined) {
-      vocabulary.added.push_back({Token(id), std::move(bytes), type == kControl});
+      AddedToken token{Token(id), std::move(bytes), type == kControl};
+      if (!is_name_of_end(token)) vocabulary.added.push_back(std::move(token));
     } else {
       vocabulary.entries.push_back({Token(id), 0, std::move(bytes)});
     }

@@ -54,11 +54,13 @@ std::string seen(std::string_view bytes) {
 
 class Tokenizers : public testing::Test {
  protected:
+  // Heads of 64 where there are few rows, for those can be written from a Hugging Face folder.
   static RandomModel model(int rows) {
+    const int size = rows < 1000 ? 64 : 16;
     return random_model({.vocab = rows,
-                         .width = 16,
+                         .width = size,
                          .layers = 1,
-                         .head_size = 16,
+                         .head_size = size,
                          .ffn = 16,
                          .rank_w = 8,
                          .rank_a = 8,
@@ -70,10 +72,14 @@ class Tokenizers : public testing::Test {
     static const RandomModel large = model(kRows);
     return large;
   }
-  std::string folder(int rows, const std::string& extra_config = "") {
+  // With these members in config.json, instead of fla's or besides.
+  std::string folder(int rows, const Json& config = Json::object()) {
     const std::string path = dir_ / "hf";
     std::filesystem::remove_all(path);
-    write_hf_folder(path, rows == kRows ? large() : model(rows), {.extra_config = extra_config});
+    write_hf_folder(path, rows == kRows ? large() : model(rows), {.type = Float::f16});
+    Json whole = Json::parse(read_file(path + "/config.json"));
+    whole.update(config);
+    put("config.json", whole);
     return path;
   }
   void put(const std::string& name, const Json& json) { write_file(dir_ / "hf/" + name, json.dump()); }
@@ -251,13 +257,17 @@ TEST_F(Tokenizers, AnotherVocabularyInTheFolderIsNamed) {
   expect_none(Model::open(dir_ / "hf"), {"tokenizer.json", "BPE"});
   EXPECT_TRUE(Model::open(dir_ / "hf", {.vocabulary = dir_ / "hf/rwkv_vocab_v20230424.txt"})
                   .has_tokenizer());
-  // What is written from it does not get World's either.
-  save_safetensors(Model::open(dir_ / "hf"), dir_ / "out.safetensors", {});
-  EXPECT_FALSE(Model::open(dir_ / "out.safetensors").has_tokenizer());
-  save_gguf(Model::open(dir_ / "hf"), dir_ / "out.gguf", {});
-  EXPECT_FALSE(Model::open(dir_ / "out.gguf").has_tokenizer());
   // The file by itself, in its folder.
   expect_none(Model::open(dir_ / "hf/model.safetensors"), {"tokenizer.json", "BPE"});
+  // What is written from it gets none by its rows either.
+  folder(256);
+  put("tokenizer.json", bpe);
+  const Model bytes = Model::open(dir_ / "hf");
+  expect_none(bytes, {"BPE"});
+  save_safetensors(bytes, dir_ / "out.safetensors", {});
+  EXPECT_FALSE(Model::open(dir_ / "out.safetensors").has_tokenizer());
+  save_gguf(bytes, dir_ / "out.gguf", {});
+  EXPECT_FALSE(Model::open(dir_ / "out.gguf").has_tokenizer());
 }
 
 TEST_F(Tokenizers, AClassOrFilesOfAnotherKindAreNamed) {
@@ -275,7 +285,7 @@ TEST_F(Tokenizers, AClassOrFilesOfAnotherKindAreNamed) {
 TEST_F(Tokenizers, WorldIsKnownByItsClassItsCodeOrNothing) {
   if (!Tokenizer::has_builtin_world()) GTEST_SKIP() << "no World vocabulary";
   // fla writes what transformers' models usually have.
-  folder(kRows, R"(, "bos_token_id": 1, "eos_token_id": 2)");
+  folder(kRows, {{"bos_token_id", 1}, {"eos_token_id", 2}});
   put("generation_config.json", {{"bos_token_id", 1}, {"eos_token_id", 2}});
   expect_world(Model::open(dir_ / "hf"));
   write_file(dir_ / "hf/hf_rwkv_tokenizer.py", "");
@@ -295,21 +305,24 @@ TEST_F(Tokenizers, WorldIsKnownByItsVocabularyEntryByEntry) {
   if (!Tokenizer::has_builtin_world()) GTEST_SKIP() << "no World vocabulary";
   folder(kRows);
   const Json added = Json::array({{{"id", 0}, {"content", "<|endoftext|>"}, {"special", true}}});
-  for (const bool in_bytes : {true, false}) {
-    Json vocabulary = world_as_json(in_bytes);
-    put("tokenizer.json", {{"model", {{"type", "WordLevel"}, {"vocab", vocabulary}}},
-                           {"added_tokens", added}});
-    put("tokenizer_config.json", {{"tokenizer_class", "TokenizersBackend"}});
-    expect_world(Model::open(dir_ / "hf"));
-    // Two of them exchanged, and it is another one.
-    std::swap(vocabulary["User"], vocabulary["goose"]);
-    put("tokenizer.json", {{"model", {{"type", "WordLevel"}, {"vocab", vocabulary}}}});
-    expect_none(Model::open(dir_ / "hf"), {"WordLevel"});
-  }
+  const auto write = [&](const Json& vocabulary) {
+    put("tokenizer.json",
+        {{"model", {{"type", "WordLevel"}, {"vocab", vocabulary}}}, {"added_tokens", added}});
+  };
+  put("tokenizer_config.json", {{"tokenizer_class", "TokenizersBackend"}});
+  Json vocabulary = world_as_json(true);
+  write(vocabulary);
+  expect_world(Model::open(dir_ / "hf"));
+  // Two of them exchanged, and it is another one.
+  std::swap(vocabulary["User"], vocabulary["goose"]);
+  write(vocabulary);
+  expect_none(Model::open(dir_ / "hf"), {"WordLevel"});
+  write(world_as_json(false));
+  expect_world(Model::open(dir_ / "hf"));
 }
 
 TEST_F(Tokenizers, ATrieIsReadFromTokenizerJson) {
-  folder(300, R"(, "bos_token_id": 0)");
+  folder(300, {{"bos_token_id", 0}});
   Json vocabulary = Json::object();
   for (int byte = 0; byte < 256; ++byte) vocabulary[seen(std::string(1, char(byte)))] = byte + 1;
   vocabulary[seen(" gänse\\n")] = 257;
@@ -327,7 +340,7 @@ TEST_F(Tokenizers, ATrieIsReadFromTokenizerJson) {
 }
 
 TEST_F(Tokenizers, AddedTokensAndEndsOfAFolder) {
-  folder(300, R"(, "eos_token_id": 258)");
+  folder(300, {{"eos_token_id", 258}});
   write_file(dir_ / "hf/rwkv_vocab_v20260603.txt",
              "\xef\xbb\xbf" + byte_lines(1) + "257 '\\n\\n' 2\r\n258 '<|end|>' 7\r\n259 '.<' 2\r\n");
   write_file(dir_ / "hf/hf_rwkv_tokenizer.py", "");
