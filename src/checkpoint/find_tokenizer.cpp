@@ -64,10 +64,10 @@ class Search {
     const bool is_folder = fs::is_directory(path, ignored);
     folder_ = (is_folder ? path : path.parent_path()).string();
     if (folder_.empty()) folder_ = ".";
-    hugging_face_ =
-        file.format == FileFormat::hf_folder || (is_folder && file.format != FileFormat::gguf) ||
-        (file.format != FileFormat::gguf && has_hugging_face_names(file) &&
-         fs::is_regular_file(fs::path(folder_) / "config.json", ignored));
+    hugging_face_ = file.format == FileFormat::hf_folder ||
+                    (is_folder && file.format != FileFormat::gguf) ||
+                    (file.format != FileFormat::gguf && has_hugging_face_names(file) &&
+                     fs::is_regular_file(fs::path(folder_) / "config.json", ignored));
   }
 
   FoundTokenizer run(const std::string& vocabulary_file) {
@@ -94,9 +94,10 @@ class Search {
         return miss("the file says that it holds none, and {}", nothing_beside());
       }
       if (!ours) {
-        return miss("its own vocabulary is {}, by its tokenizer.ggml.model, and anser reads RWKV's, "
-                    "rwkv",
-                    kind == nullptr ? "of a kind that is no text" : printable(*kind));
+        return miss(
+            "its own vocabulary is {}, by its tokenizer.ggml.model, and anser reads RWKV's, "
+            "rwkv",
+            kind == nullptr ? "of a kind that is no text" : printable(*kind));
       }
     }
     if (hugging_face_ && ask_folder()) return;
@@ -263,9 +264,10 @@ class Search {
   void say_if_small() {
     const int size = found_.tokenizer->size();
     if (size < rows_ / 4 * 3) {
-      note("the vocabulary {} has texts for {} of the model's {} tokens only; is it another "
-           "model's?",
-           found_.tokenizer->source(), size, rows_);
+      note(
+          "the vocabulary {} has texts for {} of the model's {} tokens only; is it another "
+          "model's?",
+          found_.tokenizer->source(), size, rows_);
     }
   }
 
@@ -280,7 +282,8 @@ class Search {
   void miss(fmt::format_string<Args...> why, Args&&... args) {
     if (found_.tokenizer) return;
     found_.missing = fmt::format(
-        "{}: no tokenizer for its {} tokens: {}. Name the model's vocabulary, in the grammar of {}, "
+        "{}: no tokenizer for its {} tokens: {}. Name the model's vocabulary, in the grammar of "
+        "{}, "
         "with --vocab FILE; anser logits --tokens needs none",
         file_.path, rows_, fmt::format(why, std::forward<Args>(args)...), kVocabularyFile);
   }

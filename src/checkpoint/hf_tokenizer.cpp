@@ -244,8 +244,7 @@ HfTokenizer read_hf_tokenizer(const std::string& folder, const std::optional<Tok
                     name = text_of(at(settings, "tokenizer_class"));
   if (!fast.is_null() && type == kTrie) {
     tokenizer.kind = Kind::world;
-    tokenizer.tokenizer =
-        read_trie(written_tokens(at(model, "vocab")), in_folder(folder, kFast));
+    tokenizer.tokenizer = read_trie(written_tokens(at(model, "vocab")), in_folder(folder, kFast));
   } else if (says_rwkv(settings)) {
     tokenizer.kind = Kind::world;
   } else if (!fast.is_null()) {

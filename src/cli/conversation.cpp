@@ -67,8 +67,8 @@ Generated Conversation::write_on(std::string_view line, const OnText& on_text) {
        first ? engine_.model().tokenizer().encode_document(written) : encode(written));
   const Generated text = generate_sentences(engine_, state, next_generation(), written, on_text);
 
-  current_->now = text.reason == StopReason::stop_token ? engine_.model().initial_state()
-                                                        : std::move(state);
+  current_->now =
+      text.reason == StopReason::stop_token ? engine_.model().initial_state() : std::move(state);
   remember(before);
   return text;
 }

@@ -66,8 +66,7 @@ void save_command(const SaveOptions& options) {
   // As `anser run` begins.
   const std::vector<Token> tokens =
       parent.empty() ? tokenizer.encode_document(text) : tokenizer.encode(text);
-  State state =
-      parent.empty() ? loaded.model.initial_state() : store->get(parent, loaded.model);
+  State state = parent.empty() ? loaded.model.initial_state() : store->get(parent, loaded.model);
   feed(*loaded.engine, state, tokens);
   write_out(store->put(state, loaded.model.name(), parent, labels) + "\n");
 }

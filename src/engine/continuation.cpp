@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 
+#include "anser/constraint.h"
 #include "anser/error.h"
 
 namespace anser {
@@ -20,9 +22,12 @@ int checked(int max_tokens) {
 
 std::vector<Token> all_stop_tokens(const GenerateOptions& options, const Tokenizer& tokenizer) {
   std::vector<Token> tokens = options.stop_tokens;
-  if (!options.ignore_eos) {
-    tokens.insert(tokens.end(), tokenizer.eos().begin(), tokenizer.eos().end());
-  }
+  if (options.ignore_eos) return tokens;
+  // A byte that ends the model's texts, a line's end for one, does not end a text that needs it.
+  const auto needed = [&](Token token) {
+    return options.constraint != nullptr && options.constraint->needs(token);
+  };
+  std::ranges::remove_copy_if(tokenizer.eos(), std::back_inserter(tokens), needed);
   return tokens;
 }
 

@@ -79,8 +79,9 @@ void add_time_state(const Model& model, Collector& collector) {
   }
 }
 
-// The file holds no vocabulary. It says so where the model has none that could be read, lest another
-// be taken for it; and it says in what tokens a text begins and ends where that is not usual.
+// The file holds no vocabulary. It says so where the model has none that could be read, lest
+// another be taken for it; and it says in what tokens a text begins and ends where that is not
+// usual.
 void write_tokens_said(SafetensorsWriter& file, const Model& model) {
   if (!model.has_tokenizer()) return file.text(kModelKey, kNoVocabulary);
   const Tokenizer& tokenizer = model.tokenizer();

@@ -41,15 +41,16 @@ static_assert(sizeof(Header) == 56);
 
 constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
 constexpr uint32_t kVersion = 1, kFp32 = 0;
-constexpr size_t kTextEndField = 8;  // bytes
+constexpr size_t kTextEndField = 8;               // bytes
 constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
 
 std::string read_text_end(const std::byte* field, const std::string& source) {
   const size_t size = size_t(field[0]);
   if (size == 0 || size > State::kTextEnd) {
-    throw Error(fmt::format("{}: the state file is damaged: {} bytes of the text's end, expected 1 "
-                            "to {}",
-                            source, size, State::kTextEnd));
+    throw Error(
+        fmt::format("{}: the state file is damaged: {} bytes of the text's end, expected 1 "
+                    "to {}",
+                    source, size, State::kTextEnd));
   }
   return {reinterpret_cast<const char*>(field + 1), size};
 }
@@ -142,8 +143,9 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   std::memcpy(&checksum, bytes.data() + body, sizeof(checksum));
   const uint64_t computed = XXH3_64bits(bytes.data(), body);
   if (checksum != computed) {
-    throw Error(fmt::format("{}: the state file is damaged: checksum {:016x}, expected {:016x}",
-                            source, computed, checksum));
+    throw Error(
+        fmt::format("{}: the state file is damaged or cut off: checksum {:016x}, expected {:016x}",
+                    source, computed, checksum));
   }
 
   State state(shape, header.fingerprint);

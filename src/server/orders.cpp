@@ -33,7 +33,6 @@ std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Toke
   return found;
 }
 
-
 // How the next prompt would show the answer. Nothing where that is what has been written: without
 // thoughts and calls, or in the midst of a thought.
 std::optional<std::string> words_as_shown(const std::string& opening, const std::string& text,

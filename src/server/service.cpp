@@ -176,9 +176,10 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       order.generation.sampling.seed += uint64_t(i);
       order.generation.constraint = constraint;
       order.prompt_details = wanted.echo;
-      choices.push_back(completion_choice(int(choices.size()),
-                                          wanted.echo ? whole_characters(begun + tokenizer.decode(prompt)) : "",
-                                          wanted.top_logprobs >= 0, tokenizer));
+      choices.push_back(
+          completion_choice(int(choices.size()),
+                            wanted.echo ? whole_characters(begun + tokenizer.decode(prompt)) : "",
+                            wanted.top_logprobs >= 0, tokenizer));
       orders.push_back(std::move(order));
     }
   }

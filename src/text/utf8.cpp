@@ -25,8 +25,8 @@ std::string_view unfinished_end(std::string_view text) {
     const uint8_t first = uint8_t(end[0]);
     if (first >= 0x80 && first < 0xc0) continue;
     const Utf8Lead lead = utf8_lead(first);
-    const bool goes_on = size == 1 || (uint8_t(end[1]) >= lead.second_min &&
-                                       uint8_t(end[1]) <= lead.second_max);
+    const bool goes_on =
+        size == 1 || (uint8_t(end[1]) >= lead.second_min && uint8_t(end[1]) <= lead.second_max);
     return size_t(lead.length) > size && goes_on ? end : std::string_view();
   }
   return {};

@@ -83,8 +83,8 @@ TEST(Chat, AScriptMayComeFromAnEditorOfWindows) {
   EXPECT_EQ(chat("\xef\xbb\xbfhello\r\n\r\nand you?\r\n"), chat("hello\nand you?\n"));
 }
 
-// Answers that end in line ends or within a character: the next turn joins on as if nothing had been
-// saved.
+// Answers that end in line ends or within a character: the next turn joins on as if nothing had
+// been saved.
 TEST(Chat, ASavedStateKnowsHowItsTextEnds) {
   const TempDir folder;
   for (const std::string& bytes : {std::string("\n"), std::string("\xe4\xbd\xa0\n")}) {
@@ -95,10 +95,9 @@ TEST(Chat, ASavedStateKnowsHowItsTextEnds) {
     banned.pop_back();
     for (const std::string length : {"1", "2", "3", "4"}) {
       const auto save = [&](const std::string& script, const std::string& name) {
-        const Result result =
-            run_anser({"chat", "-m", byte_model(), "--ban", banned, "--preset", "greedy", "-n",
-                       length, "--threads", "1"},
-                      script + "/save " + (folder / name) + "\n");
+        const Result result = run_anser({"chat", "-m", byte_model(), "--ban", banned, "--preset",
+                                         "greedy", "-n", length, "--threads", "1"},
+                                        script + "/save " + (folder / name) + "\n");
         EXPECT_EQ(result.exit_code, 0) << result.err;
         return read_file(folder / name);
       };

@@ -171,7 +171,9 @@ TEST(Run, APromptMayComeFromAnEditorOfWindows) {
   for (const char* input : {"two\r\nlines\r\n", "\xef\xbb\xbftwo\r\nlines", "two\nlines\n"}) {
     EXPECT_EQ(run_json({"-n", "10", "--preset", "greedy"}, input)["text"], given["text"]);
   }
-  const Result utf16 = run_anser(run_arguments({"-n", "1"}), std::string("\xff\xfe" "a\0", 4));
+  const Result utf16 = run_anser(run_arguments({"-n", "1"}), std::string("\xff\xfe"
+                                                                         "a\0",
+                                                                         4));
   EXPECT_EQ(utf16.exit_code, 1);
   EXPECT_NE(utf16.err.find("UTF-16"), std::string::npos) << utf16.err;
 }
@@ -183,8 +185,8 @@ TEST(Run, WithoutATokenizerTheReasonIsNamed) {
   const Result run = run_anser({"run", "-m", folder / "m.gguf", "-p", "x"});
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_NE(run.err.find("gpt2"), std::string::npos) << run.err;
-  const Result logits = run_anser({"logits", "-m", folder / "m.gguf", "--tokens", "1,299", "-o",
-                                   folder / "l.npy"});
+  const Result logits =
+      run_anser({"logits", "-m", folder / "m.gguf", "--tokens", "1,299", "-o", folder / "l.npy"});
   EXPECT_EQ(logits.exit_code, 0) << logits.err;
   for (const char* out : {"m2.gguf", "m2.safetensors"}) {
     const Result convert = run_anser({"convert", folder / "m.gguf", folder / out});
@@ -192,7 +194,8 @@ TEST(Run, WithoutATokenizerTheReasonIsNamed) {
     EXPECT_NE(convert.err.find("gpt2"), std::string::npos) << convert.err;
     EXPECT_EQ(run_anser({"run", "-m", folder / out, "-p", "x"}).exit_code, 1);
   }
-  const Result quantised = run_anser({"quantize", folder / "m.gguf", folder / "q.gguf", "--type", "q8_0"});
+  const Result quantised =
+      run_anser({"quantize", folder / "m.gguf", folder / "q.gguf", "--type", "q8_0"});
   EXPECT_EQ(quantised.exit_code, 0) << quantised.err;
   EXPECT_EQ(run_anser({"run", "-m", folder / "q.gguf", "-p", "x"}).exit_code, 1);
 }

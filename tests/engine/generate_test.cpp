@@ -235,7 +235,8 @@ TEST(Generate, WhatIsNotUtf8IsReplaced) {
 TEST(Generate, ACharacterThatHasOnlyBegunIsLeftForTheTextThatGoesOn) {
   const std::string text = "a\xe4\xbd\xa0\xf0\x9f\x98\x80\xc3z\xff";
   const std::string whole = Script(text).run(greedy()).text;
-  for (const std::vector<std::string>& stops : {std::vector<std::string>(), {"zz", "\U0001f600?"}}) {
+  for (const std::vector<std::string>& stops :
+       {std::vector<std::string>(), {"zz", "\U0001f600?"}}) {
     for (size_t cut = 0; cut <= text.size(); ++cut) {
       Script first(text.substr(0, cut)), second(text.substr(cut));
       const Generated begun = first.run_rewinding(greedy(stops, int(cut)));

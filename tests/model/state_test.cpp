@@ -128,7 +128,28 @@ TEST_F(StateTest, FileIsAsDocumented) {
   EXPECT_EQ(bytes.size(), 56 + (state_.data().size() + 20) * 4 + 8);
 }
 
+// Which only a model with a vocabulary leaves in a state; this one has none.
+TEST_F(StateTest, TheEndOfTheTextComesBackToo) {
+  State state = state_;
+  EXPECT_EQ(state.text_end(), "");
+  const size_t before = state.serialize().size();
+  for (const auto& [read, end] :
+       {std::pair("a", "a"), std::pair("bc", "abc"), std::pair("", "abc"),
+        std::pair("d\xe4\xbd", "cd\xe4\xbd"), std::pair("123456789", "6789")}) {
+    state.read_text(read);
+    EXPECT_EQ(state.text_end(), end);
+    EXPECT_FALSE(state == state_);
+    const std::vector<std::byte> bytes = state.serialize();
+    EXPECT_TRUE(State::deserialize(bytes, "bytes") == state);
+    // docs/formats.md
+    ASSERT_EQ(bytes.size(), before + 8);
+    const auto* field = reinterpret_cast<const char*>(bytes.data()) + bytes.size() - 16;
+    EXPECT_EQ(std::string(field + 1, size_t(field[0])), end);
+  }
+}
+
 TEST_F(StateTest, EveryFlippedByteAndEveryLengthIsNoticed) {
+  state_.read_text("\xe4\xbd");
   const std::vector<std::byte> bytes = state_.serialize();
   for (size_t i = 0; i < bytes.size(); ++i) {
     std::vector<std::byte> broken = bytes;

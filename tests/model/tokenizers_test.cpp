@@ -82,7 +82,9 @@ class Tokenizers : public testing::Test {
     put("config.json", whole);
     return path;
   }
-  void put(const std::string& name, const Json& json) { write_file(dir_ / "hf/" + name, json.dump()); }
+  void put(const std::string& name, const Json& json) {
+    write_file(dir_ / "hf/" + name, json.dump());
+  }
   // A GGUF file, its tensors those of the model, with these keys.
   std::string gguf(int rows, decltype(GgufOptions::metadata) metadata, bool bytes = false) {
     write_gguf(dir_ / "m.gguf", rows == kRows ? large() : model(rows),
@@ -109,8 +111,8 @@ class Tokenizers : public testing::Test {
       const std::string text(world.bytes_of(id));
       const std::string key = in_bytes ? seen(text) : text;
       // What is no UTF-8 cannot stand there.
-      if (Json(key).dump(-1, ' ', false, Json::error_handler_t::ignore) == Json(key).dump(
-              -1, ' ', false, Json::error_handler_t::replace)) {
+      if (Json(key).dump(-1, ' ', false, Json::error_handler_t::ignore) ==
+          Json(key).dump(-1, ' ', false, Json::error_handler_t::replace)) {
         vocabulary[key] = id;
       }
     }
@@ -134,7 +136,8 @@ TEST_F(Tokenizers, OfAGgufOfAnotherKindIsNamedWhateverItsRows) {
   // A vocabulary that happens to lie there is not the file's, one that is named is.
   write_file(dir_ / "rwkv_vocab_v20230424.txt", byte_lines(1));
   expect_none(Model::open(gguf(300, {{"tokenizer.ggml.model", "gpt2"}})), {"gpt2"});
-  const Model named = Model::open(dir_ / "m.gguf", {.vocabulary = dir_ / "rwkv_vocab_v20230424.txt"});
+  const Model named =
+      Model::open(dir_ / "m.gguf", {.vocabulary = dir_ / "rwkv_vocab_v20230424.txt"});
   EXPECT_EQ(named.tokenizer().encode("a"), std::vector<Token>{'a' + 1});
 }
 
@@ -166,7 +169,8 @@ TEST_F(Tokenizers, OfAnotherKindIsWrittenOnAsItIs) {
   file.numbers("tokenizer.ggml.token_type", std::vector<int32_t>{1, 1, 3});
   file.texts("tokenizer.ggml.merges", std::vector<std::string>{"Ġ t", "h e"});
   file.reals("tokenizer.ggml.scores", std::vector<float>{0.5f, -1, 0});
-  for (const FileTensor& tensor : before.tensors) file.tensor(tensor.name, tensor.type, tensor.shape);
+  for (const FileTensor& tensor : before.tensors)
+    file.tensor(tensor.name, tensor.type, tensor.shape);
   for (const FileTensor& tensor : before.tensors) file.data(tensor.bytes);
   file.finish();
   const Model opened = Model::open(dir_ / "full.gguf");
@@ -199,7 +203,8 @@ TEST_F(Tokenizers, AddedTokensOfGgufAreKeptByConverting) {
     file.any(key, value);
   }
   file.number("tokenizer.ggml.eos_token_id", 258);
-  for (const FileTensor& tensor : before.tensors) file.tensor(tensor.name, tensor.type, tensor.shape);
+  for (const FileTensor& tensor : before.tensors)
+    file.tensor(tensor.name, tensor.type, tensor.shape);
   for (const FileTensor& tensor : before.tensors) file.data(tensor.bytes);
   file.finish();
   save_gguf(Model::open(dir_ / "added.gguf"), dir_ / "out.gguf", {});
@@ -244,9 +249,9 @@ TEST_F(Tokenizers, IdZeroMayBeACharacter) {
 // ---- Hugging Face folders ----
 
 TEST_F(Tokenizers, AnotherVocabularyInTheFolderIsNamed) {
-  const Json bpe = {{"model",
-                     {{"type", "BPE"}, {"vocab", {{"!", 0}, {"Ġthe", 22590}}}, {"merges", {"a b"}}}},
-                    {"added_tokens", Json::array()}};
+  const Json bpe = {
+      {"model", {{"type", "BPE"}, {"vocab", {{"!", 0}, {"Ġthe", 22590}}}, {"merges", {"a b"}}}},
+      {"added_tokens", Json::array()}};
   folder(kRows);
   put("tokenizer.json", bpe);
   expect_none(Model::open(dir_ / "hf"), {"tokenizer.json", "BPE", "2 tokens"});
@@ -326,12 +331,11 @@ TEST_F(Tokenizers, ATrieIsReadFromTokenizerJson) {
   Json vocabulary = Json::object();
   for (int byte = 0; byte < 256; ++byte) vocabulary[seen(std::string(1, char(byte)))] = byte + 1;
   vocabulary[seen(" gänse\\n")] = 257;
-  put("tokenizer.json",
-      {{"model", {{"type", "RwkvTrie"}, {"vocab", vocabulary}}},
-       {"added_tokens",
-        {{{"id", 0}, {"content", "<|endoftext|>"}, {"special", true}},
-         {{"id", 299}, {"content", "<tool>"}, {"special", false}},
-         {{"id", 300}, {"content", "<late>"}, {"special", false}}}}});
+  put("tokenizer.json", {{"model", {{"type", "RwkvTrie"}, {"vocab", vocabulary}}},
+                         {"added_tokens",
+                          {{{"id", 0}, {"content", "<|endoftext|>"}, {"special", true}},
+                           {{"id", 299}, {"content", "<tool>"}, {"special", false}},
+                           {{"id", 300}, {"content", "<late>"}, {"special", false}}}}});
   const Model opened = Model::open(dir_ / "hf");
   EXPECT_EQ(opened.tokenizer().encode(" gänse\\n<tool>\xff"), (std::vector<Token>{257, 299, 256}));
   EXPECT_EQ(opened.tokenizer().eos(), std::vector<Token>{0});
@@ -341,24 +345,25 @@ TEST_F(Tokenizers, ATrieIsReadFromTokenizerJson) {
 
 TEST_F(Tokenizers, AddedTokensAndEndsOfAFolder) {
   folder(300, {{"eos_token_id", 258}});
-  write_file(dir_ / "hf/rwkv_vocab_v20260603.txt",
-             "\xef\xbb\xbf" + byte_lines(1) + "257 '\\n\\n' 2\r\n258 '<|end|>' 7\r\n259 '.<' 2\r\n");
+  write_file(
+      dir_ / "hf/rwkv_vocab_v20260603.txt",
+      "\xef\xbb\xbf" + byte_lines(1) + "257 '\\n\\n' 2\r\n258 '<|end|>' 7\r\n259 '.<' 2\r\n");
   write_file(dir_ / "hf/hf_rwkv_tokenizer.py", "");
   put("added_tokens.json", {{"<old>", 270}, {"<oldest>", 271}});
   put("special_tokens_map.json", {{"pad_token", "<old>"}});
-  put("tokenizer_config.json",
-      {{"tokenizer_class", "RwkvTokenizer"},
-       {"added_tokens_decoder",
-        {{"257", {{"content", "\n\n"}, {"special", true}}},
-         {"258", {{"content", "<|end|>"}, {"special", true}}},
-         {"280", {{"content", "<tool>"}, {"special", false}}},
-         {"281", {{"content", "\n\n"}, {"special", true}}}}}});
+  put("tokenizer_config.json", {{"tokenizer_class", "RwkvTokenizer"},
+                                {"added_tokens_decoder",
+                                 {{"257", {{"content", "\n\n"}, {"special", true}}},
+                                  {"258", {{"content", "<|end|>"}, {"special", true}}},
+                                  {"280", {{"content", "<tool>"}, {"special", false}}},
+                                  {"281", {{"content", "\n\n"}, {"special", true}}}}}});
   put("generation_config.json", {{"eos_token_id", {0, 280}}});
   const Model opened = Model::open(dir_ / "hf");
   const Tokenizer& tokenizer = opened.tokenizer();
   EXPECT_EQ(tokenizer.encode("a.<|end|><tool>\n\n\n<old><oldest>"),
             (std::vector<Token>{'a' + 1, '.' + 1, 258, 280, 257, '\n' + 1, 270, 271}));
-  EXPECT_EQ(tokenizer.decode(std::vector<Token>{257, 258, 270, 271, 280, 281}), "\n\n<oldest><tool>");
+  EXPECT_EQ(tokenizer.decode(std::vector<Token>{257, 258, 270, 271, 280, 281}),
+            "\n\n<oldest><tool>");
   EXPECT_EQ(tokenizer.eos(), (std::vector<Token>{0, 258, 280}));
   EXPECT_EQ(opened.notes(), std::vector<std::string>());
   // Both formats say on in what a text ends.
@@ -366,8 +371,8 @@ TEST_F(Tokenizers, AddedTokensAndEndsOfAFolder) {
   EXPECT_EQ(Model::open(dir_ / "out.gguf").tokenizer().eos(), tokenizer.eos());
   EXPECT_TRUE(Model::open(dir_ / "out.gguf").tokenizer() == tokenizer);
   save_safetensors(opened, dir_ / "out.safetensors", {});
-  const Model plain = Model::open(dir_ / "out.safetensors",
-                                  {.vocabulary = dir_ / "hf/rwkv_vocab_v20260603.txt"});
+  const Model plain =
+      Model::open(dir_ / "out.safetensors", {.vocabulary = dir_ / "hf/rwkv_vocab_v20260603.txt"});
   EXPECT_EQ(plain.tokenizer().eos(), tokenizer.eos());
 }
 

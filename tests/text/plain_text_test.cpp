@@ -13,14 +13,20 @@ namespace anser {
 namespace {
 
 TEST(PlainText, HasNoByteOrderMark) {
-  EXPECT_EQ(plain_text("\xef\xbb\xbf" "a\r\n", "f"), "a\r\n");
+  EXPECT_EQ(plain_text("\xef\xbb\xbf"
+                       "a\r\n",
+                       "f"),
+            "a\r\n");
   EXPECT_EQ(plain_text("a\xef\xbb\xbf", "f"), "a\xef\xbb\xbf");
   EXPECT_EQ(plain_text("\xef\xbb", "f"), "\xef\xbb");
   EXPECT_EQ(plain_text("", "f"), "");
 }
 
 TEST(PlainText, RefusesUtf16ByName) {
-  for (const char* bytes : {"\xff\xfe" "a", "\xfe\xff" "a"}) {
+  for (const char* bytes : {"\xff\xfe"
+                            "a",
+                            "\xfe\xff"
+                            "a"}) {
     try {
       plain_text(bytes, "poem.txt");
       ADD_FAILURE();
@@ -32,7 +38,10 @@ TEST(PlainText, RefusesUtf16ByName) {
 }
 
 TEST(PlainText, LinesEndAsOnUnix) {
-  EXPECT_EQ(plain_lines("\xef\xbb\xbf" "a\r\n\r\nb\rc\n\r", "f"), "a\n\nb\rc\n\r");
+  EXPECT_EQ(plain_lines("\xef\xbb\xbf"
+                        "a\r\n\r\nb\rc\n\r",
+                        "f"),
+            "a\n\nb\rc\n\r");
 }
 
 // What a stream holds back is the unfinished end, whatever came before.
