@@ -63,10 +63,12 @@ std::string text_of(const Json& json) {
   return json.is_string() ? json.get<std::string>() : std::string();
 }
 
+// Beyond 32 bits no id is one of a token: the nearest will do as well.
 std::optional<int64_t> id_of(const Json& json) {
   if (!json.is_number_integer()) return std::nullopt;
-  if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t(INT32_MAX)) return INT32_MAX;
-  return json.get<int64_t>();
+  if (json.is_number_unsigned())
+    return int64_t(std::min<uint64_t>(json.get<uint64_t>(), INT32_MAX));
+  return std::max<int64_t>(json.get<int64_t>(), INT32_MIN);
 }
 
 std::string lower(std::string text) {

@@ -175,6 +175,7 @@ void chat_command(const ChatOptions& options) {
   options.sampling.check();
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
+  model.tokenizer();  // throws where there is none, before anybody types
   const bool story = options.format.empty() ? model.tells_stories() : options.format == "story";
   if (story && !options.system.empty()) {
     throw CLI::ValidationError(

@@ -130,6 +130,7 @@ void serve_command(ServeOptions options) {
   const EndSignals signals;
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
+  model.tokenizer();  // throws where there is none
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps

@@ -38,6 +38,7 @@ Continuation::Continuation(Tokenizer tokenizer, const GenerateOptions& options, 
       max_tokens_(checked(options.max_tokens)),
       stop_tokens_(all_stop_tokens(options, tokenizer_)),
       rewinds_(rewinds),
+      constrained_(options.constraint != nullptr),
       sampler_(options.sampling),
       stream_(options.stop) {
   if (options.constraint) sampler_.constrain(options.constraint, stop_tokens_);

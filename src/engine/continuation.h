@@ -31,8 +31,11 @@ class Continuation {
   // number of tokens and for bad stop strings.
   Continuation(Tokenizer tokenizer, const GenerateOptions& options, bool rewinds);
 
-  // Before the first token: the beginning of a character that the text goes on with, or nothing.
-  void begin(std::string_view unfinished) { stream_.begin(unfinished); }
+  // Before the first token: the beginning of a character that the text goes on with, or nothing. A
+  // text with a constraint goes on with nothing: it is to be right by itself.
+  void begin(std::string_view unfinished) {
+    if (!constrained_) stream_.begin(unfinished);
+  }
 
   Sampler& sampler() { return sampler_; }
   // The state read all that it shall, once this is false.
@@ -63,7 +66,7 @@ class Continuation {
   const Tokenizer tokenizer_;
   const int max_tokens_;
   const std::vector<Token> stop_tokens_;
-  const bool rewinds_;
+  const bool rewinds_, constrained_;
   Sampler sampler_;
   TextStream stream_;
   std::vector<Token> tokens_;
