@@ -18,8 +18,10 @@ struct GenerateOptions {
   SamplingOptions sampling = {};
   // Generation ends before the first of these; no part of a stop string is ever given out.
   std::vector<std::string> stop = {};
-  // Tokens that end generation and are not given out.
-  std::vector<Token> stop_tokens = {kEndOfText};
+  // Tokens that end generation and are not given out, besides the vocabulary's own
+  // (Tokenizer::eos), which are given no heed to with ignore_eos.
+  std::vector<Token> stop_tokens = {};
+  bool ignore_eos = false;
   // The text must be, or begin, one of these: JSON, for example. A stop token comes only where the
   // text is complete; where nothing else can follow, or there is no stop token, it ends at once.
   std::shared_ptr<const Constraint> constraint = nullptr;
@@ -39,7 +41,9 @@ struct Generated {
 using OnText = std::function<bool(std::string_view piece)>;
 
 // Continues `state`, which must have logits (a prompt has been fed), and feeds it every token that
-// it generates, except a stop token. Bytes that are not UTF-8 come out as U+FFFD.
+// it generates, except a stop token. Bytes that are not UTF-8 come out as U+FFFD, but a character
+// that has only begun at the end is left out: it comes first in the text that goes on from the
+// state. So a text is the same however it is cut.
 // After a stop string, or when the reader cancels, the state has read the text that was given out
 // and nothing of what was held back: it can go on with a next turn, or be saved.
 Generated generate(Engine& engine, State& state, const GenerateOptions& options,

@@ -94,9 +94,11 @@ class Model {
   const Hyperparameters& hyperparameters() const;
   const Weights& weights() const;
 
-  // Looked for in this order: OpenOptions::vocabulary; the GGUF file itself; next to the model
-  // (rwkv_vocab_v20230424.txt); 256 rows: bytes; 65536 rows: the World vocabulary built in.
-  // tokenizer() throws Error that says what to do when there is none.
+  // Looked for in this order: OpenOptions::vocabulary; what the GGUF file itself, or the
+  // tokenizer's files in a Hugging Face folder, say; next to the model (rwkv_vocab_v20230424.txt);
+  // 256 rows: bytes; 65536 rows: the World vocabulary built in. A model that says it has another
+  // kind of tokenizer than RWKV's has none here. tokenizer() throws Error that says what to do when
+  // there is none.
   const Tokenizer& tokenizer() const;
   bool has_tokenizer() const;
 

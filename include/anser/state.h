@@ -15,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -102,8 +103,14 @@ class State {
   // Whether there are any, without fetching them.
   bool has_logits() const { return content_.logit_count() > 0; }
 
-  // Called by the engine after it has fed n tokens.
+  // The last bytes of the text that has been read, 4 at the most: they tell whether it ends within
+  // a character, or with a line.
+  const std::string& text_end() const { return text_end_; }
+
+  // Called by the engine after it has fed n tokens, and for the bytes of the last ones.
   void advance(uint64_t n) { tokens_ += n; }
+  static constexpr size_t kTextEnd = 4;
+  void read_text(std::string_view bytes);
 
   // For engines: the state in a device's memory, if that is where the numbers are. Taking a remote
   // state makes it the truth about the numbers, and take_logits() about the logits, `count` of
@@ -115,7 +122,7 @@ class State {
   // All zero, and nowhere yet: a device makes its own zeros.
   bool untouched() const { return content_.untouched(); }
 
-  // Same shape, fingerprint, token count, and every number bit for bit.
+  // Same shape, fingerprint, token count, end of the text, and every number bit for bit.
   bool operator==(const State& other) const;
 
   // docs/formats.md describes the file. save() replaces the file atomically: a full disk or a crash
@@ -170,6 +177,7 @@ class State {
   uint64_t fingerprint_ = 0;
   std::shared_ptr<const ModelSketch> sketch_;
   uint64_t tokens_ = 0;
+  std::string text_end_;
   Content content_;
 };
 

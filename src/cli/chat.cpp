@@ -185,6 +185,7 @@ void chat_command(const ChatOptions& options) {
   check_readable(options.load_state);
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
+  model.tokenizer();  // throws where there is none, before anybody types
   const bool story = options.format.empty() ? model.tells_stories() : options.format == "story";
   if (story && !options.system.empty()) {
     throw CLI::ValidationError(
@@ -201,7 +202,6 @@ void chat_command(const ChatOptions& options) {
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTurnTokens : kAnswerTokens);
   generation.sampling =
       options.sampling.resolve(model, story ? SamplingOptions() : sampling_preset("chat"));
-  if (model.tokenizer().is_byte_level()) generation.stop_tokens.clear();
   Chat chat(*loaded.engine, std::move(conversation), story);
   if (!options.load_state.empty()) chat.load(options.load_state, options.system);
   chat.run();

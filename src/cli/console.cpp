@@ -13,6 +13,7 @@
 
 #include "anser/error.h"
 #include "cli/progress.h"
+#include "text/plain_text.h"
 
 namespace anser {
 namespace {
@@ -96,20 +97,20 @@ std::string read_stdin() {
 std::string read_prompt(std::string waiting) {
   std::optional<Progress> progress;
   if (!stdin_is_terminal()) progress.emplace(std::move(waiting));
-  std::string text = read_stdin();
+  std::string text = plain_lines(read_stdin(), "standard input");
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }
 
-std::string read_file(const std::string& path) {
-  if (path == "-") return read_stdin();
+std::string read_text(const std::string& path) {
+  if (path == "-") return std::string(plain_text(read_stdin(), "standard input"));
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   struct Closer {
     int fd;
     ~Closer() { close(fd); }
   } closer{fd};
-  return read_all(fd, path);
+  return std::string(plain_text(read_all(fd, path), path));
 }
 
 InterruptGuard::InterruptGuard() {

@@ -33,13 +33,14 @@ bool stderr_is_terminal();
 // `text` as a terminal shows it in bold; as it is where TERM or NO_COLOR speak against it.
 std::string bold(std::string_view text);
 
-// All of stdin. Throws Error when it cannot be read.
+// All of stdin, as it is. Throws Error when it cannot be read.
 std::string read_stdin();
-// The same as a prompt: without the newline at its end that `echo` and editors put there and nobody
-// means. Says what it waits for if that does not come within a second.
+// A file that a person has written, by whatever editor (text/plain_text.h); "-" is stdin. Throws
+// Error.
+std::string read_text(const std::string& path);
+// A prompt from stdin: line ends are "\n", and one at the end is left out, since `echo` and editors
+// put it there and nobody means it. Says what it waits for if that does not come within a second.
 std::string read_prompt(std::string waiting = "waiting for the end of standard input");
-// A file as a whole; "-" is stdin. Throws Error.
-std::string read_file(const std::string& path);
 
 // While one exists, Ctrl-C sets a flag instead of ending the program, and what runs looks at the
 // flag and stops in good order. A second Ctrl-C ends the program as usual.

@@ -19,65 +19,58 @@ namespace {
 // whose state takes 35 MB, are 0.5 GB.
 constexpr size_t kMostPast = 16;
 
-int newlines_at_end(std::string_view text) {
+size_t newlines_at_end(std::string_view text) {
   const size_t last = text.find_last_not_of('\n');
-  return int(text.size() - (last == std::string_view::npos ? 0 : last + 1));
+  return text.size() - (last == std::string_view::npos ? 0 : last + 1);
 }
 
 }  // namespace
 
 Conversation::Conversation(Engine& engine, ConversationOptions options)
     : engine_(engine), options_(std::move(options)), current_(&branches_[name_]) {
-  current_->now = {engine_.model().initial_state()};
+  current_->now = engine_.model().initial_state();
 }
 
 Generated Conversation::answer(std::string_view user, const OnText& on_text) {
-  const Point before = current_->now;
-  const bool first = before.state.tokens() == 0;
+  const State before = current_->now;
+  const bool first = before.tokens() == 0;
   const auto turn_text = [&](Template format) {
     if (first) return render_first_turn(format, user, options_.system);
     std::string text = render_later_turn(format, user);
     // The two newlines that end a turn may have been part of the answer.
-    return text.substr(size_t(std::min(before.newlines, 2)));
+    return text.substr(std::min<size_t>(newlines_at_end(before.text_end()), 2));
   };
   // Works on a copy: should anything fail, the turn has not happened.
-  State state = before.state;
+  State state = before;
   const std::string prompt = turn_text(options_.format);
   feed(engine_, state, encode(prompt));
   const Generated answer = generate(engine_, state, next_generation(), on_text);
 
-  int newlines = newlines_at_end(answer.text);
   if (options_.format != Template::chat) {
     // The prompt has opened the thought that the answer goes on with.
     std::string text = turn_text(Template::chat);
     const std::string opening = prompt.substr(text.size());
     const std::string words = clean_role_text(drop_thoughts(opening + answer.text));
     if (!words.empty()) text += " " + words;
-    state = before.state;
+    state = before;
     feed(engine_, state, encode(text));
-    newlines = 0;
   }
-  current_->now = {std::move(state), newlines};
+  current_->now = std::move(state);
   remember(before);
   return answer;
 }
 
 Generated Conversation::write_on(std::string_view line, const OnText& on_text) {
-  const Point before = current_->now;
-  const bool first = before.state.tokens() == 0;
-  const std::string written = joined_line(line, first || before.newlines > 0);
-  std::vector<Token> tokens = encode(written);
-  // Where id 0 is an ordinary byte there is no such token.
-  const bool byte_level = engine_.model().tokenizer().is_byte_level();
-  if (first && !byte_level) tokens.insert(tokens.begin(), kEndOfText);
-  State state = before.state;
-  feed(engine_, state, tokens);
+  const State before = current_->now;
+  const bool first = before.tokens() == 0;
+  const std::string written = joined_line(line, first || before.text_end().ends_with('\n'));
+  State state = before;
+  feed(engine_, state,
+       first ? engine_.model().tokenizer().encode_document(written) : encode(written));
   const Generated text = generate_sentences(engine_, state, next_generation(), written, on_text);
 
-  const std::string added = written + text.text;
-  const int newlines = added.empty() ? before.newlines : newlines_at_end(added);
-  current_->now = text.reason == StopReason::stop_token ? Point{engine_.model().initial_state()}
-                                                        : Point{std::move(state), newlines};
+  current_->now =
+      text.reason == StopReason::stop_token ? engine_.model().initial_state() : std::move(state);
   remember(before);
   return text;
 }
@@ -98,15 +91,15 @@ bool Conversation::undo() {
 
 void Conversation::reset() {
   remember(std::move(current_->now));
-  current_->now = {engine_.model().initial_state()};
+  current_->now = engine_.model().initial_state();
 }
 
 void Conversation::save(const std::string& path) const {
-  current_->now.state.save(path);
+  current_->now.save(path);
 }
 
 void Conversation::load(const std::string& path) {
-  Point loaded{load_state(engine_.model(), path)};
+  State loaded = load_state(engine_.model(), path);
   remember(std::move(current_->now));
   current_->now = std::move(loaded);
 }
@@ -137,7 +130,7 @@ std::vector<std::string> Conversation::branches() const {
   return names;
 }
 
-void Conversation::remember(Point before) {
+void Conversation::remember(State before) {
   current_->past.push_back(std::move(before));
   if (current_->past.size() > kMostPast) current_->past.pop_front();
 }

@@ -54,17 +54,12 @@ class Conversation {
   std::vector<std::string> branches() const;
 
  private:
-  struct Point {
-    State state;
-    // At the end of what the state has read, as far as that is known. A turn begins after two.
-    int newlines = 0;
-  };
   struct Branch {
-    Point now;
-    std::deque<Point> past;  // before each turn, the last one at the back
+    State now;
+    std::deque<State> past;  // before each turn, the last one at the back
   };
   GenerateOptions next_generation();
-  void remember(Point before);
+  void remember(State before);
   std::vector<Token> encode(std::string_view text) const;
 
   Engine& engine_;

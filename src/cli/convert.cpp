@@ -43,6 +43,13 @@ SaveOptions how_to_save(const FileOptions& files, const Model& model, bool gguf)
   return how;
 }
 
+// What every reader takes for the vocabulary of a file that holds none.
+bool is_usual(const Tokenizer& tokenizer) {
+  if (tokenizer.is_byte_level()) return true;
+  return Tokenizer::has_builtin_world() ? tokenizer == Tokenizer::builtin_world()
+                                        : is_world(tokenizer) && tokenizer.added().empty();
+}
+
 void convert_command(const ConvertOptions& options) {
   const std::string& out = options.files.out;
   const std::string ending = fs::path(out).extension().string();
@@ -68,11 +75,17 @@ void convert_command(const ConvertOptions& options) {
   if (!options.save_vocabulary.empty()) {
     const std::string text = vocabulary_text(model.tokenizer());
     write_file_atomically(options.save_vocabulary, std::as_bytes(std::span(text)));
-  } else if (!gguf && model.has_tokenizer() && !model.tokenizer().is_byte_level() &&
-             !is_world(model.tokenizer())) {
+  } else if (!gguf && model.has_tokenizer() && !is_usual(model.tokenizer())) {
     say("anser: the vocabulary of {} has no place in safetensors; --save-vocab FILE writes it, and "
         "--vocab FILE reads it again",
         options.files.in);
+  }
+  if (!gguf) say_what_vocabulary_is_missing(model);
+  const bool writes_text = !options.save_vocabulary.empty() && !model.tokenizer().added().empty();
+  if (writes_text) {
+    say("anser: {} tokens were added to the vocabulary of {}; {} has those that are no control "
+        "tokens, as ordinary ones. GGUF keeps them as they are",
+        model.tokenizer().added().size(), options.files.in, options.save_vocabulary);
   }
   save_and_report(model, options.files, how, gguf ? save_gguf : save_safetensors);
 }

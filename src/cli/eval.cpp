@@ -26,7 +26,7 @@ struct EvalOptions {
 };
 
 Json perplexity_result(const EvalOptions& options, Engine& engine) {
-  const Perplexity score = score_text(engine, read_file(options.perplexity), options.limit);
+  const Perplexity score = score_text(engine, read_text(options.perplexity), options.limit);
   return {{"tokens", score.tokens},
           {"bytes", score.bytes},
           {"loss", score.loss()},
@@ -47,7 +47,7 @@ Json kl_result(const EvalOptions& options, Engine& engine) {
   base_options.adapters = {};  // so that what they change can be measured
   const LoadedModel base = load_model(base_options);
   const Divergence score =
-      compare_models(engine, *base.engine, read_file(options.text), options.limit);
+      compare_models(engine, *base.engine, read_text(options.text), options.limit);
   return {{"tokens", score.tokens},
           {"mean_kl", score.mean_kl()},
           {"max_kl", score.kl_max},

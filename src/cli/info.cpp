@@ -83,6 +83,15 @@ std::string sampling_text(const SamplingDefaults& sampling) {
   return fmt::format("{}", fmt::join(values, ", "));
 }
 
+// Where it comes from, or why there is none.
+std::string vocabulary_text(const Model& model) {
+  try {
+    return model.tokenizer().source();
+  } catch (const Error& why) {
+    return fmt::format("none that can be read: {}", why.what());
+  }
+}
+
 std::string model_card(const Model& model) {
   const Hyperparameters& h = model.hyperparameters();
   const StateShape state{h.layers, h.width, h.heads, h.head_size};
@@ -107,10 +116,7 @@ std::string model_card(const Model& model) {
                    h.head_size, h.ffn));
   line(out, "low ranks",
        fmt::format("decay {}, rate {}, value {}, gate {}", h.rank_w, h.rank_a, h.rank_v, h.rank_g));
-  line(out, "vocabulary",
-       fmt::format("{} tokens, {}", h.vocab,
-                   model.has_tokenizer() ? model.tokenizer().source()
-                                         : "no tokenizer found: give --vocab"));
+  line(out, "vocabulary", fmt::format("{} tokens, {}", h.vocab, vocabulary_text(model)));
   line(out, "per token",
        fmt::format("about {} read and written", format_bytes(size_t(token_bytes))));
   line(out, "state",

@@ -6,8 +6,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <utility>
 
 #include "cli/console.h"
+#include "text/plain_text.h"
 
 namespace anser {
 
@@ -64,6 +66,9 @@ std::optional<std::string> LineReader::read(const std::string& prompt) {
   if (editor_ == nullptr) {
     std::string line;
     if (!std::getline(std::cin, line)) return std::nullopt;
+    // A script may come from an editor of Windows.
+    if (std::exchange(at_start_, false)) line = plain_text(line, "standard input");
+    if (line.ends_with('\r')) line.pop_back();
     return line;
   }
   editor_->prompt = prompt;

@@ -22,6 +22,7 @@ class LineReader {
  private:
   struct Editor;
   Editor* editor_ = nullptr;
+  bool at_start_ = true;  // of a pipe
 };
 
 }  // namespace anser

@@ -10,7 +10,6 @@
 #include "anser/constraint.h"
 #include "anser/error.h"
 #include "anser/generate.h"
-#include "base/mapped_file.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -45,8 +44,7 @@ struct RunOptions {
 // Read before the model is, so that its mistakes show at once.
 std::string schema_text(const std::string& given) {
   if (given.find_first_not_of(" \t\r\n") == given.find('{')) return given;
-  const auto file = MappedFile::open(given);
-  return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
+  return read_text(given);
 }
 
 std::shared_ptr<const Constraint> make_constraint(const RunOptions& options,
@@ -102,12 +100,10 @@ std::vector<Token> prompt_tokens(const RunOptions& options, const Tokenizer& tok
   const std::string rendered =
       turns && continues ? render_later_turn(format, text)
                          : render_prompt(format, {text, {}, options.system, options.suffix});
-  std::vector<Token> tokens = tokenizer.encode(rendered);
   // Training documents begin after an end-of-text token, and a model may fail to retain its very
-  // first token. Where id 0 is an ordinary byte there is no such token.
-  const bool begin = format == Template::raw && options.load_state.empty() && !options.no_bos;
-  if (begin && !tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  return tokens;
+  // first token.
+  const bool begins = format == Template::raw && options.load_state.empty() && !options.no_bos;
+  return begins ? tokenizer.encode_document(rendered) : tokenizer.encode(rendered);
 }
 
 // At a terminal a text reads better from its beginning. Elsewhere stdout is the continuation only.
@@ -159,8 +155,6 @@ void run_command(const RunOptions& options) {
   const bool story = loaded.model.tells_stories() && !generation.constraint;
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTokens : kTokens);
   generation.sampling = options.sampling.resolve(loaded.model, {});
-  // Id 0 of a byte-level vocabulary is the byte 0, not the end of the text.
-  if (tokenizer.is_byte_level()) generation.stop_tokens.clear();
   State state = options.load_state.empty() ? loaded.model.initial_state()
                                            : load_state(loaded.model, options.load_state);
   check_system(options.system, state, options.load_state);
@@ -255,8 +249,8 @@ void add_run(CLI::App& app) {
                                   "system text in front, for the chat templates"));
   may_be_empty(prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim"));
   prompt->add_flag("--no-bos", options->no_bos,
-                   "do not begin with token 0. A raw prompt does, unless a state is loaded or the "
-                   "vocabulary is bytes");
+                   "do not begin with the token that ends a text, 0 in World vocabularies. A raw "
+                   "prompt does, unless a state is loaded or the vocabulary has none");
   options->sampling.add_to(*command, "temperature 1, top-p 0.85");
 
   command->callback([options] {

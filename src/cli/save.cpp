@@ -135,11 +135,17 @@ void save_and_report(const Model& model, const FileOptions& options, SaveOptions
       8.0 * double(bytes) / double(model.parameters()), seconds.count());
 }
 
-void say_what_gguf_lacks(const Model& model) {
-  if (!model.has_tokenizer()) {
-    say("anser: no vocabulary was found for {}, so the file will hold none; --vocab FILE names one",
-        model.path());
+void say_what_vocabulary_is_missing(const Model& model) {
+  if (model.has_tokenizer()) return;
+  try {
+    model.tokenizer();
+  } catch (const Error& why) {
+    say("anser: {}. The new file has no vocabulary for anser either", why.what());
   }
+}
+
+void say_what_gguf_lacks(const Model& model) {
+  say_what_vocabulary_is_missing(model);
   if (has_initial_state(model)) {
     if (model.adapters().empty()) {
       say("anser: {} holds an initial state, for which GGUF has no place; run the new file with "

@@ -42,6 +42,9 @@ using SaveFunction = void (*)(const Model&, const std::string& path, const SaveO
 void save_and_report(const Model& model, const FileOptions& options, SaveOptions how,
                      SaveFunction save);
 
+// Says on stderr why the new file will have no vocabulary, if it will have none.
+void say_what_vocabulary_is_missing(const Model& model);
+
 // Says on stderr what of the model has no place in a GGUF file, or is missing in it.
 void say_what_gguf_lacks(const Model& model);
 

@@ -14,13 +14,6 @@
 namespace anser {
 namespace {
 
-std::vector<Token> encode_document(const Model& model, const std::string& text) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  std::vector<Token> tokens = tokenizer.encode(text);
-  if (!tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  return tokens;
-}
-
 size_t vocab_of(const Engine& engine) {
   return size_t(engine.model().hyperparameters().vocab);
 }
@@ -66,7 +59,7 @@ double Perplexity::bits_per_byte() const {
 }
 
 Perplexity score_text(Engine& engine, const std::string& text, int64_t limit) {
-  const std::vector<Token> tokens = encode_document(engine.model(), text);
+  const std::vector<Token> tokens = engine.model().tokenizer().encode_document(text);
   const Tokenizer& tokenizer = engine.model().tokenizer();
   if (tokens.size() < 2) throw Error("the text is too short: there is no token to predict");
   size_t scored = tokens.size() - 1;
@@ -101,7 +94,7 @@ double Lambada::accuracy() const {
 }
 
 std::vector<std::string> read_lambada(const std::string& path, int64_t limit) {
-  const std::string content = read_file(path);
+  const std::string content = read_text(path);
   std::vector<std::string> texts;
   int64_t line_number = 0;
   for (size_t begin = 0; begin < content.size();) {
@@ -146,7 +139,7 @@ Lambada score_lambada(Engine& engine, const std::vector<std::string>& texts) {
       const std::string& text = texts[begin + i];
       const size_t space = text.rfind(' ');
       example.state = model.initial_state();
-      example.context = encode_document(model, text.substr(0, space));
+      example.context = model.tokenizer().encode_document(text.substr(0, space));
       example.target = model.tokenizer().encode(text.substr(space));
       if (example.context.empty()) throw Error("a text with no context: nothing to predict from");
       contexts.push_back({&example.state, example.context, LogitsFor::last, nullptr});
@@ -192,7 +185,7 @@ Divergence compare_models(Engine& engine, Engine& base, const std::string& text,
         "{} has {} tokens and {} has {}: only models with the same vocabulary can be compared",
         engine.model().name(), vocab, base.model().name(), vocab_of(base)));
   }
-  std::vector<Token> tokens = encode_document(base.model(), text);
+  std::vector<Token> tokens = base.model().tokenizer().encode_document(text);
   if (limit > 0 && tokens.size() > size_t(limit)) tokens.resize(size_t(limit));
   if (tokens.empty()) throw Error("the text is empty: there is nothing to compare");
 

@@ -179,6 +179,7 @@ void serve_command(ServeOptions options) {
   const LoadedModel loaded = load_model(options.model);
   loading.reset();
   const Model& model = loaded.model;
+  model.tokenizer();  // throws where there is none
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps

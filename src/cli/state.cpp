@@ -92,22 +92,16 @@ void save_command(const SaveOptions& options) {
   const InterruptGuard guard;
   const Tokenizer& tokenizer = loaded.model.tokenizer();
   const std::string text = *options.prompt == "-" ? read_prompt() : *options.prompt;
-  std::vector<Token> tokens = tokenizer.encode(text);
+  const std::vector<Token> tokens =
+      parent.empty() ? tokenizer.encode_document(text) : tokenizer.encode(text);
   if (tokens.empty() && !parent.empty()) {
     throw CLI::ValidationError(
         "--prompt",
         "it is empty, and would add nothing to the parent; `anser state fork` makes a "
         "second id for a state");
   }
-  State state;
-  if (parent.empty()) {
-    state = loaded.model.initial_state();
-    // As `anser run` begins.
-    if (!tokenizer.is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
-  } else {
-    state = store->get(parent, loaded.model);
-    say_if_unknown(state, fmt::format("the state {}", parent));
-  }
+  State state = parent.empty() ? loaded.model.initial_state() : store->get(parent, loaded.model);
+  if (!parent.empty()) say_if_unknown(state, fmt::format("the state {}", parent));
   feed(*loaded.engine, state, tokens);
   write_out(store->put(state, loaded.model.name(), parent, labels) + "\n");
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -21,6 +22,12 @@ struct TokenizeOptions {
   bool json = false;
 };
 
+// A control token has no text when it is written, but here it was read.
+std::string_view piece_of(const Tokenizer& tokenizer, Token id) {
+  const auto added = std::ranges::find(tokenizer.added(), id, &AddedToken::id);
+  return added == tokenizer.added().end() ? tokenizer.bytes_of(id) : added->text;
+}
+
 void tokenize_command(const TokenizeOptions& options) {
   options.model.adapters.need_model(options.model.model);
   // A vocabulary needs no model beside it.
@@ -30,7 +37,7 @@ void tokenize_command(const TokenizeOptions& options) {
   const std::vector<Token> ids = tokenizer.encode(options.from_stdin ? read_stdin() : options.text);
 
   std::vector<std::string> pieces;
-  for (const Token id : ids) pieces.push_back(escape_bytes(tokenizer.bytes_of(id)));
+  for (const Token id : ids) pieces.push_back(escape_bytes(piece_of(tokenizer, id)));
   std::string out;
   if (options.json) {
     out = nlohmann::json{{"ids", ids}, {"pieces", pieces}}.dump() + "\n";

@@ -71,6 +71,8 @@ class BackendEngine final : public Engine {
   static constexpr bool kTraces = requires { typename B::Observed; };
 
   void check(std::span<const Sequence> batch);
+  // The state has read the tokens.
+  void note_read(const Sequence& s) const;
   // Cuts the batch into pieces of at most max_rows rows, sequence after sequence, for run(rows).
   template <class Run>
   void feed(std::span<const Sequence> batch, Run&& run);
@@ -164,7 +166,7 @@ void BackendEngine<B>::forward(std::span<const Sequence> batch) {
       const float* last = s.logits + (s.tokens.size() - 1) * V;
       s.state->logits().assign(last, last + V);
     }
-    s.state->advance(s.tokens.size());
+    note_read(s);
     if (s.state->sketch() != model_.sketch()) s.state->belongs_to(model_.sketch());
   }
   if constexpr (B::kKeepsLogits) {
@@ -173,6 +175,20 @@ void BackendEngine<B>::forward(std::span<const Sequence> batch) {
     if (std::any_of(batch.begin(), batch.end(), on_host)) wait();
   } else {
     check_finite(batch);
+  }
+}
+
+template <Backend B>
+void BackendEngine<B>::note_read(const Sequence& s) const {
+  s.state->advance(s.tokens.size());
+  if (!model_.has_tokenizer()) return;
+  const Tokenizer& tokenizer = model_.tokenizer();
+  size_t first = s.tokens.size();
+  for (size_t bytes = 0; first > 0 && bytes < State::kTextEnd;) {
+    bytes += tokenizer.bytes_of(s.tokens[--first]).size();
+  }
+  for (const Token token : s.tokens.subspan(first)) {
+    s.state->read_text(tokenizer.bytes_of(token));
   }
 }
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 
+#include "anser/constraint.h"
 #include "anser/error.h"
 
 namespace anser {
@@ -18,13 +20,25 @@ int checked(int max_tokens) {
   return max_tokens;
 }
 
+std::vector<Token> all_stop_tokens(const GenerateOptions& options, const Tokenizer& tokenizer) {
+  std::vector<Token> tokens = options.stop_tokens;
+  if (options.ignore_eos) return tokens;
+  // A byte that ends the model's texts, a line's end for one, does not end a text that needs it.
+  const auto needed = [&](Token token) {
+    return options.constraint != nullptr && options.constraint->needs(token);
+  };
+  std::ranges::remove_copy_if(tokenizer.eos(), std::back_inserter(tokens), needed);
+  return tokens;
+}
+
 }  // namespace
 
 Continuation::Continuation(Tokenizer tokenizer, const GenerateOptions& options, bool rewinds)
     : tokenizer_(std::move(tokenizer)),
       max_tokens_(checked(options.max_tokens)),
-      stop_tokens_(options.stop_tokens),
+      stop_tokens_(all_stop_tokens(options, tokenizer_)),
       rewinds_(rewinds),
+      constrained_(options.constraint != nullptr),
       sampler_(options.sampling),
       stream_(options.stop) {
   if (options.constraint) sampler_.constrain(options.constraint, stop_tokens_);

@@ -1,6 +1,7 @@
 // One text being written, token by token, apart from the engine that it runs on: generate() and the
 // scheduler both go by it.
 //
+//   continuation.begin(unfinished_end(<the text that the state has read>));
 //   while (continuation.wants_token()) {
 //     Continuation::Next next = continuation.take(<a token drawn by continuation.sampler()>);
 //     if (next.mark) remember the state;
@@ -14,6 +15,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "anser/generate.h"
@@ -28,6 +30,12 @@ class Continuation {
   // when the reader cancelled, is taken out of what the state has read. Throws Error for a negative
   // number of tokens and for bad stop strings.
   Continuation(Tokenizer tokenizer, const GenerateOptions& options, bool rewinds);
+
+  // Before the first token: the beginning of a character that the text goes on with, or nothing. A
+  // text with a constraint goes on with nothing: it is to be right by itself.
+  void begin(std::string_view unfinished) {
+    if (!constrained_) stream_.begin(unfinished);
+  }
 
   Sampler& sampler() { return sampler_; }
   // The state read all that it shall, once this is false.
@@ -58,7 +66,7 @@ class Continuation {
   const Tokenizer tokenizer_;
   const int max_tokens_;
   const std::vector<Token> stop_tokens_;
-  const bool rewinds_;
+  const bool rewinds_, constrained_;
   Sampler sampler_;
   TextStream stream_;
   std::vector<Token> tokens_;

@@ -4,6 +4,7 @@
 
 #include "anser/error.h"
 #include "engine/continuation.h"
+#include "text/utf8.h"
 
 namespace anser {
 
@@ -29,6 +30,7 @@ Generated generate(Engine& engine, State& state, const GenerateOptions& options,
     throw Error("the state has no logits to continue from; feed it a prompt of one token at least");
   }
   Continuation continuation(engine.model().tokenizer(), options, !options.stop.empty());
+  continuation.begin(unfinished_end(state.text_end()));
   Generated result{{}, {}, StopReason::length};
   // False: the reader wants no more.
   const auto give = [&](const std::string& piece) {

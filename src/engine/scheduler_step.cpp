@@ -6,6 +6,7 @@
 
 #include "engine/logprobs.h"
 #include "engine/scheduler_work.h"
+#include "text/utf8.h"
 
 namespace anser {
 namespace {
@@ -155,6 +156,7 @@ void Scheduler::Work::draw() {
     if (text->left() > 0) continue;
     if (!text->writing) {
       text->writing = true;
+      text->continuation.begin(unfinished_end(text->state.text_end()));
       text->written = Clock::now();
     }
     if (text->end || !text->continuation.wants_token()) {

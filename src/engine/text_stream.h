@@ -18,6 +18,14 @@ class TextStream {
   // Throws Error for a bad stop string.
   explicit TextStream(const std::vector<std::string>& stops) : stops_(stops) {}
 
+  // The text goes on from one that ends with these bytes, the beginning of a character: it begins
+  // with that character. They have been read for good, so they count as decided.
+  void begin(std::string_view unfinished) {
+    std::string none;
+    utf8_.push(unfinished, none);
+    pushed_ = decided_ = unfinished.size();
+  }
+
   // Returns what has become certain by these bytes; `stopped` is set when the text has ended.
   std::string push(std::string_view bytes, bool& stopped) {
     std::string characters, piece;
@@ -37,12 +45,11 @@ class TextStream {
     return piece;
   }
 
-  // The end without a stop: returns what was held back.
+  // The end without a stop: returns what was held back as a possible stop. A character that has
+  // only begun is for the text that goes on from here.
   std::string finish() {
-    std::string characters, piece;
-    utf8_.flush(characters);
-    // A U+FFFD may complete a stop string that contains one.
-    if (!stops_.push(characters, piece)) stops_.flush(piece);
+    std::string piece;
+    stops_.flush(piece);
     return piece;
   }
 

@@ -104,6 +104,34 @@ void GgufWriter::numbers(std::string_view key, std::span<const int32_t> values) 
   for (const int32_t value : values) put(metadata_, value);
 }
 
+void GgufWriter::reals(std::string_view key, std::span<const float> values) {
+  entry(key, kArray);
+  put(metadata_, uint32_t(kF32));
+  put(metadata_, uint64_t(values.size()));
+  for (const float value : values) put(metadata_, value);
+}
+
+void GgufWriter::any(std::string_view key, const MetaValue& value) {
+  struct {
+    GgufWriter& to;
+    std::string_view key;
+    void operator()(bool one) { to.flag(key, one); }
+    void operator()(int64_t one) {
+      one < 0 ? to.integer(key, int32_t(one)) : to.number(key, uint32_t(one));
+    }
+    void operator()(double one) { to.real(key, float(one)); }
+    void operator()(const std::string& one) { to.text(key, one); }
+    void operator()(const std::vector<std::string>& all) { to.texts(key, all); }
+    void operator()(const std::vector<int64_t>& all) {
+      to.numbers(key, std::vector<int32_t>(all.begin(), all.end()));
+    }
+    void operator()(const std::vector<double>& all) {
+      to.reals(key, std::vector<float>(all.begin(), all.end()));
+    }
+  } write{*this, key};
+  std::visit(write, value);
+}
+
 void GgufWriter::tensor(std::string_view name, DType type, std::span<const int64_t> shape) {
   put_text(infos_, name);
   put(infos_, uint32_t(shape.size()));

@@ -10,6 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/dtype.h"
+#include "formats/tensor_file.h"
 
 namespace anser {
 
@@ -26,6 +27,9 @@ class GgufWriter {
   void flag(std::string_view key, bool value);
   void texts(std::string_view key, std::span<const std::string> values);
   void numbers(std::string_view key, std::span<const int32_t> values);
+  void reals(std::string_view key, std::span<const float> values);
+  // Metadata as a reader gives it; whole numbers in 32 bits.
+  void any(std::string_view key, const MetaValue& value);
 
   // `shape` row-major; the last dimension is whole blocks of `type`, type < kMatrixTypes.
   void tensor(std::string_view name, DType type, std::span<const int64_t> shape);

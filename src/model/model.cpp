@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "base/blob.h"
 #include "checkpoint/adapter.h"
 #include "checkpoint/adapter_names.h"
+#include "checkpoint/find_tokenizer.h"
 #include "checkpoint/merge_adapters.h"
 #include "checkpoint/open_checkpoint.h"
 #include "formats/tensor_file.h"
@@ -96,61 +98,6 @@ Totals totals_of(const Weights& weights, const Hyperparameters& h) {
   return totals;
 }
 
-constexpr const char* kVocabularyFile = "rwkv_vocab_v20230424.txt";
-constexpr int kWorldVocab = 65536;
-
-const std::vector<std::string>* strings(const TensorFile& file, const char* key) {
-  const auto at = file.metadata.find(key);
-  return at == file.metadata.end() ? nullptr : std::get_if<std::vector<std::string>>(&at->second);
-}
-
-// See Model::tokenizer for the order. Sets `missing` when there is none.
-std::optional<Tokenizer> find_tokenizer(const TensorFile& file, const Hyperparameters& h,
-                                        const OpenOptions& options, std::string& missing) {
-  const auto fitting = [&](Tokenizer tokenizer) {
-    if (tokenizer.size() > h.vocab) {
-      throw Error(fmt::format("{} has token ids up to {}, but the model {} knows only {} tokens",
-                              tokenizer.source(), tokenizer.size() - 1, file.path, h.vocab));
-    }
-    return tokenizer;
-  };
-  if (!options.vocabulary.empty()) {
-    return fitting(Tokenizer::from_vocabulary_file(options.vocabulary));
-  }
-
-  const auto kind = file.metadata.find("tokenizer.ggml.model");
-  if (const auto* tokens = strings(file, "tokenizer.ggml.tokens");
-      tokens != nullptr && kind != file.metadata.end() && kind->second == MetaValue("rwkv")) {
-    std::span<const int64_t> types;
-    const auto at = file.metadata.find("tokenizer.ggml.token_type");
-    if (at != file.metadata.end()) {
-      if (const auto* list = std::get_if<std::vector<int64_t>>(&at->second)) types = *list;
-    }
-    return fitting(Tokenizer::from_escaped(*tokens, types, file.path));
-  }
-
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const fs::path path(file.path);
-  const fs::path folder = fs::is_directory(path, ignored) ? path : path.parent_path();
-  const fs::path beside = folder / kVocabularyFile;
-  if (fs::is_regular_file(beside, ignored)) {
-    // In a folder of several models it may be another one's.
-    Tokenizer found = Tokenizer::from_vocabulary_file(beside.string());
-    if (found.size() <= h.vocab) return found;
-  }
-
-  if (h.vocab == 256) return Tokenizer::bytes();
-  if (h.vocab == kWorldVocab && Tokenizer::has_builtin_world()) return Tokenizer::builtin_world();
-  missing = fmt::format(
-      "{}: no tokenizer for its {} tokens: the file holds none, there is no fitting {} in {}{}. "
-      "Put the "
-      "model's vocabulary file there or name it with --vocab FILE.",
-      file.path, h.vocab, kVocabularyFile, folder.empty() ? "." : folder.string(),
-      h.vocab == kWorldVocab ? ", and this program was built without the World vocabulary" : "");
-  return std::nullopt;
-}
-
 // A matrix of the type that most bytes of the layers' matrices have. Not of the embedding and the
 // head, which are half of a small model and often keep more bits.
 const Matrix& main_matrix(const Weights& weights) {
@@ -185,7 +132,10 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
       load_weights(checkpoint, data->h, file.path, options.exact, data->owned, data->notes);
   data->weights.files = file.files;
   merge_adapters(adapters, data->weights, data->h, options.merge_to_f16, data->merged, data->notes);
-  data->tokenizer = find_tokenizer(file, data->h, options, data->no_tokenizer);
+  FoundTokenizer found = find_tokenizer(file, data->h.vocab, options.vocabulary);
+  data->tokenizer = std::move(found.tokenizer);
+  data->no_tokenizer = std::move(found.missing);
+  std::ranges::move(found.notes, std::back_inserter(data->notes));
   data->sketch = std::make_shared<const ModelSketch>(data->weights, data->h);
   data->initial = State(state_shape(data->h), fingerprint_of(data->h, data->weights));
   load_tuned_state_of_model(file, checkpoint, data->h, data->initial);

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "checkpoint/description.h"
+#include "checkpoint/find_tokenizer.h"
 #include "checkpoint/gguf_names.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_file.h"
@@ -194,32 +195,46 @@ constexpr const char* kChatTemplate =
     "{%- endif -%}"
     "{%- endif -%}";
 
+// Of a vocabulary that was not read: as it stands in the file that the model comes from, so that
+// other programs find it there.
+void copy_vocabulary(GgufWriter& file, const std::map<std::string, MetaValue>& before) {
+  if (before.count(kTokensKey) == 0) return file.text(kModelKey, kNoVocabulary);
+  for (const auto& [key, value] : before) {
+    if (key.starts_with("tokenizer.")) file.any(key, value);
+  }
+}
+
+void write_ends(GgufWriter& file, const Tokenizer& tokenizer) {
+  if (tokenizer.bos()) file.number(kBosKey, uint32_t(*tokenizer.bos()));
+  const std::vector<Token>& eos = tokenizer.eos();
+  if (!eos.empty()) file.number(kEosKey, uint32_t(eos.front()));
+  if (eos.size() > 1) file.numbers(kAllEosKey, eos);
+}
+
 void write_vocabulary(GgufWriter& file, const Model& model,
                       const std::map<std::string, MetaValue>& before) {
-  if (!model.has_tokenizer()) {
-    file.text("tokenizer.ggml.model", "no_vocab");
-    return;
-  }
-  constexpr int32_t kNormal = 1, kControl = 3, kUnused = 5;
+  if (!model.has_tokenizer()) return copy_vocabulary(file, before);
+  constexpr int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
   const Tokenizer& tokenizer = model.tokenizer();
   std::vector<std::string> tokens;
   std::vector<int32_t> types;
   for (Token id = 0; id < model.hyperparameters().vocab; ++id) {
     const std::string_view bytes = tokenizer.bytes_of(id);
-    const bool end = bytes.empty() && id == kEndOfText;
+    const bool end = bytes.empty() && id == 0;
     tokens.push_back(!bytes.empty() ? escape_token(bytes)
                      : end          ? "<s>"
                                     : fmt::format("[PAD{}]", id));
     types.push_back(!bytes.empty() ? kNormal : end ? kControl : kUnused);
   }
-  file.text("tokenizer.ggml.model", "rwkv");
-  file.texts("tokenizer.ggml.tokens", tokens);
-  file.numbers("tokenizer.ggml.token_type", types);
-  file.flag("tokenizer.ggml.add_bos_token", false);
-  if (types[kEndOfText] == kControl) {
-    file.number("tokenizer.ggml.bos_token_id", kEndOfText);
-    file.number("tokenizer.ggml.eos_token_id", kEndOfText);
+  for (const AddedToken& token : tokenizer.added()) {
+    tokens[size_t(token.id)] = escape_token(token.text);
+    types[size_t(token.id)] = token.control ? kControl : kUserDefined;
   }
+  file.text(kModelKey, kWorldKind);
+  file.texts(kTokensKey, tokens);
+  file.numbers(kTypesKey, types);
+  file.flag("tokenizer.ggml.add_bos_token", false);
+  write_ends(file, tokenizer);
 
   const bool world = is_world(tokenizer);
   const auto found = [&](const char* key) {

@@ -1,12 +1,14 @@
 #include "model/save_safetensors.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "anser/error.h"
 #include "checkpoint/description.h"
+#include "checkpoint/find_tokenizer.h"
 #include "formats/safetensors_writer.h"
 #include "model/dequantize.h"
 #include "model/purpose.h"
@@ -59,6 +61,21 @@ class Collector {
   const Hyperparameters& h_;
 };
 
+// The file holds no vocabulary. It says so where the model has none that could be read, lest
+// another be taken for it; and it says in what tokens a text begins and ends where that is not
+// usual.
+void write_tokens_said(SafetensorsWriter& file, const Model& model) {
+  if (!model.has_tokenizer()) return file.text(kModelKey, kNoVocabulary);
+  const Tokenizer& tokenizer = model.tokenizer();
+  const Tokenizer usual = tokenizer.with_ends(std::nullopt, {});
+  if (tokenizer.eos() != usual.eos()) {
+    file.text(kAllEosKey, fmt::format("{}", fmt::join(tokenizer.eos(), ",")));
+  }
+  if (tokenizer.bos() && tokenizer.bos() != usual.bos()) {
+    file.text(kBosKey, fmt::format("{}", *tokenizer.bos()));
+  }
+}
+
 }  // namespace
 
 void save_safetensors(const Model& model, const std::string& path, const SaveOptions& options) {
@@ -86,6 +103,7 @@ void save_safetensors(const Model& model, const std::string& path, const SaveOpt
   write_purpose(model, {as_text, as_text, as_text});
   // Who does not know this word finds no blocks.0.ln0, and must refuse.
   if (!h.embedding_norm) file.text(kEmbeddingNormFused, "true");
+  write_tokens_said(file, model);
   for (const SavedTensor& tensor : collector.tensors) {
     file.tensor(tensor.name, tensor.type, tensor.shape);
   }

@@ -1,5 +1,6 @@
 #include "anser/state.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <utility>
@@ -12,6 +13,11 @@ State::State(const StateShape& shape, uint64_t fingerprint,
       fingerprint_(fingerprint),
       sketch_(std::move(sketch)),
       content_(shape.floats()) {}
+
+void State::read_text(std::string_view bytes) {
+  text_end_ += bytes.substr(bytes.size() - std::min(bytes.size(), kTextEnd));
+  if (text_end_.size() > kTextEnd) text_end_.erase(0, text_end_.size() - kTextEnd);
+}
 
 State::Content::Content(const Content& other) {
   if (other.remote_ != nullptr) remote_ = other.remote_->copy();
@@ -116,7 +122,7 @@ bool State::Content::same_numbers(const Content& other) const {
 
 bool State::operator==(const State& other) const {
   return shape_ == other.shape_ && fingerprint_ == other.fingerprint_ && tokens_ == other.tokens_ &&
-         content_.same_numbers(other.content_) &&
+         text_end_ == other.text_end_ && content_.same_numbers(other.content_) &&
          same_bits(content_.logits(), other.content_.logits());
 }
 

@@ -1,15 +1,18 @@
 // The state file. docs/formats.md describes it; all numbers are little endian.
 //
 //   0  char[8]  "ANSERST\0"
-//   8  u32      version: 2, or 1, which has no groups: it does not tell fine-tunes apart
+//   8  u32      version: 2, or 1
 //  12  u32      element type of the payload: 0 = fp32
 //  16  u64      fingerprint of the model
 //  24  u64      tokens read
 //  32  u32 x 4  layers, width, heads, head size
 //  48  u64      count of logits: 0 or the vocabulary size
-//  56  u64      count of groups, at least 1; not in version 1, which goes on with the payload
-//  64  payload  the state, the logits; the groups of ModelSketch as u64
+//  56  u64      count of groups, 0: it is not known whose the state is
+//  64  u8 x 8   how many bytes of the text's end follow, 0 to 4; these; zeros
+//  72  payload  the state, the logits; the groups of ModelSketch as u64
 //  end u64      XXH3-64 of all bytes before it
+//
+// Version 1 has neither groups nor the text's end: its payload begins at 56.
 #include <fmt/format.h>
 #include <xxhash.h>
 
@@ -42,8 +45,17 @@ struct Header {
 };
 static_assert(sizeof(Header) == 56);
 
+// The end of the text that a state has read, see State::text_end.
+struct TextEnd {
+  uint8_t size;
+  char bytes[State::kTextEnd];
+  uint8_t zeros[3];
+};
+static_assert(sizeof(TextEnd) == 8);
+constexpr size_t kHeader = sizeof(Header) + sizeof(uint64_t) + sizeof(TextEnd);  // of version 2
+
 constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
-constexpr uint32_t kWithoutGroups = 1, kVersion = 2, kFp32 = 0;
+constexpr uint32_t kVersion1 = 1, kVersion = 2, kFp32 = 0;
 constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
 
 using Group = ModelSketch::Group;
@@ -85,6 +97,16 @@ void check_finite(const StateShape& shape, std::span<const float> numbers,
   }
 }
 
+std::string text_of(const TextEnd& end, const std::string& source) {
+  const bool known = end.size <= State::kTextEnd;
+  if (!known || std::ranges::any_of(end.zeros, [](uint8_t byte) { return byte != 0; })) {
+    throw Error(fmt::format(
+        "{}: the state file is damaged: expected up to {} bytes of the text's end, then zeros",
+        source, State::kTextEnd));
+  }
+  return {end.bytes, end.size};
+}
+
 }  // namespace
 
 bool is_state_file(std::span<const std::byte> bytes) {
@@ -100,7 +122,7 @@ std::vector<std::byte> State::serialize() const {
 
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = groups.empty() ? kWithoutGroups : kVersion;
+  header.version = groups.empty() && text_end_.empty() ? kVersion1 : kVersion;
   header.type = kFp32;
   header.fingerprint = fingerprint_;
   header.tokens = tokens_;
@@ -110,20 +132,27 @@ std::vector<std::byte> State::serialize() const {
   header.head_size = uint32_t(shape_.head_size);
   header.logits = last.size();
 
-  std::vector<std::byte> bytes;
   const uint64_t count = groups.size();
-  bytes.reserve(sizeof(header) + sizeof(count) + (numbers.size() + last.size()) * sizeof(float) +
-                groups.size_bytes() + sizeof(uint64_t));
+  std::vector<std::byte> bytes(
+      (header.version == kVersion ? kHeader : sizeof(header)) + groups.size_bytes() +
+      (numbers.size() + last.size()) * sizeof(float) + sizeof(uint64_t));
+  std::byte* to = bytes.data();
   const auto append = [&](const void* from, size_t size) {
-    const auto* begin = static_cast<const std::byte*>(from);
-    bytes.insert(bytes.end(), begin, begin + size);
+    if (size > 0) std::memcpy(to, from, size);
+    to += size;
   };
   append(&header, sizeof(header));
-  if (count > 0) append(&count, sizeof(count));
+  if (header.version == kVersion) {
+    TextEnd end = {};
+    end.size = uint8_t(text_end_.size());
+    std::memcpy(end.bytes, text_end_.data(), text_end_.size());
+    append(&count, sizeof(count));
+    append(&end, sizeof(end));
+  }
   append(numbers.data(), numbers.size() * sizeof(float));
   append(last.data(), last.size() * sizeof(float));
   append(groups.data(), groups.size_bytes());
-  const uint64_t checksum = XXH3_64bits(bytes.data(), bytes.size());
+  const uint64_t checksum = XXH3_64bits(bytes.data(), size_t(to - bytes.data()));
   append(&checksum, sizeof(checksum));
   return bytes;
 }
@@ -135,6 +164,7 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   }
   Header header;
   uint64_t groups = 0;
+  TextEnd text_end = {};
   const auto check_header = [&](size_t size) {
     if (bytes.size() >= size + sizeof(uint64_t)) return;
     throw Error(fmt::format("{}: the state file is cut off: {} bytes, its header alone has {}",
@@ -142,17 +172,18 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   };
   check_header(sizeof(header));
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.version < kWithoutGroups || header.version > kVersion || header.type != kFp32) {
+  if (header.version < kVersion1 || header.version > kVersion || header.type != kFp32) {
     throw Error(fmt::format(
         "{}: state file of version {} and element type {}; this program reads versions {} and {} "
         "and type {} (fp32). Save the state again with the same version of anser.",
-        source, header.version, header.type, kWithoutGroups, kVersion, kFp32));
+        source, header.version, header.type, kVersion1, kVersion, kFp32));
   }
   size_t begin = sizeof(header);
   if (header.version == kVersion) {
-    check_header(sizeof(header) + sizeof(groups));
+    check_header(kHeader);
     std::memcpy(&groups, bytes.data() + begin, sizeof(groups));
-    begin += sizeof(groups);
+    std::memcpy(&text_end, bytes.data() + begin + sizeof(groups), sizeof(text_end));
+    begin = kHeader;
   }
   for (const uint64_t size :
        {uint64_t(header.layers), uint64_t(header.width), uint64_t(header.heads),
@@ -170,8 +201,7 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   const bool fits = uint64_t(shape.heads) * shape.head_size == uint64_t(shape.width) &&
                     (per_layer == 0 || uint64_t(shape.layers) <= floats_in_file / per_layer) &&
                     bytes.size() == begin + sizeof(uint64_t) + groups * sizeof(Group) +
-                                        (shape.floats() + header.logits) * sizeof(float) &&
-                    (groups > 0) == (header.version == kVersion);
+                                        (shape.floats() + header.logits) * sizeof(float);
   if (!fits) {
     throw Error(fmt::format(
         "{}: the state file is cut off or damaged: {} bytes do not hold the state of {} layers of "
@@ -184,12 +214,14 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
   std::memcpy(&checksum, bytes.data() + body, sizeof(checksum));
   const uint64_t computed = XXH3_64bits(bytes.data(), body);
   if (checksum != computed) {
-    throw Error(fmt::format("{}: the state file is damaged: checksum {:016x}, expected {:016x}",
-                            source, computed, checksum));
+    throw Error(
+        fmt::format("{}: the state file is damaged or cut off: checksum {:016x}, expected {:016x}",
+                    source, computed, checksum));
   }
 
   State state(shape, header.fingerprint);
   state.tokens_ = header.tokens;
+  state.text_end_ = text_of(text_end, source);
   std::vector<float>& last = state.logits();
   last.resize(header.logits);
   std::vector<float>& numbers = state.content_.change_numbers();

@@ -33,12 +33,6 @@ std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Toke
   return found;
 }
 
-std::vector<Token> encode_chat(const Model& model, const std::string& text, bool goes_on) {
-  std::vector<Token> tokens = model.tokenizer().encode(text);
-  if (model.tells_stories() && !goes_on) begin_text(model, tokens);
-  return tokens;
-}
-
 // How the next prompt would show the answer. Nothing where that is what has been written: without
 // thoughts and calls, or in the midst of a thought.
 std::optional<std::string> words_as_shown(const std::string& opening, const std::string& text,
@@ -95,8 +89,10 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
   }
 }
 
-void begin_text(const Model& model, std::vector<Token>& tokens) {
-  if (!model.tokenizer().is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
+std::vector<Token> encode_chat(const Model& model, const std::string& text, bool goes_on) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  const bool begins = model.tells_stories() && !goes_on;
+  return begins ? tokenizer.encode_document(text) : tokenizer.encode(text);
 }
 
 ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template usual,

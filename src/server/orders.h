@@ -24,8 +24,9 @@ std::shared_ptr<const Constraint> constraint_of(const openai::WriteRequest& requ
 std::shared_ptr<const Constraint> call_constraint(const openai::ChatRequest& request,
                                                   const Model& model);
 
-// Adds the end-of-text token that texts of this model begin with, where they begin here.
-void begin_text(const Model& model, std::vector<Token>& tokens);
+// A chat's prompt in tokens. A story that does not go on from a state begins as texts of this model
+// do.
+std::vector<Token> encode_chat(const Model& model, const std::string& text, bool goes_on);
 
 struct ChatOrder {
   Order order;

@@ -13,6 +13,8 @@
 #include "server/openai/completion_request.h"
 #include "server/orders.h"
 #include "server/page/page.h"
+#include "text/utf8.h"
+#include "text/utf8_stream.h"
 
 namespace anser {
 
@@ -163,6 +165,7 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
                                 const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
+  const std::string begun(unfinished_end(beginning.state.text_end()));  // of a character
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   size_t prompt_tokens = 0;
@@ -175,9 +178,10 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       order.generation.sampling.seed = answer_seed(wanted.generation.sampling.seed, uint64_t(i));
       order.generation.constraint = constraint;
       order.prompt_details = wanted.echo;
-      choices.push_back(completion_choice(int(choices.size()),
-                                          wanted.echo ? tokenizer.decode(prompt) : "",
-                                          wanted.top_logprobs >= 0, tokenizer));
+      choices.push_back(
+          completion_choice(int(choices.size()),
+                            wanted.echo ? whole_characters(begun + tokenizer.decode(prompt)) : "",
+                            wanted.top_logprobs >= 0, tokenizer));
       orders.push_back(std::move(order));
     }
   }

@@ -158,10 +158,8 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
   const Tokenizer& tokenizer = model_.tokenizer();
   if (fields.any("messages") != nullptr) {
     const bool story = model_.tells_stories(), goes_on = beginning.state.tokens() > 0;
-    std::vector<Token> tokens =
-        tokenizer.encode(render_messages(read_chat_request(fields, limits_), story, goes_on));
-    if (story && !goes_on) begin_text(model_, tokens);
-    return tokens;
+    return encode_chat(model_, render_messages(read_chat_request(fields, limits_), story, goes_on),
+                       goes_on);
   }
   if (fields.any("prompt") == nullptr) {
     throw ApiError(400, "invalid_request_error",

@@ -43,10 +43,7 @@ std::string answer_text(const Tokenizer& tokenizer, const std::vector<Token>& to
   Json list = Json::array();
   for (const Token token : tokens) {
     // A part of a character becomes U+FFFD when it is dumped.
-    const std::string text = token == kEndOfText && !tokenizer.is_byte_level()
-                                 ? std::string()
-                                 : std::string(tokenizer.bytes_of(token));
-    list.push_back({{"id", token}, {"text", text}});
+    list.push_back({{"id", token}, {"text", std::string(tokenizer.bytes_of(token))}});
   }
   std::string answer =
       fmt::format(R"({{"object":"trace","layers":{},"heads":{},"tokens":{})", trace.layers,

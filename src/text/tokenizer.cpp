@@ -3,14 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <tuple>
+#include <unordered_set>
 
 #include "anser/error.h"
 #include "base/blob.h"
 #include "base/mapped_file.h"
 #include "text/byte_trie.h"
+#include "text/plain_text.h"
 #include "text/token_tree.h"
 #include "text/vocabulary.h"
 
@@ -66,16 +69,20 @@ void check_single_bytes(const ByteTrie& trie, const std::string& source) {
 }  // namespace
 
 struct Tokenizer::Table {
-  Table(const std::vector<VocabularyEntry>& entries, Duplicates duplicates, const std::string& from)
-      : Table(entries, sort_entries(entries), duplicates, from) {}
+  Table(const Vocabulary& vocabulary, Duplicates duplicates, const std::string& from)
+      : Table(vocabulary, all_with_bytes(vocabulary), duplicates, from) {}
 
-  Table(const std::vector<VocabularyEntry>& entries, const std::vector<ByteTrie::Entry>& sorted,
+  Table(const Vocabulary& vocabulary, const std::vector<VocabularyEntry>& entries,
         Duplicates duplicates, const std::string& from)
-      : source(from), trie(sorted) {
+      : Table(vocabulary, entries, sort_entries(entries), duplicates, from) {}
+
+  Table(const Vocabulary& vocabulary, const std::vector<VocabularyEntry>& entries,
+        const std::vector<ByteTrie::Entry>& sorted, Duplicates duplicates, const std::string& from)
+      : source(from), trie(sorted), added(vocabulary.added) {
     if (duplicates == Duplicates::refused) check_duplicates(entries, sorted, from);
     check_single_bytes(trie, from);
 
-    Token last = 0;
+    Token last = added.empty() ? 0 : added.back().id;
     for (const VocabularyEntry& entry : entries) last = std::max(last, entry.id);
     std::vector<std::string_view> by_id(size_t(last) + 1);
     for (const VocabularyEntry& entry : entries) by_id[size_t(entry.id)] = entry.bytes;
@@ -85,21 +92,75 @@ struct Tokenizer::Table {
       pool += bytes;
     }
     offsets.push_back(pool.size());
+    find_whole(vocabulary.entries);
+  }
+
+  static std::vector<VocabularyEntry> all_with_bytes(const Vocabulary& vocabulary) {
+    std::vector<VocabularyEntry> entries = vocabulary.entries;
+    for (const AddedToken& token : vocabulary.added) {
+      if (!token.control) entries.push_back({token.id, 0, token.text});
+    }
+    return entries;
+  }
+
+  void find_whole(const std::vector<VocabularyEntry>& plain) {
+    if (added.empty()) return;
+    std::unordered_set<std::string_view> known;
+    for (const VocabularyEntry& entry : plain) known.insert(entry.bytes);
+    std::vector<VocabularyEntry> found;
+    for (const AddedToken& token : added) {
+      if (!known.contains(token.text)) found.push_back({token.id, 0, token.text});
+    }
+    if (!found.empty()) whole.emplace(sort_entries(found));
   }
 
   int size() const { return int(offsets.size()) - 1; }
+
+  std::string_view bytes_of(Token id) const {
+    if (id < 0 || id >= size()) return {};
+    const uint64_t begin = offsets[size_t(id)];
+    return std::string_view(pool).substr(begin, offsets[size_t(id) + 1] - begin);
+  }
+
+  // By longest matches alone.
+  void encode(std::string_view text, std::vector<Token>& ids) const {
+    while (!text.empty()) {
+      const ByteTrie::Match match = trie.longest(text);
+      ids.push_back(match.value);
+      text.remove_prefix(match.length);
+    }
+  }
 
   std::string source;
   std::string pool;               // the bytes of all tokens, one after the other
   std::vector<uint64_t> offsets;  // [size() + 1]: token i is pool[offsets[i], offsets[i + 1])
   ByteTrie trie;
+  std::vector<AddedToken> added;  // by id
+  std::optional<ByteTrie> whole;  // those of them that are found in a text
   mutable std::once_flag tree_once;
   mutable std::unique_ptr<const TokenTree> tree;
 };
 
+struct Tokenizer::Ends {
+  std::optional<Token> bos;
+  std::vector<Token> eos;
+};
+
+Tokenizer::Tokenizer(std::shared_ptr<const Table> table, std::optional<Token> bos,
+                     std::span<const Token> eos)
+    : table_(std::move(table)) {
+  Ends ends{bos, {}};
+  if (table_->bytes_of(0).empty()) ends.eos.push_back(0);
+  for (const Token id : eos) {
+    if (std::ranges::find(ends.eos, id) == ends.eos.end()) ends.eos.push_back(id);
+  }
+  if (!ends.bos && !ends.eos.empty()) ends.bos = ends.eos.front();
+  ends_ = std::make_shared<const Ends>(std::move(ends));
+}
+
 Tokenizer Tokenizer::from_vocabulary(std::string_view text, const std::string& source) {
-  return Tokenizer(
-      std::make_shared<const Table>(parse_vocabulary(text, source), Duplicates::refused, source));
+  const Vocabulary vocabulary{parse_vocabulary(plain_text(text, source), source), {}};
+  return Tokenizer(std::make_shared<const Table>(vocabulary, Duplicates::refused, source));
 }
 
 Tokenizer Tokenizer::from_vocabulary_file(const std::string& path) {
@@ -113,10 +174,46 @@ Tokenizer Tokenizer::from_escaped(std::span<const std::string> tokens,
                                                  Duplicates::lower_id_encodes, source));
 }
 
+Tokenizer Tokenizer::with_added(std::span<const AddedToken> added) const {
+  std::map<Token, AddedToken> by_id;
+  for (const AddedToken& token : table_->added) by_id[token.id] = token;
+  for (const AddedToken& token : added) {
+    if (token.id < 0 || token.id > kMaxToken) {
+      throw Error(fmt::format("{}: the added token {} has the id {}, expected 0 to {}", source(),
+                              quoted(token.text), token.id, kMaxToken));
+    }
+    if (token.text.empty() || token.text.size() > kMaxTokenBytes) {
+      throw Error(fmt::format("{}: the added token {} has {} bytes, expected 1 to {}", source(),
+                              token.id, token.text.size(), kMaxTokenBytes));
+    }
+    if (!is_name_of_end(token)) by_id[token.id] = token;
+  }
+  Vocabulary vocabulary;
+  for (Token id = 0; id < size(); ++id) {
+    if (by_id.contains(id) || bytes_of(id).empty()) continue;
+    vocabulary.entries.push_back({id, 0, std::string(bytes_of(id))});
+  }
+  for (auto& [id, token] : by_id) vocabulary.added.push_back(std::move(token));
+  Ends said = *ends_;
+  if (bytes_of(0).empty()) {
+    // That id 0 ends a text was not said, and it may have got a text of its own.
+    std::erase(said.eos, 0);
+    if (said.bos == 0) said.bos.reset();
+  }
+  return Tokenizer(
+      std::make_shared<const Table>(vocabulary, Duplicates::lower_id_encodes, source()), said.bos,
+      said.eos);
+}
+
+Tokenizer Tokenizer::with_ends(std::optional<Token> bos, std::span<const Token> eos) const {
+  return Tokenizer(table_, bos, eos);
+}
+
 Tokenizer Tokenizer::bytes() {
   std::vector<VocabularyEntry> entries;
   for (int byte = 0; byte < 256; ++byte) entries.push_back({byte, 0, std::string(1, char(byte))});
-  return Tokenizer(std::make_shared<const Table>(entries, Duplicates::refused, "bytes"));
+  return Tokenizer(std::make_shared<const Table>(Vocabulary{std::move(entries), {}},
+                                                 Duplicates::refused, "bytes"));
 }
 
 bool Tokenizer::has_builtin_world() {
@@ -137,18 +234,39 @@ std::vector<Token> Tokenizer::encode(std::string_view text) const {
   // English in the World vocabulary has 4 to 5 bytes a token: one growth at the most for most
   // texts.
   ids.reserve(text.size() / 4 + 1);
-  while (!text.empty()) {
-    const ByteTrie::Match match = table_->trie.longest(text);
+  size_t begin = 0;
+  for (size_t at = 0; table_->whole && at < text.size();) {
+    const ByteTrie::Match match = table_->whole->longest(text.substr(at));
+    if (match.value < 0) {
+      ++at;
+      continue;
+    }
+    table_->encode(text.substr(begin, at - begin), ids);
     ids.push_back(match.value);
-    text.remove_prefix(match.length);
+    begin = at += match.length;
   }
+  table_->encode(text.substr(begin), ids);
   return ids;
 }
 
+std::vector<Token> Tokenizer::encode_document(std::string_view text) const {
+  std::vector<Token> ids = encode(text);
+  if (ends_->bos) ids.insert(ids.begin(), *ends_->bos);
+  return ids;
+}
+
+std::optional<Token> Tokenizer::bos() const {
+  return ends_->bos;
+}
+const std::vector<Token>& Tokenizer::eos() const {
+  return ends_->eos;
+}
+std::span<const AddedToken> Tokenizer::added() const {
+  return table_->added;
+}
+
 std::string_view Tokenizer::bytes_of(Token id) const {
-  if (id < 0 || id >= table_->size()) return {};
-  const uint64_t begin = table_->offsets[size_t(id)];
-  return std::string_view(table_->pool).substr(begin, table_->offsets[size_t(id) + 1] - begin);
+  return table_->bytes_of(id);
 }
 
 std::string Tokenizer::decode(std::span<const Token> ids) const {
@@ -168,6 +286,12 @@ bool Tokenizer::is_byte_level() const {
     if (bytes.size() != 1 || uint8_t(bytes[0]) != byte) return false;
   }
   return true;
+}
+
+bool Tokenizer::operator==(const Tokenizer& other) const {
+  return table_ == other.table_ ||
+         (table_->pool == other.table_->pool && table_->offsets == other.table_->offsets &&
+          table_->added == other.table_->added);
 }
 
 const std::string& Tokenizer::source() const {

@@ -1,5 +1,7 @@
 #include "text/utf8.h"
 
+#include <algorithm>
+
 namespace anser {
 
 bool is_valid_utf8(std::string_view text) {
@@ -14,6 +16,20 @@ bool is_valid_utf8(std::string_view text) {
     i += lead.length;
   }
   return true;
+}
+
+std::string_view unfinished_end(std::string_view text) {
+  // A first byte never continues a character, so the last one of them tells.
+  for (size_t size = 1; size <= std::min<size_t>(text.size(), 3); ++size) {
+    const std::string_view end = text.substr(text.size() - size);
+    const uint8_t first = uint8_t(end[0]);
+    if (first >= 0x80 && first < 0xc0) continue;
+    const Utf8Lead lead = utf8_lead(first);
+    const bool goes_on =
+        size == 1 || (uint8_t(end[1]) >= lead.second_min && uint8_t(end[1]) <= lead.second_max);
+    return size_t(lead.length) > size && goes_on ? end : std::string_view();
+  }
+  return {};
 }
 
 std::vector<uint32_t> code_points(std::string_view text) {

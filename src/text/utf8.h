@@ -31,6 +31,9 @@ constexpr Utf8Lead utf8_lead(uint8_t byte) {
 
 bool is_valid_utf8(std::string_view text);
 
+// The end of `text` that is the beginning of a character, at most 3 bytes; mostly empty.
+std::string_view unfinished_end(std::string_view text);
+
 // The characters of valid UTF-8.
 std::vector<uint32_t> code_points(std::string_view text);
 

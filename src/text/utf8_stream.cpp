@@ -47,4 +47,10 @@ void Utf8Stream::flush(std::string& out) {
   held_size_ = 0;
 }
 
+std::string whole_characters(std::string_view bytes) {
+  std::string text;
+  Utf8Stream().push(bytes, text);
+  return text;
+}
+
 }  // namespace anser

@@ -19,7 +19,8 @@ class Utf8Stream {
   // Appends to `out` what has become certain.
   void push(std::string_view bytes, std::string& out);
 
-  // The end of the text: a character that was begun becomes U+FFFD. The stream is then as new.
+  // The end of the text, of which nothing more will come: a character that was begun becomes
+  // U+FFFD. The stream is then as new.
   void flush(std::string& out);
 
   // Bytes that were pushed and not given out.
@@ -32,5 +33,8 @@ class Utf8Stream {
   uint8_t next_min_ = 0;  // range of its next byte
   uint8_t next_max_ = 0;
 };
+
+// All of `bytes` but a character that has only begun at the end.
+std::string whole_characters(std::string_view bytes);
 
 }  // namespace anser

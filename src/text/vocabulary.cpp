@@ -11,7 +11,8 @@ namespace anser {
 
 namespace {
 
-constexpr int64_t kNormal = 1;  // of tokenizer.ggml.token_type
+// Of tokenizer.ggml.token_type.
+enum TokenType : int64_t { kUnsaid, kNormal, kUnknown, kControl, kUserDefined, kUnused, kByte };
 
 // A whole decimal number without a sign.
 bool parse_number(std::string_view text, int64_t& value) {
@@ -32,7 +33,6 @@ VocabularyEntry parse_line(std::string_view line, int number, const std::string&
   }
   int64_t id = 0;
   if (!parse_number(line.substr(0, first), id)) throw fail("the id is not a number");
-  if (id == kEndOfText) throw fail("id 0 is the end of a document and cannot be in the file");
   if (id > kMaxToken) throw fail(fmt::format("the id is larger than {}", kMaxToken));
   int64_t length = 0;
   if (!parse_number(line.substr(last + 1), length)) throw fail("the byte length is not a number");
@@ -87,6 +87,24 @@ const char* unescape(std::string_view text, std::string& bytes) {
   return nullptr;
 }
 
+// The byte of `<0x0A>`; -1 for another text.
+int named_byte(std::string_view text) {
+  if (text.size() != 6 || !text.starts_with("<0x") || text[5] != '>') return -1;
+  const int high = hex_digit(text[3]), low = hex_digit(text[4]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+// What the type makes of a token's text.
+const char* bytes_of_type(std::string_view text, int64_t type, std::string& bytes) {
+  if (type != kByte) return unescape(text, bytes);
+  if (const int byte = named_byte(text); byte >= 0) {
+    bytes += char(byte);
+    return nullptr;
+  }
+  const char* problem = unescape(text, bytes);
+  return problem == nullptr && bytes.size() != 1 ? "is no byte, as its type says" : problem;
+}
+
 }  // namespace
 
 std::string quoted(std::string_view bytes) {
@@ -128,9 +146,8 @@ std::vector<VocabularyEntry> parse_vocabulary(std::string_view text, const std::
   return entries;
 }
 
-std::vector<VocabularyEntry> unescape_vocabulary(std::span<const std::string> tokens,
-                                                 std::span<const int64_t> types,
-                                                 const std::string& source) {
+Vocabulary unescape_vocabulary(std::span<const std::string> tokens, std::span<const int64_t> types,
+                               const std::string& source) {
   if (!types.empty() && types.size() != tokens.size()) {
     throw Error(fmt::format("{}: the vocabulary has {} tokens but {} token types", source,
                             tokens.size(), types.size()));
@@ -139,20 +156,32 @@ std::vector<VocabularyEntry> unescape_vocabulary(std::span<const std::string> to
     throw Error(fmt::format("{}: the vocabulary has {} tokens, more than {}", source, tokens.size(),
                             kMaxToken + 1));
   }
-  std::vector<VocabularyEntry> entries;
+  Vocabulary vocabulary;
   for (size_t id = 0; id < tokens.size(); ++id) {
-    const bool has_bytes = types.empty() ? Token(id) != kEndOfText : types[id] == kNormal;
-    if (!has_bytes) continue;
-    VocabularyEntry entry{Token(id), 0, {}};
-    const char* problem = unescape(tokens[id], entry.bytes);
-    if (problem == nullptr && entry.bytes.size() > kMaxTokenBytes) problem = "is too long";
+    const int64_t type = types.empty() ? kNormal : types[id];
+    if (type < kUnsaid || type > kByte) {
+      throw Error(fmt::format("{}: the type of token {} is {}, expected 0 to {}", source, id, type,
+                              int(kByte)));
+    }
+    if (type == kUnknown || type == kUnused) continue;
+    std::string bytes;
+    const char* problem = bytes_of_type(tokens[id], type, bytes);
+    if (problem == nullptr && bytes.size() > kMaxTokenBytes) problem = "is too long";
     if (problem != nullptr) {
       throw Error(fmt::format("{}: the text of token {} {}. Found {}", source, id, problem,
                               quoted(tokens[id])));
     }
-    if (!entry.bytes.empty()) entries.push_back(std::move(entry));
+    // Without types a name, `<s>`, stands where the end of a text has no bytes.
+    const bool is_name = types.empty() && id == 0 && bytes.size() > 1;
+    if (bytes.empty() || is_name) continue;
+    if (type == kControl || type == kUserDefined) {
+      AddedToken token{Token(id), std::move(bytes), type == kControl};
+      if (!is_name_of_end(token)) vocabulary.added.push_back(std::move(token));
+    } else {
+      vocabulary.entries.push_back({Token(id), 0, std::move(bytes)});
+    }
   }
-  return entries;
+  return vocabulary;
 }
 
 }  // namespace anser

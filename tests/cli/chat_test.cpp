@@ -79,6 +79,35 @@ TEST(Chat, SaveAndLoad) {
   EXPECT_EQ(run.out, whole[1]) << run.err;
 }
 
+TEST(Chat, AScriptMayComeFromAnEditorOfWindows) {
+  EXPECT_EQ(chat("\xef\xbb\xbfhello\r\n\r\nand you?\r\n"), chat("hello\nand you?\n"));
+}
+
+// Answers that end in line ends or within a character: the next turn joins on as if nothing had
+// been saved.
+TEST(Chat, ASavedStateKnowsHowItsTextEnds) {
+  const TempDir folder;
+  for (const std::string& bytes : {std::string("\n"), std::string("\xe4\xbd\xa0\n")}) {
+    std::string banned;
+    for (int byte = 0; byte < 256; ++byte) {
+      if (bytes.find(char(byte)) == std::string::npos) banned += std::to_string(byte) + ",";
+    }
+    banned.pop_back();
+    for (const std::string length : {"1", "2", "3", "4"}) {
+      const auto save = [&](const std::string& script, const std::string& name) {
+        const Result result = run_anser({"chat", "-m", byte_model(), "--ban", banned, "--preset",
+                                         "greedy", "-n", length, "--threads", "1"},
+                                        script + "/save " + (folder / name) + "\n");
+        EXPECT_EQ(result.exit_code, 0) << result.err;
+        return read_file(folder / name);
+      };
+      const std::string whole = save("hello\nand you?\n", "whole");
+      save("hello\n", "half");
+      EXPECT_TRUE(save("/load " + (folder / "half") + "\nand you?\n", "rest") == whole) << length;
+    }
+  }
+}
+
 TEST(Chat, TheStateIsThatOfTheWholeText) {
   const TempDir folder;
   chat("hello\nand you?\n/save " + (folder / "chat") + "\n", {"--system", "be kind"});

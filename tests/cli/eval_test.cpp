@@ -82,6 +82,25 @@ TEST(Eval, APerplexityThatIsInfiniteIsAnError) {
   EXPECT_NE(result.err.find("perplexity is inf"), std::string::npos) << result.err;
 }
 
+// A byte order mark is no part of a text; its line ends are.
+TEST(Eval, FilesMayComeFromAnEditorOfWindows) {
+  const TempDir folder;
+  write_file(folder / "text", "one\r\ntwo");
+  write_file(folder / "marked", "\xef\xbb\xbfone\r\ntwo");
+  EXPECT_EQ(eval({"-m", vocabulary_model(), "--perplexity", folder / "marked"}),
+            eval({"-m", vocabulary_model(), "--perplexity", folder / "text"}));
+  write_file(folder / "l.jsonl", "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n");
+  write_file(folder / "windows.jsonl",
+             "\xef\xbb\xbf{\"text\": \"a b\"}\r\n\r\n{\"text\": \"c d\"}\r\n");
+  EXPECT_EQ(eval({"-m", vocabulary_model(), "--lambada", folder / "windows.jsonl"}),
+            eval({"-m", vocabulary_model(), "--lambada", folder / "l.jsonl"}));
+  write_file(folder / "utf16", std::string("\xff\xfeo\0n\0", 6));
+  const Result refused =
+      run_anser({"eval", "-m", vocabulary_model(), "--perplexity", folder / "utf16"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find("UTF-16"), std::string::npos) << refused.err;
+}
+
 TEST(Eval, BytesScoreAllButTheFirst) {
   const TempDir folder;
   write_file(folder / "text", "abcdef");

@@ -194,6 +194,77 @@ TEST(Run, AStateIsSavedThoughTheReaderGoes) {
   EXPECT_EQ(run_anser(run_arguments({"--load-state", folder / "s", "-n", "1"})).exit_code, 0);
 }
 
+// The bytes of é, 你 and 😀 and no others: a token is a byte, so most cuts are within a character.
+std::string characters_only() {
+  const std::string bytes = "\xc3\xa9\xe4\xbd\xa0\xf0\x9f\x98\x80";
+  std::string list;
+  for (int byte = 0; byte < 256; ++byte) {
+    if (bytes.find(char(byte)) == std::string::npos) list += std::to_string(byte) + ",";
+  }
+  list.pop_back();
+  return list;
+}
+
+TEST(Run, ACutWithinACharacterLosesNothing) {
+  const TempDir folder;
+  const std::string state = folder / "s";
+  for (const bool json : {false, true}) {
+    const auto text = [&](Arguments more) {
+      more.insert(more.begin(), {"run", "-m", byte_model(), "--ban", characters_only(), "--preset",
+                                 "greedy", "--threads", "1"});
+      if (json) more.push_back("--json");
+      const Result result = run_anser(more);
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      return json ? Json::parse(result.out)["text"].get<std::string>() : result.out;
+    };
+    const std::string whole = text({"-p", "Once", "-n", "24"});
+    // There are characters of several bytes in it, so that there is something to lose.
+    std::string whole_ones = whole;
+    for (size_t at; (at = whole_ones.find("\ufffd")) != std::string::npos;) whole_ones.erase(at, 3);
+    EXPECT_NE(whole_ones, "") << whole;
+    for (int cut = 0; cut <= 24; ++cut) {
+      const std::string first =
+          text({"-p", "Once", "-n", std::to_string(cut), "--save-state", state});
+      const std::string rest = text({"--load-state", state, "-n", std::to_string(24 - cut)});
+      EXPECT_EQ(first + rest, whole) << cut;
+    }
+  }
+}
+
+TEST(Run, APromptMayComeFromAnEditorOfWindows) {
+  const Json given = run_json({"-p", "two\nlines", "-n", "10", "--preset", "greedy"});
+  for (const char* input : {"two\r\nlines\r\n", "\xef\xbb\xbftwo\r\nlines", "two\nlines\n"}) {
+    EXPECT_EQ(run_json({"-n", "10", "--preset", "greedy"}, input)["text"], given["text"]);
+  }
+  const Result utf16 = run_anser(run_arguments({"-n", "1"}), std::string("\xff\xfe"
+                                                                         "a\0",
+                                                                         4));
+  EXPECT_EQ(utf16.exit_code, 1);
+  EXPECT_NE(utf16.err.find("UTF-16"), std::string::npos) << utf16.err;
+}
+
+TEST(Run, WithoutATokenizerTheReasonIsNamed) {
+  const TempDir folder;
+  write_gguf(folder / "m.gguf", random_model({.vocab = 300}, 2),
+             {.metadata = {{"tokenizer.ggml.model", "gpt2"}}});
+  const Result run = run_anser({"run", "-m", folder / "m.gguf", "-p", "x"});
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.err.find("gpt2"), std::string::npos) << run.err;
+  const Result logits =
+      run_anser({"logits", "-m", folder / "m.gguf", "--tokens", "1,299", "-o", folder / "l.npy"});
+  EXPECT_EQ(logits.exit_code, 0) << logits.err;
+  for (const char* out : {"m2.gguf", "m2.safetensors"}) {
+    const Result convert = run_anser({"convert", folder / "m.gguf", folder / out});
+    EXPECT_EQ(convert.exit_code, 0) << convert.err;
+    EXPECT_NE(convert.err.find("gpt2"), std::string::npos) << convert.err;
+    EXPECT_EQ(run_anser({"run", "-m", folder / out, "-p", "x"}).exit_code, 1);
+  }
+  const Result quantised =
+      run_anser({"quantize", folder / "m.gguf", folder / "q.gguf", "--type", "q8_0"});
+  EXPECT_EQ(quantised.exit_code, 0) << quantised.err;
+  EXPECT_EQ(run_anser({"run", "-m", folder / "q.gguf", "-p", "x"}).exit_code, 1);
+}
+
 TEST(Run, NoTokensSaveThePromptsState) {
   const TempDir folder;
   run_json({"-p", "Once upon", "-n", "0", "--save-state", folder / "whole"});
@@ -232,6 +303,7 @@ TEST(Run, WritesWhatASchemaWants) {
       "ok":{"type":"boolean"}},"required":["n","ok"]})";
   const TempDir folder;
   write_file(folder / "schema.json", schema);
+  write_file(folder / "windows.json", std::string("\xef\xbb\xbf") + schema + "\r\n");
   const Arguments arguments = {"run", "-m", vocabulary_model(), "-p", "x", "--json"};
   const auto run = [&](Arguments more) {
     more.insert(more.begin(), arguments.begin(), arguments.end());
@@ -245,6 +317,8 @@ TEST(Run, WritesWhatASchemaWants) {
     const Json value = Json::parse(given["text"].get<std::string>());
     EXPECT_TRUE(value["n"].is_number_integer() && value["ok"].is_boolean()) << value;
     EXPECT_EQ(run({"--json-schema", folder / "schema.json", "--seed", seed})["text"],
+              given["text"]);
+    EXPECT_EQ(run({"--json-schema", folder / "windows.json", "--seed", seed})["text"],
               given["text"]);
     const std::string any = run({"--json-object", "--seed", seed, "-n", "40"})["text"];
     EXPECT_EQ(any.substr(any.find_first_not_of(" \n")).front(), '{') << any;

@@ -6,6 +6,7 @@
 
 #include "anser/error.h"
 #include "engine/continuation.h"
+#include "text/utf8.h"
 
 namespace anser {
 namespace {
@@ -31,6 +32,7 @@ class Script {
   }
 
   std::vector<Token> fed;
+  std::string unfinished;  // of a character, read before
 
  private:
   Generated write(const GenerateOptions& options, const OnText& on_text, bool rewinds) {
@@ -38,6 +40,7 @@ class Script {
     at_ = 0;
     set_logits();
     Continuation continuation(tokenizer_, options, rewinds);
+    continuation.begin(unfinished);
     Generated result{{}, {}, StopReason::length};
     const auto give = [&](const std::string& piece) {
       if (piece.empty()) return true;
@@ -83,6 +86,7 @@ GenerateOptions greedy(std::vector<std::string> stop = {}, int max_tokens = 1000
   options.max_tokens = max_tokens;
   options.sampling.temperature = 0;
   options.stop = std::move(stop);
+  options.stop_tokens = {0};
   return options;
 }
 
@@ -222,15 +226,37 @@ TEST(Generate, CharactersAreGivenOutWhole) {
 }
 
 TEST(Generate, WhatIsNotUtf8IsReplaced) {
-  Script script("a\xff\xe4\xbdz\xf0\x9f");
-  const std::string replaced = "a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd";
+  Script script("a\xff\xe4\xbdz");
+  const std::string replaced = "a\xef\xbf\xbd\xef\xbf\xbdz";
   EXPECT_EQ(run(script, greedy()).text, replaced);
   EXPECT_EQ(run(script, greedy({"zz"})).text, replaced);
 }
 
-TEST(Generate, ACharacterCutByTheEndMayStandInAStopString) {
-  Script script("ab\xf0\x9f");
-  EXPECT_EQ(run(script, greedy({"b\ufffd"})).text, "a");
+TEST(Generate, ACharacterThatHasOnlyBegunIsLeftForTheTextThatGoesOn) {
+  const std::string text = "a\xe4\xbd\xa0\xf0\x9f\x98\x80\xc3z\xff";
+  const std::string whole = Script(text).run(greedy()).text;
+  for (const std::vector<std::string>& stops :
+       {std::vector<std::string>(), {"zz", "\U0001f600?"}}) {
+    for (size_t cut = 0; cut <= text.size(); ++cut) {
+      Script first(text.substr(0, cut)), second(text.substr(cut));
+      const Generated begun = first.run_rewinding(greedy(stops, int(cut)));
+      EXPECT_EQ(begun.tokens.size(), cut);
+      second.unfinished = unfinished_end(text.substr(0, cut));
+      const Generated rest = second.run_rewinding(greedy(stops));
+      EXPECT_EQ(begun.text + rest.text, whole) << cut;
+      EXPECT_EQ(rest.tokens, bytes_of(text.substr(cut)));
+    }
+  }
+}
+
+// The character's beginning cannot be taken back; what came after it is.
+TEST(Generate, WithARewindAStopThatBeginsWithTheUnfinishedCharacter) {
+  Script script("\xa0!x");
+  script.unfinished = "\xe4\xbd";
+  const Generated result = script.run_rewinding(greedy({"\xe4\xbd\xa0!"}));
+  EXPECT_EQ(result.text, "");
+  EXPECT_EQ(result.reason, StopReason::stop_text);
+  EXPECT_TRUE(script.fed.empty());
 }
 
 TEST(Generate, Cancel) {
@@ -265,7 +291,6 @@ TEST(Generate, TheSameSeedGivesTheSameText) {
   Script script(std::string(100, 'a'));
   GenerateOptions options;
   options.max_tokens = 100;
-  options.stop_tokens = {};
   options.sampling.top_p = 1;
   options.sampling.temperature = 20;  // flat enough that many bytes come
   const std::vector<Token> tokens = script.run(options).tokens;

@@ -108,7 +108,7 @@ void expect_golden(const Model& model, Tolerance tolerance_of) {
     const auto ids = golden.at("prompt_ids").get<std::vector<Token>>();
     // Some cases begin as a document does, after an end of text.
     std::vector<Token> encoded = model.tokenizer().encode(prompt);
-    if (ids.at(0) == kEndOfText) encoded.insert(encoded.begin(), kEndOfText);
+    if (ids.at(0) == 0) encoded.insert(encoded.begin(), 0);
     EXPECT_EQ(encoded, ids);
 
     State state = model.initial_state();

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "anser/error.h"
@@ -19,8 +20,18 @@ using anser::Tokenizer;
 void check_round_trip(const Tokenizer& tokenizer, const std::string& text) {
   const std::vector<anser::Token> ids = tokenizer.encode(text);
   ANSER_CHECK(ids.size() <= text.size());
-  ANSER_CHECK(tokenizer.decode(ids) == text);
   for (const anser::Token id : ids) ANSER_CHECK(id >= 0 && id < tokenizer.size());
+  // Control tokens are read as their names, and written as nothing.
+  std::string read;
+  bool controls = false;
+  for (const anser::Token id : ids) {
+    const auto added = std::ranges::find(tokenizer.added(), id, &anser::AddedToken::id);
+    const bool control = added != tokenizer.added().end() && added->control;
+    controls |= control;
+    read += control ? std::string_view(added->text) : tokenizer.bytes_of(id);
+  }
+  ANSER_CHECK(read == text);
+  ANSER_CHECK(controls || tokenizer.decode(ids) == text);
 }
 
 // The input alone seldom has all 256 bytes, so it is also tried behind them.
@@ -37,7 +48,8 @@ void try_text(const std::string& text) {
   }
 }
 
-// One token a line; a line that begins with '!' is a control token.
+// One token a line; a line that begins with '!' is a control token, with '+' an added one, with '<'
+// a byte.
 void try_escaped(const std::string& text) {
   std::vector<std::string> tokens = {"<s>"};
   std::vector<int64_t> types = {3};
@@ -47,7 +59,7 @@ void try_escaped(const std::string& text) {
   }
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
-    types.push_back(text[at] == '!' ? 3 : 1);
+    types.push_back(text[at] == '!' ? 3 : text[at] == '+' ? 4 : text[at] == '<' ? 6 : 1);
     tokens.push_back(text.substr(at, end - at));
     at = end + 1;
   }

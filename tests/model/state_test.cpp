@@ -129,16 +129,17 @@ TEST_F(StateTest, FileIsAsDocumented) {
   EXPECT_EQ(at(48, uint64_t()), 20u);
   const uint64_t groups = at(56, uint64_t());
   EXPECT_GT(groups, 100u);
-  EXPECT_EQ(at(64, float()), state_.att_shift(0)[0]);
+  EXPECT_EQ(at(64, uint64_t()), 0u);  // nothing is known of the text: the model has no vocabulary
+  EXPECT_EQ(at(72, float()), state_.att_shift(0)[0]);
   const size_t payload = (state_.data().size() + 20) * 4;
-  EXPECT_EQ(bytes.size(), 64 + payload + groups * 8 + 8);
-  EXPECT_EQ(at(64 + payload, uint64_t()), state_.sketch()->groups()[0]);
+  EXPECT_EQ(bytes.size(), 72 + payload + groups * 8 + 8);
+  EXPECT_EQ(at(72 + payload, uint64_t()), state_.sketch()->groups()[0]);
   EXPECT_EQ(at(bytes.size() - 16, uint64_t()), state_.sketch()->groups().back());
 
   // Version 1, which older versions wrote: no groups, and no word of them.
   std::vector<std::byte> old(bytes.begin(), bytes.begin() + 56);
   old[8] = std::byte(1);
-  old.insert(old.end(), bytes.begin() + 64, bytes.begin() + std::ptrdiff_t(64 + payload));
+  old.insert(old.end(), bytes.begin() + 72, bytes.begin() + std::ptrdiff_t(72 + payload));
   const uint64_t checksum = XXH3_64bits(old.data(), old.size());
   const auto* end = reinterpret_cast<const std::byte*>(&checksum);
   old.insert(old.end(), end, end + 8);
@@ -166,7 +167,7 @@ TEST_F(StateTest, NumbersThatAreNoneAreNeitherSavedNorLoaded) {
   const std::vector<std::byte> bytes = state_.serialize();
   const auto patched = [&](size_t number, float value) {
     std::vector<std::byte> file = bytes;
-    std::memcpy(file.data() + 64 + 4 * number, &value, 4);
+    std::memcpy(file.data() + 72 + 4 * number, &value, 4);
     const uint64_t checksum = XXH3_64bits(file.data(), file.size() - 8);
     std::memcpy(file.data() + file.size() - 8, &checksum, 8);
     return file;
@@ -187,7 +188,28 @@ TEST_F(StateTest, NumbersThatAreNoneAreNeitherSavedNorLoaded) {
   EXPECT_ERROR("cannot be saved: it holds NaN in layer 1, S of head 0", state_.save(dir_ / "s"));
 }
 
+// Which only a model with a vocabulary leaves in a state; this one has none.
+TEST_F(StateTest, TheEndOfTheTextComesBackToo) {
+  State state = state_;
+  EXPECT_EQ(state.text_end(), "");
+  const size_t before = state.serialize().size();
+  for (const auto& [read, end] :
+       {std::pair("a", "a"), std::pair("bc", "abc"), std::pair("", "abc"),
+        std::pair("d\xe4\xbd", "cd\xe4\xbd"), std::pair("123456789", "6789")}) {
+    state.read_text(read);
+    EXPECT_EQ(state.text_end(), end);
+    EXPECT_FALSE(state == state_);
+    const std::vector<std::byte> bytes = state.serialize();
+    EXPECT_TRUE(State::deserialize(bytes, "bytes") == state);
+    // docs/formats.md
+    ASSERT_EQ(bytes.size(), before + 8);
+    const auto* field = reinterpret_cast<const char*>(bytes.data()) + bytes.size() - 16;
+    EXPECT_EQ(std::string(field + 1, size_t(field[0])), end);
+  }
+}
+
 TEST_F(StateTest, EveryFlippedByteAndEveryLengthIsNoticed) {
+  state_.read_text("\xe4\xbd");
   const std::vector<std::byte> bytes = state_.serialize();
   for (size_t i = 0; i < bytes.size(); ++i) {
     std::vector<std::byte> broken = bytes;

@@ -121,6 +121,10 @@ TEST(Requests, WhatIsWrongIsNamed) {
   }
 }
 
+TEST(Requests, ABodyMayBeginWithAByteOrderMark) {
+  EXPECT_EQ(parse_body("\xef\xbb\xbf{\"a\": 1}\r\n"), Json({{"a", 1}}));
+}
+
 TEST(Requests, DeepNestingIsRefusedBeforeItIsParsed) {
   const std::string deep(1'000'000, '[');
   EXPECT_THROW(parse_body("{\"a\":" + deep), ApiError);

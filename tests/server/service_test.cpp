@@ -23,7 +23,7 @@ TEST_F(ServiceTest, ACompletionIsWhatGenerateWrites) {
   engine_->wait();
   const auto alone = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
   std::vector<Token> prompt = model_->tokenizer().encode("ab");
-  prompt.insert(prompt.begin(), kEndOfText);
+  prompt.insert(prompt.begin(), Token{0});
   alone->forward(state, prompt);
   GenerateOptions options;
   options.max_tokens = 30;
@@ -61,7 +61,7 @@ TEST_F(ServiceTest, AnEchoHasThePromptsLogprobs) {
   EXPECT_TRUE(logprobs["token_logprobs"][0].is_null());
   EXPECT_TRUE(logprobs["top_logprobs"][0].is_null());
   // What the engine says of the same tokens, all logits at once.
-  const std::vector<Token> tokens = {kEndOfText, 'a' + 1, 'b' + 1, 'c' + 1};
+  const std::vector<Token> tokens = {Token{0}, 'a' + 1, 'b' + 1, 'c' + 1};
   std::vector<float> logits(4 * 300);
   State state = model_->initial_state();
   const Sequence all{&state, tokens, LogitsFor::all, logits.data()};

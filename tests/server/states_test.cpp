@@ -93,6 +93,66 @@ TEST_F(StatesTest, GoingOnIsNeverHavingStopped) {
   }
 }
 
+// Wherever it is cut, also within a character: of é, 你 and 😀 only bytes are allowed, a token each.
+TEST_F(StatesTest, ACutWithinACharacterLosesNothing) {
+  const std::string bytes = "\xc3\xa9\xe4\xbd\xa0\xf0\x9f\x98\x80";
+  Json bias = Json::object();
+  for (int token = 0; token < 300; ++token) {
+    if (token == 0 || bytes.find(char(token - 1)) == std::string::npos || token > 256) {
+      bias[std::to_string(token)] = -100;
+    }
+  }
+  const std::string only = R"("logit_bias": )" + bias.dump();
+  start_with_states();
+  const auto written = [&](const std::string& from, int tokens, bool streamed) {
+    const std::string body =
+        fmt::format(R"({{{}, "max_tokens": {}, "save_state": true, {}, "stream": {}}})", from,
+                    tokens, only, streamed);
+    if (!streamed) {
+      const Json choice = post("/v1/completions", body)["choices"][0];
+      return std::pair(choice["text"].get<std::string>(), choice["state"].get<std::string>());
+    }
+    std::string text, state;
+    for (const Json& event : stream("/v1/completions", body)) {
+      const Json& choice = event["choices"][0];
+      text += choice["text"].get<std::string>();
+      if (choice.contains("state")) state = choice["state"];
+    }
+    return std::pair(text, state);
+  };
+  constexpr int kAll = 16;
+  const std::string whole = written(R"("prompt": "ab")", kAll, false).first;
+  std::string whole_ones = whole;
+  for (size_t at; (at = whole_ones.find("\ufffd")) != std::string::npos;) whole_ones.erase(at, 3);
+  EXPECT_NE(whole_ones, "") << whole;
+  for (int cut = 1; cut < kAll; ++cut) {
+    for (const bool streamed : {false, true}) {
+      const auto [first, state] = written(R"("prompt": "ab")", cut, streamed);
+      const auto rest = written(fmt::format(R"("state": "{}")", state), kAll - cut, streamed);
+      EXPECT_EQ(first + rest.first, whole) << cut;
+    }
+  }
+}
+
+// By its tokens a prompt can end within a character, which the text then begins with.
+TEST_F(StatesTest, APromptMayEndWithinACharacter) {
+  start_with_states();
+  const auto with = [&](const std::string& from, const std::string& next) {
+    Json bias = Json::object();
+    for (int token = 0; token < 300; ++token) bias[std::to_string(token)] = -100;
+    bias[next] = 0;
+    return post("/v1/completions", fmt::format(R"({{{}, "max_tokens": 1, "logit_bias": {}}})", from,
+                                               bias.dump()))["choices"][0]["text"];
+  };
+  EXPECT_EQ(with(R"("prompt": [0, 98, 229, 190])", "161"), "\u4f60");
+  EXPECT_EQ(with(R"("prompt": [0, 98, 229, 190], "echo": true)", "161"), "a\u4f60");
+  EXPECT_EQ(with(R"("prompt": [0, 98, 229, 190], "echo": true)", "98"), "a\ufffda");
+  post("/v1/states", R"({"prompt": [0, 98, 229], "name": "begun"})");
+  EXPECT_EQ(with(R"("state": "begun")", "98"), "\ufffda");
+  EXPECT_EQ(with(R"("state": "begun", "prompt": [190, 161], "echo": true)", "98"), "\u4f60a");
+  EXPECT_EQ(with(R"("state": "begun", "prompt": [190], "echo": true)", "161"), "\u4f60");
+}
+
 TEST_F(StatesTest, APromptsStateIsWhatTheEngineMakes) {
   start_with_states();
   const Json made = post("/v1/states", R"({"prompt": "abc", "name": "first", "tags": ["x", "y"],

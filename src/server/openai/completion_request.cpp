@@ -31,11 +31,7 @@ CompletionRequest read_completion_request(const Fields& body, const Limits& limi
   request.top_logprobs = int(body.integer("logprobs", 0, kMostLogprobs).value_or(-1));
 
   const auto encode = [&](const std::string& text) {
-    std::vector<Token> tokens = tokenizer.encode(text);
-    if (request.state.empty() && !tokenizer.is_byte_level()) {
-      tokens.insert(tokens.begin(), kEndOfText);
-    }
-    return tokens;
+    return request.state.empty() ? tokenizer.encode_document(text) : tokenizer.encode(text);
   };
   const Json* prompt = body.any("prompt");
   if (prompt == nullptr) {
