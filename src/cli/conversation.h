@@ -50,7 +50,7 @@ class Conversation {
   void fork(const std::string& name);
   void switch_to(const std::string& name);
   const std::string& branch() const { return name_; }
-  const State& state() const { return current_->now.state; }
+  const State& state() const { return current_->now; }
   std::vector<std::string> branches() const;
 
  private:
