@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "anser/chat_clues.h"
 #include "anser/sampling.h"
 #include "anser/state.h"
 #include "anser/tokenizer.h"
@@ -89,6 +90,9 @@ class Model {
   // How its makers would sample from it. Nothing in the library applies this by itself:
   // model.sampling().over({}) gives options to generate with.
   const SamplingDefaults& sampling() const;
+
+  // What its files say of how its conversations are written.
+  const ChatClues& chat_clues() const;
 
   // Names this model in state files: a hash of its sizes and norm weights, equal for all file
   // formats and quantisations of the same model.

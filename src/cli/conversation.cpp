@@ -22,6 +22,15 @@ int newlines_at_end(std::string_view text) {
   return int(text.size() - (last == std::string_view::npos ? 0 : last + 1));
 }
 
+// How much of what ends a turn the answer has had already: its longest end that begins the
+// separator.
+size_t end_of_separator(const ChatTemplate& form, std::string_view answer) {
+  const std::string_view separator = form.separator;
+  size_t size = std::min(separator.size(), answer.size());
+  while (!answer.ends_with(separator.substr(0, size))) --size;
+  return size;
+}
+
 }  // namespace
 
 Conversation::Conversation(Engine& engine, ConversationOptions options)
@@ -31,31 +40,31 @@ Conversation::Conversation(Engine& engine, ConversationOptions options)
 
 Generated Conversation::answer(std::string_view user, const OnText& on_text) {
   const Point before = current_->now;
+  const ChatTemplate& form = options_.form;
   const bool first = before.state.tokens() == 0;
-  const auto turn_text = [&](Template format) {
-    if (first) return render_first_turn(format, user, options_.system);
-    std::string text = render_later_turn(format, user);
-    // The two newlines that end a turn may have been part of the answer.
-    return text.substr(size_t(std::min(before.newlines, 2)));
+  const auto encode_turn = [&](const std::string& text) {
+    std::vector<Token> tokens = encode(text);
+    if (first && form.begin_token) begin_text(tokens);
+    return tokens;
   };
+  std::string prompt = first ? render_first_turn(form, user, options_.system, form.usual)
+                             : render_later_turn(form, user, form.usual);
+  prompt.erase(0, before.separated);
   // Works on a copy: should anything fail, the turn has not happened.
   State state = before.state;
-  const std::string prompt = turn_text(options_.format);
-  feed(engine_, state, encode(prompt));
+  feed(engine_, state, encode_turn(prompt));
   const Generated answer = generate(engine_, state, next_generation(), on_text);
 
-  int newlines = newlines_at_end(answer.text);
-  if (options_.format != Template::chat) {
+  size_t separated = end_of_separator(form, answer.text);
+  if (const std::string& opening = form.opening(form.usual); !opening.empty()) {
     // The prompt has opened the thought that the answer goes on with.
-    std::string text = turn_text(Template::chat);
-    const std::string opening = prompt.substr(text.size());
-    const std::string words = clean_role_text(drop_thoughts(opening + answer.text));
-    if (!words.empty()) text += " " + words;
+    const std::string words = answer_words(form, opening + answer.text);
+    prompt.erase(prompt.size() - form.generation.size() - opening.size());
     state = before.state;
-    feed(engine_, state, encode(text));
-    newlines = 0;
+    feed(engine_, state, encode_turn(prompt + render_turn(form, {ChatRole::assistant, words})));
+    separated = 0;
   }
-  current_->now = {std::move(state), newlines};
+  current_->now = {std::move(state), newlines_at_end(answer.text), separated};
   remember(before);
   return answer;
 }
@@ -65,9 +74,7 @@ Generated Conversation::write_on(std::string_view line, const OnText& on_text) {
   const bool first = before.state.tokens() == 0;
   const std::string written = joined_line(line, first || before.newlines > 0);
   std::vector<Token> tokens = encode(written);
-  // Where id 0 is an ordinary byte there is no such token.
-  const bool byte_level = engine_.model().tokenizer().is_byte_level();
-  if (first && !byte_level) tokens.insert(tokens.begin(), kEndOfText);
+  if (first) begin_text(tokens);
   State state = before.state;
   feed(engine_, state, tokens);
   const Generated text = generate_sentences(engine_, state, next_generation(), written, on_text);
@@ -75,7 +82,7 @@ Generated Conversation::write_on(std::string_view line, const OnText& on_text) {
   const std::string added = written + text.text;
   const int newlines = added.empty() ? before.newlines : newlines_at_end(added);
   current_->now = text.reason == StopReason::stop_token ? Point{engine_.model().initial_state()}
-                                                        : Point{std::move(state), newlines};
+                                                        : Point{std::move(state), newlines, 0};
   remember(before);
   return text;
 }
@@ -137,6 +144,11 @@ std::vector<std::string> Conversation::branches() const {
 void Conversation::remember(Point before) {
   current_->past.push_back(std::move(before));
   if (current_->past.size() > kMostPast) current_->past.pop_front();
+}
+
+// Where id 0 is an ordinary byte there is no such token.
+void Conversation::begin_text(std::vector<Token>& tokens) const {
+  if (!engine_.model().tokenizer().is_byte_level()) tokens.insert(tokens.begin(), kEndOfText);
 }
 
 std::vector<Token> Conversation::encode(std::string_view text) const {

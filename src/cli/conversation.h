@@ -11,12 +11,12 @@
 
 #include "anser/engine.h"
 #include "anser/generate.h"
-#include "text/chat_templates.h"
+#include "text/chat/builtin_templates.h"
 
 namespace anser {
 
 struct ConversationOptions {
-  Template format = Template::chat;  // chat, think or fake_think; of no matter to write_on()
+  ChatTemplate form = builtin_template("chat");  // of no matter to write_on()
   std::string system;
   GenerateOptions generation;
 };
@@ -55,8 +55,11 @@ class Conversation {
  private:
   struct Point {
     State state;
-    // At the end of what the state has read, as far as that is known. A turn begins after two.
+    // At the end of what the state has read, as far as that is known.
     int newlines = 0;
+    // So much of the form's separator, in bytes, the answer has ended with: the next turn begins
+    // behind the rest.
+    size_t separated = 0;
   };
   struct Branch {
     Point now;
@@ -64,6 +67,7 @@ class Conversation {
   };
   GenerateOptions next_generation();
   void remember(Point before);
+  void begin_text(std::vector<Token>& tokens) const;
   std::vector<Token> encode(std::string_view text) const;
 
   Engine& engine_;

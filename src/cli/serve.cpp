@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "anser/error.h"
@@ -17,6 +18,7 @@
 #include "cli/console.h"
 #include "cli/options.h"
 #include "cli/state_commands.h"
+#include "cli/template_options.h"
 #include "server/http/server.h"
 #include "server/service.h"
 
@@ -29,7 +31,8 @@ struct ServeOptions {
   http::Options http;
   SchedulerOptions scheduler;
   std::vector<std::string> api_keys;
-  std::string model_name, format = "chat";
+  std::string model_name;
+  TemplateFlags format;
   openai::Limits limits;
   int cache_mb = 256;
   StoreOptions store;
@@ -127,6 +130,7 @@ void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) 
 
 void serve_command(ServeOptions options) {
   options.sampling.check();
+  std::optional<ChatTemplate> given = options.format.given();
   const EndSignals signals;
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
@@ -142,7 +146,11 @@ void serve_command(ServeOptions options) {
   ServiceOptions service_options;
   service_options.api_keys = options.api_keys;
   service_options.model_name = name_of(options, model);
-  service_options.chat_template = template_from_name(options.format);
+  if (given) {
+    service_options.form = *std::move(given);
+  } else if (!model.tells_stories()) {
+    service_options.form = form_of_model(model);
+  }
   service_options.limits = options.limits;
   service_options.limits.max_choices = options.scheduler.max_queue;
   service_options.limits.vocab = model.hyperparameters().vocab;
@@ -179,11 +187,9 @@ void add_serve(CLI::App& app) {
       ->envname("ANSER_API_KEY")
       ->allow_extra_args(false);
   command->add_option("--name", options->model_name, "what clients call the model");
-  command
-      ->add_option("--template", options->format,
-                   "how an answer begins where a request says nothing of reasoning")
-      ->check(CLI::IsMember({"chat", "think", "fake-think"}))
-      ->capture_default_str();
+  options->format.add_to(*command, {},
+                         "Those with think in their names differ in how an answer begins where a "
+                         "request says nothing of reasoning. Without it: auto");
   command->add_option("--max-batch", options->scheduler.max_batch, "texts that are written at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();

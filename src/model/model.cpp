@@ -12,6 +12,7 @@
 
 #include "anser/error.h"
 #include "base/blob.h"
+#include "checkpoint/chat_clues.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
@@ -32,6 +33,7 @@ struct Model::Data {
   std::string no_tokenizer;  // why there is none
   State initial;
   Purpose purpose;
+  ChatClues chat_clues;
   std::string name;
 };
 
@@ -160,6 +162,7 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
       initial_state_of(file, checkpoint, data->h, fingerprint_of(data->h, data->weights));
 
   data->purpose = read_purpose(file);
+  data->chat_clues = read_chat_clues(file);
 
   const double millions = double(totals_of(data->weights, data->h).parameters) / 1e6;
   data->name = millions < 1000 ? fmt::format("RWKV-7 {:.{}f}M", millions, millions < 100 ? 1 : 0)
@@ -261,6 +264,9 @@ const std::string& Model::kind() const {
 }
 const SamplingDefaults& Model::sampling() const {
   return data_->purpose.sampling;
+}
+const ChatClues& Model::chat_clues() const {
+  return data_->chat_clues;
 }
 uint64_t Model::fingerprint() const {
   return data_->initial.fingerprint();

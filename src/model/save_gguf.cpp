@@ -10,10 +10,14 @@
 #include <utility>
 
 #include "base/check.h"
+#include "checkpoint/chat_clues.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_file.h"
 #include "model/purpose.h"
 #include "model/quantize_mix.h"
+#include "text/chat/builtin_templates.h"
+#include "text/chat/choose_template.h"
+#include "text/chat/jinja_template.h"
 
 namespace anser {
 namespace {
@@ -144,9 +148,12 @@ void write_general(GgufWriter& file, const Model& model,
                    const std::map<std::string, MetaValue>& before, DType type) {
   file.text("general.architecture", "rwkv7");
   file.text("general.type", "model");
-  if (before.count("general.name") == 0) {
+  if (before.count(kNameKey) == 0) {
     const std::filesystem::path path(model.path());
-    file.text("general.name", (path.has_filename() ? path : path.parent_path()).stem().string());
+    const std::string told = telling_name(model.chat_clues());
+    file.text(kNameKey, told.empty()
+                            ? (path.has_filename() ? path : path.parent_path()).stem().string()
+                            : told);
   }
   for (const auto& [key, value] : before) {
     if (!key.starts_with("general.") || key == "general.architecture" || key == "general.type" ||
@@ -207,28 +214,6 @@ std::string escape_token(std::string_view bytes) {
   return text;
 }
 
-// Turns as the World models were trained on them, thoughts of past turns left out. For programs
-// that apply a template from the file; anser has its own (text/chat_templates.h).
-constexpr const char* kChatTemplate =
-    "{{- bos_token -}}"
-    "{%- for message in messages -%}"
-    "{%- set text = message['content'] or '' -%}"
-    "{%- set name = 'User' -%}"
-    "{%- if message['role'] == 'system' -%}"
-    "{%- set name = 'System' -%}"
-    "{%- elif message['role'] == 'assistant' -%}"
-    "{%- set name = 'Assistant' -%}"
-    "{%- set text = text.split('</think>')[-1] -%}"
-    "{%- endif -%}"
-    "{{- name + ': ' + (text | trim) + '\\n\\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}"
-    "{{- 'Assistant:' -}}"
-    "{%- if enable_thinking is defined -%}"
-    "{{- ' <think>' if enable_thinking else ' <think>\\n</think>' -}}"
-    "{%- endif -%}"
-    "{%- endif -%}";
-
 void write_vocabulary(GgufWriter& file, const Model& model,
                       const std::map<std::string, MetaValue>& before) {
   if (!model.has_tokenizer()) {
@@ -262,18 +247,14 @@ void write_vocabulary(GgufWriter& file, const Model& model,
     return at == before.end() ? nullptr : &at->second;
   };
   constexpr const char* kTurnKey = "tokenizer.ggml.eot_token_id";
-  constexpr const char* kTemplateKey = "tokenizer.chat_template";
   if (const MetaValue* turn = found(kTurnKey); turn && std::holds_alternative<int64_t>(*turn)) {
     file.number(kTurnKey, uint32_t(std::get<int64_t>(*turn)));
   } else if (world) {
     file.number(kTurnKey, 261);  // two line ends, after which the next speaker begins
   }
-  const MetaValue* text = found(kTemplateKey);
-  if (text != nullptr && std::holds_alternative<std::string>(*text)) {
-    file.text(kTemplateKey, std::get<std::string>(*text));
-  } else if (world) {
-    file.text(kTemplateKey, kChatTemplate);
-  }
+  std::string chat = chat_template_to_write(model);
+  if (chat.empty() && world) chat = jinja_template(builtin_template("chat"));
+  if (!chat.empty()) file.text(kChatTemplateKey, chat);
 }
 
 }  // namespace

@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "anser/error.h"
+#include "checkpoint/chat_clues.h"
 #include "formats/safetensors_writer.h"
 #include "model/dequantize.h"
 #include "model/purpose.h"
 #include "model/quantize.h"
+#include "text/chat/choose_template.h"
 
 namespace anser {
 namespace {
@@ -100,6 +102,10 @@ void save_safetensors(const Model& model, const std::string& path, const SaveOpt
     file.text(key, fmt::format("{}", value));
   };
   write_purpose(model, {as_text, as_text, as_text});
+  // Also where there is no folder any more, or the name was the old file's.
+  const std::string chat = chat_template_to_write(model), name = telling_name(model.chat_clues());
+  if (!chat.empty()) file.text(kChatTemplateKey, chat);
+  if (!name.empty()) file.text(kNameKey, name);
   for (const SavedTensor& tensor : collector.tensors) {
     file.tensor(tensor.name, tensor.type, tensor.shape);
   }
