@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Includes point one way: base <- formats, text <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
+"""Includes point one way: base <- formats, text <- checkpoint, model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
 server <- cli.
 
 Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of

@@ -134,6 +134,9 @@ void serve_command(ServeOptions options) {
   const EndSignals signals;
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
+  if (model.tells_stories() && given) {
+    throw CLI::ValidationError("--template: this is a story model, which has no conversations");
+  }
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps

@@ -241,20 +241,24 @@ void write_vocabulary(GgufWriter& file, const Model& model,
     file.number("tokenizer.ggml.eos_token_id", kEndOfText);
   }
 
-  const bool world = is_world(tokenizer);
-  const auto found = [&](const char* key) {
-    const auto at = before.find(key);
-    return at == before.end() ? nullptr : &at->second;
-  };
   constexpr const char* kTurnKey = "tokenizer.ggml.eot_token_id";
-  if (const MetaValue* turn = found(kTurnKey); turn && std::holds_alternative<int64_t>(*turn)) {
-    file.number(kTurnKey, uint32_t(std::get<int64_t>(*turn)));
-  } else if (world) {
-    file.number(kTurnKey, 261);  // two line ends, after which the next speaker begins
+  const auto turn = before.find(kTurnKey);
+  if (turn != before.end() && std::holds_alternative<int64_t>(turn->second)) {
+    file.number(kTurnKey, uint32_t(std::get<int64_t>(turn->second)));
+  } else if (is_world(tokenizer)) {
+    // What the next speaker begins after: a flower, or two line ends.
+    const bool flower = choose_template(model.chat_clues()).form.stops[0] == "\u273f";
+    file.number(kTurnKey, flower ? 10060 : 261);
   }
-  std::string chat = chat_template_to_write(model);
-  if (chat.empty() && world) chat = jinja_template(builtin_template("chat"));
-  if (!chat.empty()) file.text(kChatTemplateKey, chat);
+}
+
+// For programs that apply a template from the file, and for the form to be the same when the file
+// is opened here.
+void write_chat_template(GgufWriter& file, const Model& model) {
+  std::string text = chat_template_to_write(model);
+  const bool world = model.has_tokenizer() && is_world(model.tokenizer());
+  if (text.empty() && world) text = jinja_template(builtin_template("chat"));
+  if (!text.empty()) file.text(kChatTemplateKey, text);
 }
 
 }  // namespace
@@ -275,6 +279,7 @@ void save_gguf(const Model& model, const std::string& path, const SaveOptions& o
   write_general(file, model, before, options.type);
   write_sizes(file, h);
   write_vocabulary(file, model, before);
+  write_chat_template(file, model);
   for (const SavedTensor& tensor : collector.tensors) {
     file.tensor(tensor.name, tensor.type, tensor.shape);
   }

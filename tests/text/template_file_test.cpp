@@ -142,6 +142,29 @@ TEST(TemplateFile, WhatIsWrongIsNamed) {
   EXPECT_THROW(read_template_file("/nowhere/form.json"), Error);
 }
 
+// A mark that begins with a newline counts at the words' beginning; a newline alone does not.
+TEST(TemplateFile, MarksAtTheBeginningOfWords) {
+  const auto clean = [](const char* replace, std::string_view text) {
+    Json form = kOther;
+    form["words"]["replace"] = Json::parse(replace);
+    return clean_words(parse_template(form.dump(), "x"), text);
+  };
+  EXPECT_EQ(clean(R"({"\n": "/"})", "a\nb\n"), "a/b");
+  EXPECT_EQ(clean(R"({"\n#": "\n-"})", "#a\n#b#"), "-a\n-b#");
+  EXPECT_EQ(clean(R"({"\n#": "--"})", "#a\n#b"), "--a--b");
+  EXPECT_EQ(clean(R"({"ab": "-"})", "aabb"), "a-b");
+  EXPECT_EQ(clean(R"({})", " #a "), "#a");
+}
+
+TEST(TemplateFile, TheExampleOfTheDocsIsOne) {
+  const std::string page = support::read_file(std::string(ANSER_SOURCE_DIR) + "/docs/templates.md");
+  const size_t begin = page.find("```json\n") + 8;
+  const ChatTemplate form =
+      parse_template(page.substr(begin, page.find("```", begin) - begin), "x");
+  EXPECT_EQ(render_first_turn(form, "Hi", "", form.usual),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think");
+}
+
 // Every prefix of a good file, and every byte of it changed: an Error or a form.
 TEST(TemplateFile, DamagedFilesAreErrors) {
   const std::string good = kOther.dump();

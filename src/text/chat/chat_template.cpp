@@ -23,17 +23,27 @@ std::string with_line_ends(std::string_view text, bool blank_lines) {
   return out;
 }
 
-// One pass is enough: check_template() refuses replacements that could be part of a mark again.
+// One pass is enough: a form whose replacements could be part of a mark again is refused.
 std::string replaced(const ChatTemplate& form, std::string_view text) {
   std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const auto is_here = [&](const auto& pair) { return text.substr(at).starts_with(pair.first); };
-    const auto mark = std::ranges::find_if(form.replace, is_here);
-    if (mark == form.replace.end()) {
-      out += text[at++];
+  const auto take = [&](std::string_view mark, std::string_view instead) {
+    out += instead;
+    text.remove_prefix(mark.size());
+  };
+  // As if the words stood behind a newline.
+  for (const auto& [mark, instead] : form.replace) {
+    const std::string_view begin = std::string_view(mark).substr(1);
+    if (mark[0] != '\n' || begin.empty() || !text.starts_with(begin)) continue;
+    take(begin, std::string_view(instead).substr(instead[0] == '\n' ? 1 : 0));
+    break;
+  }
+  while (!text.empty()) {
+    const auto is_here = [&](const auto& pair) { return text.starts_with(pair.first); };
+    const auto found = std::ranges::find_if(form.replace, is_here);
+    if (found != form.replace.end()) {
+      take(found->first, found->second);
     } else {
-      out += mark->second;
-      at += mark->first.size();
+      take(text.substr(0, 1), text.substr(0, 1));
     }
   }
   return out;
@@ -75,9 +85,7 @@ const std::string& ChatTemplate::opening(Thinking thinking) const {
 
 std::string clean_words(const ChatTemplate& form, std::string_view text) {
   const std::string lines = with_line_ends(text, form.blank_lines);
-  const std::string_view words = trimmed(lines);
-  if (form.replace.empty()) return std::string(words);
-  return replaced(form, "\n" + std::string(words)).substr(1);
+  return replaced(form, trimmed(lines));
 }
 
 std::string drop_thoughts(const ChatTemplate& form, std::string_view text) {
