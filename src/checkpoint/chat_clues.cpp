@@ -98,7 +98,7 @@ ChatClues read_chat_clues(const TensorFile& file) {
   fs::path path = fs::absolute(file.path, ignored).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   if (!fs::exists(path, ignored)) return clues;  // embedded
-  add_name(path.filename().string());
+  add_name((fs::is_directory(path, ignored) ? path.filename() : path.stem()).string());
   if (const std::optional<fs::path> folder = own_folder(path)) {
     if (*folder != path) add_name(folder->filename().string());
     read_folder(*folder, clues);

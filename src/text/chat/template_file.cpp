@@ -46,34 +46,34 @@ class Object {
                             fmt::format(text, std::forward<Arguments>(arguments)...)));
   }
   template <class... Arguments>
-  [[noreturn]] void fail_at(const char* key, fmt::format_string<Arguments...> text,
+  [[noreturn]] void fail_at(const std::string& key, fmt::format_string<Arguments...> text,
                             Arguments&&... arguments) const {
     throw Error(fmt::format("{}: {}: {}", source_, path_of(key),
                             fmt::format(text, std::forward<Arguments>(arguments)...)));
   }
 
-  const Json* find(const char* key) {
+  const Json* find(const std::string& key) {
     known_.insert(key);
     const auto at = json_.find(key);
     return at == json_.end() ? nullptr : &*at;
   }
-  std::string text(const char* key) {
+  std::string text(const std::string& key) {
     const Json* value = find(key);
     if (value == nullptr) fail("the key {} is missing", key);
     if (!value->is_string()) fail_at(key, "expected a text, found {}", value->type_name());
     return value->get<std::string>();
   }
-  std::string text_or(const char* key, std::string otherwise) {
+  std::string text_or(const std::string& key, std::string otherwise) {
     return find(key) == nullptr ? std::move(otherwise) : text(key);
   }
-  bool flag_or(const char* key, bool otherwise) {
+  bool flag_or(const std::string& key, bool otherwise) {
     const Json* value = find(key);
     if (value == nullptr) return otherwise;
     if (!value->is_boolean()) fail_at(key, "expected true or false, found {}", value->type_name());
     return value->get<bool>();
   }
   template <class Names>
-  auto word_or(const char* key, const Names& names, decltype(names[0].name) otherwise) {
+  auto word_or(const std::string& key, const Names& names, decltype(names[0].name) otherwise) {
     const std::string word = text_or(key, otherwise);
     std::string list;
     for (const auto& [value, name] : names) {
@@ -82,7 +82,7 @@ class Object {
     }
     fail_at(key, "expected one of {}, found {}", list, anser::quoted(word));
   }
-  Object object(const char* key) {
+  Object object(const std::string& key) {
     const Json* value = find(key);
     if (value == nullptr) fail("the key {} is missing", key);
     return Object(*value, path_of(key), source_);
@@ -143,7 +143,8 @@ void read_roles(Object roles, ChatTemplate& form) {
   roles.check_keys();
 }
 
-void check_generation_end(const Object& generation, const char* key, const std::string& text) {
+void check_generation_end(const Object& generation, const std::string& key,
+                          const std::string& text) {
   if (text.ends_with(' ')) {
     generation.fail_at(key, "it ends in a space, which belongs to the model's first token");
   }
@@ -215,17 +216,16 @@ bool overlap(std::string_view a, std::string_view b) {
 // Whether a mark could stand in a text after it was taken out of it.
 void check_replacements(const Object& replace, const ChatTemplate& form) {
   for (const auto& [from, to] : form.replace) {
-    if (from.empty()) replace.fail("a mark is empty");
     if (to.empty()) {
-      replace.fail_at(from.c_str(),
-                      "expected a text that is not empty: what is around the mark "
-                      "could become one");
+      replace.fail(
+          "{}: expected a text that is not empty: what is around the mark could become one",
+          anser::quoted(from));
     }
     for (const auto& [mark, unused] : form.replace) {
       const bool inside = to.find(mark) != std::string::npos || mark.find(to) != std::string::npos;
       if (inside || overlap(to, mark) || overlap(mark, to)) {
-        replace.fail_at(from.c_str(), "what stands for it, {}, could become a part of the mark {}",
-                        anser::quoted(to), anser::quoted(mark));
+        replace.fail("{}: what stands for it, {}, could become a part of the mark {}",
+                     anser::quoted(from), anser::quoted(to), anser::quoted(mark));
       }
     }
   }
@@ -235,7 +235,11 @@ void read_words(Object words, ChatTemplate& form) {
   form.blank_lines = words.flag_or("blank_lines", true);
   Object replace = words.object("replace");
   for (const auto& [mark, text] : replace.json().items()) {
-    form.replace.emplace_back(mark, replace.text(mark.c_str()));
+    if (mark.empty()) replace.fail("a mark is empty");
+    if (!text.is_string()) {
+      replace.fail("{}: expected a text, found {}", anser::quoted(mark), text.type_name());
+    }
+    form.replace.emplace_back(mark, text.get<std::string>());
   }
   check_replacements(replace, form);
   words.check_keys();
