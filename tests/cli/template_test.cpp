@@ -164,6 +164,9 @@ TEST_F(TemplateTest, WhatIsWrongShowsBeforeAModelIsLoaded) {
   }
   refused({"run", "-m", "/nowhere", "-p", "x", "--template-file", mine(), "--suffix", "s"}, 2,
           "--suffix");
+  refused({"run", "-m", "/nowhere", "-p", "x", "--system", "s"}, 2, "--system");
+  refused({"serve", "-m", story_model(), "--template", "flower", "--threads", "1"}, 2,
+          "story model");
 }
 
 }  // namespace
