@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "anser/chat_clues.h"
 #include "anser/sampling.h"
 #include "anser/state.h"
 #include "anser/tokenizer.h"
@@ -120,6 +121,9 @@ class Model {
   // How its makers would sample from it. Nothing in the library applies this by itself:
   // model.sampling().over({}) gives options to generate with.
   const SamplingDefaults& sampling() const;
+
+  // What its files say of how its conversations are written.
+  const ChatClues& chat_clues() const;
 
   // Name this model in state files: a hash of its sizes and norm weights, which fine-tunes may
   // share, and a sketch of all its weights, which they do not. What they say is the same for all

@@ -103,13 +103,13 @@ class State {
   // Whether there are any, without fetching them.
   bool has_logits() const { return content_.logit_count() > 0; }
 
-  // The last bytes of the text that has been read, 4 at the most: they tell whether it ends within
-  // a character, or with a line.
+  // The last bytes of the text that has been read, 7 at the most: they tell whether it ends within
+  // a character, or with a part of what ends a turn.
   const std::string& text_end() const { return text_end_; }
 
   // Called by the engine after it has fed n tokens, and for the bytes of the last ones.
   void advance(uint64_t n) { tokens_ += n; }
-  static constexpr size_t kTextEnd = 4;
+  static constexpr size_t kTextEnd = 7;
   void read_text(std::string_view bytes);
 
   // For engines: the state in a device's memory, if that is where the numbers are. Taking a remote

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "anser/error.h"
 #include "cli/arguments.h"
@@ -15,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/paths.h"
 #include "cli/story.h"
+#include "cli/template_options.h"
 
 namespace anser {
 namespace {
@@ -34,18 +36,24 @@ constexpr int kAnswerTokens = 1024;  // where -n does not say
 struct ChatOptions {
   ModelOptions model;
   SamplingFlags sampling;
-  std::string format;  // empty: what suits the model
+  TemplateFlags format;
   std::string system;
   std::string load_state;
   std::vector<std::string> stops;
   std::optional<int> max_tokens;
 };
 
-// Answers begin with the space that follows "Assistant:", or the user's words; it is not for the
-// reader.
+// Answers begin with the space that follows "Assistant:", or the user's words, or with the end of a
+// tag that the prompt has begun (`tag`); these are not for the reader.
 class AnswerPrinter {
  public:
+  explicit AnswerPrinter(std::string tag = {}) : tag_(std::move(tag)) {}
+
   void print(std::string_view piece) {
+    while (!begun_ && !tag_.empty() && !piece.empty() && piece.front() == tag_.front()) {
+      piece.remove_prefix(1);
+      tag_.erase(0, 1);
+    }
     if (!begun_) {
       const size_t start = piece.find_first_not_of(" \n");
       if (start == std::string_view::npos) return;
@@ -57,13 +65,24 @@ class AnswerPrinter {
   bool begun() const { return begun_; }
 
  private:
+  std::string tag_;
   bool begun_ = false;
 };
+
+// Of the end of an empty thought, what the prompt has left to the model.
+std::string open_tag(const ChatTemplate& form) {
+  const std::string& opening = form.opening(form.usual);
+  for (size_t size = form.think_end.size(); size-- > 1;) {
+    if (opening.ends_with(form.think_end.substr(0, size))) return form.think_end.substr(size);
+  }
+  return "";
+}
 
 class Chat {
  public:
   Chat(Engine& engine, ConversationOptions options, bool story)
-      : conversation_(engine, std::move(options)),
+      : tag_(story ? "" : open_tag(options.form)),
+        conversation_(engine, std::move(options)),
         story_(story),
         story_model_(engine.model().tells_stories()) {}
 
@@ -125,7 +144,7 @@ class Chat {
 
   void answer(const std::string& text) {
     const InterruptGuard guard;
-    AnswerPrinter printer;
+    AnswerPrinter printer(tag_);
     const Generated answer = conversation_.answer(text, until_interrupted(printer));
     write_out(answer.text.ends_with('\n') ? "" : "\n");
     if (answer.reason == StopReason::length) say("(the answer was cut off: -n sets its length)");
@@ -175,6 +194,7 @@ class Chat {
     return true;
   }
 
+  const std::string tag_;  // as AnswerPrinter has it
   Conversation conversation_;
   const bool story_, story_model_;
   LineReader reader_;
@@ -183,10 +203,13 @@ class Chat {
 void chat_command(const ChatOptions& options) {
   options.sampling.check();
   check_readable(options.load_state);
+  std::optional<ChatTemplate> given = options.format.given();
   const LoadedModel loaded = load_model(options.model);
   const Model& model = loaded.model;
   model.tokenizer();  // throws where there is none, before anybody types
-  const bool story = options.format.empty() ? model.tells_stories() : options.format == "story";
+  const std::string& name = options.format.name;
+  const bool left_to_model = !given && (name.empty() || name == "auto");
+  const bool story = left_to_model ? model.tells_stories() : name == "story";
   if (story && !options.system.empty()) {
     throw CLI::ValidationError(
         "--system has no place in a story: type what shall stand in it instead");
@@ -195,8 +218,8 @@ void chat_command(const ChatOptions& options) {
   conversation.system = options.system;
   GenerateOptions& generation = conversation.generation;
   if (!story) {
-    if (!options.format.empty()) conversation.format = template_from_name(options.format);
-    generation.stop = default_stops(conversation.format);
+    conversation.form = given ? *std::move(given) : form_of_model(model);
+    generation.stop = conversation.form.stops;
   }
   for (const std::string& stop : options.stops) generation.stop.push_back(stop);
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTurnTokens : kAnswerTokens);
@@ -215,12 +238,9 @@ void add_chat(CLI::App& app) {
   options->model.add_to(*command);
   may_be_empty(command->add_option("--system", options->system,
                                    "what the conversation is told at its beginning"));
-  command
-      ->add_option(
-          "--template", options->format,
-          "how turns are written; story: both write on at one text. Without it: story for a "
-          "story model, else chat")
-      ->check(CLI::IsMember({"chat", "think", "fake-think", "story"}));
+  options->format.add_to(*command, {"story"},
+                         "story: both write on at one text. Without it: story for a story model, "
+                         "else auto");
   command
       ->add_option("-n,--max-tokens", options->max_tokens,
                    fmt::format("tokens of a turn at the most. Without it: {}; {} of a story, whose "

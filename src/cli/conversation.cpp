@@ -19,11 +19,6 @@ namespace {
 // whose state takes 35 MB, are 0.5 GB.
 constexpr size_t kMostPast = 16;
 
-size_t newlines_at_end(std::string_view text) {
-  const size_t last = text.find_last_not_of('\n');
-  return text.size() - (last == std::string_view::npos ? 0 : last + 1);
-}
-
 }  // namespace
 
 Conversation::Conversation(Engine& engine, ConversationOptions options)
@@ -33,27 +28,26 @@ Conversation::Conversation(Engine& engine, ConversationOptions options)
 
 Generated Conversation::answer(std::string_view user, const OnText& on_text) {
   const State before = current_->now;
+  const ChatTemplate& form = options_.form;
   const bool first = before.tokens() == 0;
-  const auto turn_text = [&](Template format) {
-    if (first) return render_first_turn(format, user, options_.system);
-    std::string text = render_later_turn(format, user);
-    // The two newlines that end a turn may have been part of the answer.
-    return text.substr(std::min<size_t>(newlines_at_end(before.text_end()), 2));
+  const auto encode_turn = [&](const std::string& text) {
+    return first && form.begin_token ? engine_.model().tokenizer().encode_document(text)
+                                     : encode(text);
   };
+  std::string prompt = first ? render_first_turn(form, user, options_.system, form.usual)
+                             : render_later_turn(form, user, form.usual);
+  if (!first) prompt.erase(0, separator_read(form, before.text_end()));
   // Works on a copy: should anything fail, the turn has not happened.
   State state = before;
-  const std::string prompt = turn_text(options_.format);
-  feed(engine_, state, encode(prompt));
+  feed(engine_, state, encode_turn(prompt));
   const Generated answer = generate(engine_, state, next_generation(), on_text);
 
-  if (options_.format != Template::chat) {
+  if (const std::string& opening = form.opening(form.usual); !opening.empty()) {
     // The prompt has opened the thought that the answer goes on with.
-    std::string text = turn_text(Template::chat);
-    const std::string opening = prompt.substr(text.size());
-    const std::string words = clean_role_text(drop_thoughts(opening + answer.text));
-    if (!words.empty()) text += " " + words;
+    const std::string words = answer_words(form, opening + answer.text);
+    prompt.erase(prompt.size() - form.generation.size() - opening.size());
     state = before;
-    feed(engine_, state, encode(text));
+    feed(engine_, state, encode_turn(prompt + render_turn(form, {ChatRole::assistant, words})));
   }
   current_->now = std::move(state);
   remember(before);

@@ -11,12 +11,12 @@
 
 #include "anser/engine.h"
 #include "anser/generate.h"
-#include "text/chat_templates.h"
+#include "text/chat/builtin_templates.h"
 
 namespace anser {
 
 struct ConversationOptions {
-  Template format = Template::chat;  // chat, think or fake_think; of no matter to write_on()
+  ChatTemplate form = builtin_template("chat");  // of no matter to write_on()
   std::string system;
   GenerateOptions generation;
 };

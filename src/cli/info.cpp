@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cpu/dispatch.h"
+#include "text/chat/choose_template.h"
 
 namespace anser {
 namespace {
@@ -124,6 +125,11 @@ std::string model_card(const Model& model) {
                    format_bytes(4 * state.floats()), format_count(int64_t(state.floats()))));
   if (!model.kind().empty()) {
     line(out, "kind", model.kind() + (model.tells_stories() ? ": it cannot converse" : ""));
+  }
+  if (!model.tells_stories()) {
+    const ChosenTemplate chosen = choose_template(model.chat_clues());
+    line(out, "template", fmt::format("{}: {}", chosen.form.name, chosen.why));
+    if (!chosen.note.empty()) say("anser: {}", chosen.note);
   }
   if (!model.sampling().empty()) line(out, "sampling", sampling_text(model.sampling()));
   line(out, "fingerprint", fmt::format("{:016x}", model.fingerprint()));

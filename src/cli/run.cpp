@@ -19,7 +19,8 @@
 #include "cli/paths.h"
 #include "cli/statistics.h"
 #include "cli/story.h"
-#include "text/chat_templates.h"
+#include "cli/template_options.h"
+#include "text/fill_in_the_middle.h"
 
 namespace anser {
 namespace {
@@ -30,7 +31,7 @@ struct RunOptions {
   ModelOptions model;
   SamplingFlags sampling;
   std::optional<std::string> prompt;
-  std::string format = "raw";
+  TemplateFlags format;
   std::string system, suffix;
   std::vector<std::string> stops;
   std::optional<int> max_tokens;
@@ -55,13 +56,22 @@ std::shared_ptr<const Constraint> make_constraint(const RunOptions& options,
   return Constraint::json_schema(model.tokenizer(), vocab, schema);
 }
 
+// What the prompt is: a text, one with a gap, or a user's turn.
+enum class PromptKind { raw, fill, turn };
+
+PromptKind prompt_kind(const TemplateFlags& format) {
+  if (!format.file.empty()) return PromptKind::turn;
+  if (format.name.empty() || format.name == "raw") return PromptKind::raw;
+  return format.name == "fim" ? PromptKind::fill : PromptKind::turn;
+}
+
 // The prompt's text, from where the user put it; none when a loaded state is to be continued as it
 // is: with -p '', or without -p where nothing comes from a pipe or a file.
 std::optional<std::string> prompt_text(const RunOptions& options) {
   const bool continues = !options.load_state.empty();
   if (options.prompt && *options.prompt != "-") {
     // In the middle of a text, an empty one may be what comes before the gap.
-    if (continues && options.prompt->empty() && options.format != "fim") return std::nullopt;
+    if (continues && options.prompt->empty() && prompt_kind(options.format) != PromptKind::fill) return std::nullopt;
     return options.prompt;
   }
   if (!options.prompt) {
@@ -82,34 +92,47 @@ std::optional<std::string> prompt_text(const RunOptions& options) {
   return text;
 }
 
-// Before minutes are spent on loading.
-void check_format(const RunOptions& options) {
-  try {
-    render_prompt(template_from_name(options.format), {"", {}, options.system, options.suffix});
-  } catch (const Error& error) {
-    throw CLI::ValidationError(error.what());
-  }
+void check_parts(const RunOptions& options) {
+  const PromptKind kind = prompt_kind(options.format);
+  const auto refuse = [](const char* option, const char* what, const char* instead) {
+    throw CLI::ValidationError(
+        fmt::format("{} has no place in {}; {} takes one", option, what, instead));
+  };
+  const char* const what = kind == PromptKind::raw    ? "the template raw"
+                           : kind == PromptKind::fill ? "the template fim"
+                                                      : "a conversation";
+  if (kind != PromptKind::turn && !options.system.empty()) refuse("--system", what, "chat");
+  if (kind != PromptKind::fill && !options.suffix.empty()) refuse("--suffix", what, "fim");
 }
 
-std::vector<Token> prompt_tokens(const RunOptions& options, const Tokenizer& tokenizer,
-                                 const State& state, const std::string& text) {
-  const Template format = template_from_name(options.format);
-  const bool turns = format != Template::raw && format != Template::fim;
+// `form`: of a turn.
+std::vector<Token> prompt_tokens(const RunOptions& options, const ChatTemplate& form,
+                                 const Tokenizer& tokenizer, const State& state,
+                                 const std::string& text) {
   // A state that has read something is in the middle of a conversation.
   const bool continues = state.tokens() > 0;
-  const std::string rendered =
-      turns && continues ? render_later_turn(format, text)
-                         : render_prompt(format, {text, {}, options.system, options.suffix});
+  const PromptKind kind = prompt_kind(options.format);
+  std::string rendered = text;
+  if (kind == PromptKind::fill) rendered = fill_in_the_middle(text, options.suffix);
+  if (kind == PromptKind::turn) {
+    rendered = continues ? render_later_turn(form, text, form.usual)
+                               .substr(separator_read(form, state.text_end()))
+                         : render_first_turn(form, text, options.system, form.usual);
+  }
   // Training documents begin after an end-of-text token, and a model may fail to retain its very
   // first token.
-  const bool begins = format == Template::raw && options.load_state.empty() && !options.no_bos;
-  return begins ? tokenizer.encode_document(rendered) : tokenizer.encode(rendered);
+  const bool begins = kind == PromptKind::raw
+                          ? options.load_state.empty()
+                          : kind == PromptKind::turn && form.begin_token && !continues;
+  return begins && !options.no_bos ? tokenizer.encode_document(rendered)
+                                   : tokenizer.encode(rendered);
 }
 
 // At a terminal a text reads better from its beginning. Elsewhere stdout is the continuation only.
 void show_prompt(const RunOptions& options) {
   const bool typed = options.prompt && *options.prompt != "-";
-  if (!typed || options.format != "raw" || options.json || !stdout_is_terminal()) return;
+  const bool raw = prompt_kind(options.format) == PromptKind::raw;
+  if (!typed || !raw || options.json || !stdout_is_terminal()) return;
   write_out(bold(*options.prompt));
 }
 
@@ -132,14 +155,11 @@ void print_json(const Generated& result, const Statistics& statistics, uint64_t 
 void run_command(const RunOptions& options) {
   GenerateOptions generation;
   options.sampling.check();
-  generation.stop = options.stops;
-  for (std::string& stop : default_stops(template_from_name(options.format))) {
-    generation.stop.push_back(std::move(stop));
-  }
   check_readable(options.load_state);
   if (!options.save_state.empty()) {
     check_output("--save-state", options.save_state, options.model.model);
   }
+  std::optional<ChatTemplate> given = options.format.given();
   const std::optional<std::string> text = prompt_text(options);
   if (!text && !options.suffix.empty()) {
     throw CLI::ValidationError("--suffix",
@@ -151,6 +171,12 @@ void run_command(const RunOptions& options) {
   const LoadedModel loaded = load_model(options.model);
   const InterruptGuard guard;  // before, Ctrl-C has nothing to wait for
   const Tokenizer& tokenizer = loaded.model.tokenizer();
+  const PromptKind kind = prompt_kind(options.format);
+  ChatTemplate form;
+  if (kind == PromptKind::turn) form = given ? *std::move(given) : form_of_model(loaded.model);
+  generation.stop = options.stops;
+  generation.stop.insert(generation.stop.end(), form.stops.begin(), form.stops.end());
+  if (kind == PromptKind::fill) generation.stop.push_back(kFillStop);
   generation.constraint = make_constraint(options, schema, loaded.model);
   const bool story = loaded.model.tells_stories() && !generation.constraint;
   generation.max_tokens = options.max_tokens.value_or(story ? kStoryTokens : kTokens);
@@ -160,7 +186,7 @@ void run_command(const RunOptions& options) {
   check_system(options.system, state, options.load_state);
   Statistics statistics(*loaded.engine, loaded.load_s);
   if (text) {
-    const std::vector<Token> tokens = prompt_tokens(options, tokenizer, state, *text);
+    const std::vector<Token> tokens = prompt_tokens(options, form, tokenizer, state, *text);
     if (tokens.empty() && !state.has_logits()) {
       throw CLI::ValidationError("the prompt is empty: there is nothing to continue");
     }
@@ -239,22 +265,20 @@ void add_run(CLI::App& app) {
                     "print one object: text, tokens, reason, timings, seed");
 
   auto* prompt = command->add_option_group("Prompt format");
-  prompt
-      ->add_option("--template", options->format,
-                   "chat, think and fake-think wrap the prompt as a user's turn; fim fills the gap "
-                   "between the prompt and --suffix")
-      ->check(CLI::IsMember({"raw", "chat", "think", "fake-think", "fim"}))
-      ->capture_default_str();
+  options->format.add_to(*prompt, {"raw", "fim"},
+                         "All but raw, which is the default, and fim wrap the prompt as a user's "
+                         "turn; fim fills the gap between the prompt and --suffix");
   may_be_empty(prompt->add_option("--system", options->system,
-                                  "system text in front, for the chat templates"));
+                                  "system text in front of a user's turn"));
   may_be_empty(prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim"));
   prompt->add_flag("--no-bos", options->no_bos,
                    "do not begin with the token that ends a text, 0 in World vocabularies. A raw "
-                   "prompt does, unless a state is loaded or the vocabulary has none");
+                   "prompt and those of some forms (flower, markdown) do, unless a state is loaded "
+                   "or the vocabulary has none");
   options->sampling.add_to(*command, "temperature 1, top-p 0.85");
 
   command->callback([options] {
-    check_format(*options);
+    check_parts(*options);  // before minutes are spent on loading
     run_command(*options);
   });
 }

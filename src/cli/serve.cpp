@@ -20,6 +20,7 @@
 #include "cli/console.h"
 #include "cli/options.h"
 #include "cli/state_commands.h"
+#include "cli/template_options.h"
 #include "server/http/server.h"
 #include "server/service.h"
 
@@ -32,7 +33,8 @@ struct ServeOptions {
   http::Options http;
   SchedulerOptions scheduler;
   std::vector<std::string> api_keys;
-  std::string model_name, format = "chat";
+  std::string model_name;
+  TemplateFlags format;
   openai::Limits limits;
   int cache_mb = 256;
   StoreOptions store;
@@ -173,6 +175,7 @@ void check_state_options(const ServeOptions& options, const CLI::App& command) {
 
 void serve_command(ServeOptions options) {
   options.sampling.check();
+  std::optional<ChatTemplate> given = options.format.given();
   const EndSignals signals;
   http::check_address(options.http);  // before minutes are spent on loading
   std::optional<EndSignals::AtOnce> loading(signals);
@@ -180,6 +183,9 @@ void serve_command(ServeOptions options) {
   loading.reset();
   const Model& model = loaded.model;
   model.tokenizer();  // throws where there is none
+  if (model.tells_stories() && given) {
+    throw CLI::ValidationError("--template: this is a story model, which has no conversations");
+  }
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
@@ -193,7 +199,11 @@ void serve_command(ServeOptions options) {
   ServiceOptions service_options;
   service_options.api_keys = options.api_keys;
   service_options.model_name = name_of(options, model);
-  service_options.chat_template = template_from_name(options.format);
+  if (given) {
+    service_options.form = *std::move(given);
+  } else if (!model.tells_stories()) {
+    service_options.form = form_of_model(model);
+  }
   service_options.limits = options.limits;
   service_options.limits.max_choices = options.scheduler.max_queue;
   service_options.limits.vocab = model.hyperparameters().vocab;
@@ -231,11 +241,9 @@ void add_serve(CLI::App& app) {
       ->envname("ANSER_API_KEY")
       ->allow_extra_args(false);
   command->add_option("--name", options->model_name, "what clients call the model");
-  command
-      ->add_option("--template", options->format,
-                   "how an answer begins where a request says nothing of reasoning")
-      ->check(CLI::IsMember({"chat", "think", "fake-think"}))
-      ->capture_default_str();
+  options->format.add_to(*command, {},
+                         "Those with think in their names differ in how an answer begins where a "
+                         "request says nothing of reasoning. Without it: auto");
   command->add_option("--max-batch", options->scheduler.max_batch, "texts that are written at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();

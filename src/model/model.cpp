@@ -15,6 +15,7 @@
 #include "base/blob.h"
 #include "checkpoint/adapter.h"
 #include "checkpoint/adapter_names.h"
+#include "checkpoint/chat_clues.h"
 #include "checkpoint/find_tokenizer.h"
 #include "checkpoint/merge_adapters.h"
 #include "checkpoint/open_checkpoint.h"
@@ -40,6 +41,7 @@ struct Model::Data {
   std::string no_tokenizer;  // why there is none
   State initial;             // without the sketch, so as not to count among those who need it
   Purpose purpose;
+  ChatClues chat_clues;
   std::string name;
   std::vector<std::string> notes;
   MergedBytes merged;
@@ -148,6 +150,7 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   }
 
   data->purpose = read_purpose(file);
+  data->chat_clues = read_chat_clues(file);
   data->notes.insert(data->notes.end(), file.notes.begin(), file.notes.end());
   if (!checkpoint.says.norm_bias && checkpoint.tensors.count("ln_out.bias") > 0) {
     data->notes.push_back(fmt::format(
@@ -275,6 +278,9 @@ const std::string& Model::kind() const {
 }
 const SamplingDefaults& Model::sampling() const {
   return data_->purpose.sampling;
+}
+const ChatClues& Model::chat_clues() const {
+  return data_->chat_clues;
 }
 uint64_t Model::fingerprint() const {
   return data_->initial.fingerprint();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "checkpoint/chat_clues.h"
 #include "checkpoint/description.h"
 #include "checkpoint/find_tokenizer.h"
 #include "checkpoint/gguf_names.h"
@@ -17,6 +18,9 @@
 #include "formats/tensor_file.h"
 #include "model/purpose.h"
 #include "model/quantize_mix.h"
+#include "text/chat/builtin_templates.h"
+#include "text/chat/choose_template.h"
+#include "text/chat/jinja_template.h"
 
 namespace anser {
 namespace {
@@ -107,9 +111,12 @@ void write_general(GgufWriter& file, const Model& model,
                    const std::map<std::string, MetaValue>& before, DType type) {
   file.text("general.architecture", "rwkv7");
   file.text("general.type", "model");
-  if (before.count("general.name") == 0) {
+  if (before.count(kNameKey) == 0) {
     const std::filesystem::path path(model.path());
-    file.text("general.name", (path.has_filename() ? path : path.parent_path()).stem().string());
+    const std::string told = telling_name(model.chat_clues());
+    file.text(kNameKey, told.empty()
+                            ? (path.has_filename() ? path : path.parent_path()).stem().string()
+                            : told);
   }
   for (const auto& [key, value] : before) {
     if (!key.starts_with("general.") || key == "general.architecture" || key == "general.type" ||
@@ -173,28 +180,6 @@ std::string escape_token(std::string_view bytes) {
   return text;
 }
 
-// Turns as the World models were trained on them, thoughts of past turns left out. For programs
-// that apply a template from the file; anser has its own (text/chat_templates.h).
-constexpr const char* kChatTemplate =
-    "{{- bos_token -}}"
-    "{%- for message in messages -%}"
-    "{%- set text = message['content'] or '' -%}"
-    "{%- set name = 'User' -%}"
-    "{%- if message['role'] == 'system' -%}"
-    "{%- set name = 'System' -%}"
-    "{%- elif message['role'] == 'assistant' -%}"
-    "{%- set name = 'Assistant' -%}"
-    "{%- set text = text.split('</think>')[-1] -%}"
-    "{%- endif -%}"
-    "{{- name + ': ' + (text | trim) + '\\n\\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}"
-    "{{- 'Assistant:' -}}"
-    "{%- if enable_thinking is defined -%}"
-    "{{- ' <think>' if enable_thinking else ' <think>\\n</think>' -}}"
-    "{%- endif -%}"
-    "{%- endif -%}";
-
 // Of a vocabulary that was not read: as it stands in the file that the model comes from, so that
 // other programs find it there.
 void copy_vocabulary(GgufWriter& file, const std::map<std::string, MetaValue>& before) {
@@ -236,24 +221,24 @@ void write_vocabulary(GgufWriter& file, const Model& model,
   file.flag("tokenizer.ggml.add_bos_token", false);
   write_ends(file, tokenizer);
 
-  const bool world = is_world(tokenizer);
-  const auto found = [&](const char* key) {
-    const auto at = before.find(key);
-    return at == before.end() ? nullptr : &at->second;
-  };
   constexpr const char* kTurnKey = "tokenizer.ggml.eot_token_id";
-  constexpr const char* kTemplateKey = "tokenizer.chat_template";
-  if (const MetaValue* turn = found(kTurnKey); turn && std::holds_alternative<int64_t>(*turn)) {
-    file.number(kTurnKey, uint32_t(std::get<int64_t>(*turn)));
-  } else if (world) {
-    file.number(kTurnKey, 261);  // two line ends, after which the next speaker begins
+  const auto turn = before.find(kTurnKey);
+  if (turn != before.end() && std::holds_alternative<int64_t>(turn->second)) {
+    file.number(kTurnKey, uint32_t(std::get<int64_t>(turn->second)));
+  } else if (is_world(tokenizer)) {
+    // What the next speaker begins after: a flower, or two line ends.
+    const bool flower = choose_template(model.chat_clues()).form.stops[0] == "\u273f";
+    file.number(kTurnKey, flower ? 10060 : 261);
   }
-  const MetaValue* text = found(kTemplateKey);
-  if (text != nullptr && std::holds_alternative<std::string>(*text)) {
-    file.text(kTemplateKey, std::get<std::string>(*text));
-  } else if (world) {
-    file.text(kTemplateKey, kChatTemplate);
-  }
+}
+
+// For programs that apply a template from the file, and for the form to be the same when the file
+// is opened here.
+void write_chat_template(GgufWriter& file, const Model& model) {
+  std::string text = chat_template_to_write(model);
+  const bool world = model.has_tokenizer() && is_world(model.tokenizer());
+  if (text.empty() && world) text = jinja_template(builtin_template("chat"));
+  if (!text.empty()) file.text(kChatTemplateKey, text);
 }
 
 }  // namespace
@@ -274,6 +259,7 @@ void save_gguf(const Model& model, const std::string& path, const SaveOptions& o
   write_general(file, model, before, options.type);
   write_sizes(file, h);
   write_vocabulary(file, model, before);
+  write_chat_template(file, model);
   for (const SavedTensor& tensor : collector.tensors) {
     file.tensor(tensor.name, tensor.type, tensor.shape);
   }

@@ -9,7 +9,7 @@ namespace anser {
 
 // Any type of can_quantize_to; matrix_type says which tensor gets it. The tokenizer goes into the
 // file where the model has one, and what Model::kind and Model::sampling say. From a GGUF file its
-// general.* texts, chat template and end-of-turn token are taken over.
+// general.* texts and end-of-turn token are taken over; what tells the chat form is from any.
 //
 // A `time_state` is left out: llama.cpp refuses files with tensors that it does not expect.
 void save_gguf(const Model& model, const std::string& path, const SaveOptions& options);

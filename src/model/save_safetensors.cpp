@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "checkpoint/chat_clues.h"
 #include "checkpoint/description.h"
 #include "checkpoint/find_tokenizer.h"
 #include "formats/safetensors_writer.h"
@@ -14,6 +15,7 @@
 #include "model/purpose.h"
 #include "model/quantize.h"
 #include "model/tuned_state.h"
+#include "text/chat/choose_template.h"
 
 namespace anser {
 namespace {
@@ -104,6 +106,10 @@ void save_safetensors(const Model& model, const std::string& path, const SaveOpt
   // Who does not know this word finds no blocks.0.ln0, and must refuse.
   if (!h.embedding_norm) file.text(kEmbeddingNormFused, "true");
   write_tokens_said(file, model);
+  // Also where there is no folder any more, or the name was the old file's.
+  const std::string chat = chat_template_to_write(model), name = telling_name(model.chat_clues());
+  if (!chat.empty()) file.text(kChatTemplateKey, chat);
+  if (!name.empty()) file.text(kNameKey, name);
   for (const SavedTensor& tensor : collector.tensors) {
     file.tensor(tensor.name, tensor.type, tensor.shape);
   }

@@ -8,7 +8,7 @@
 //  32  u32 x 4  layers, width, heads, head size
 //  48  u64      count of logits: 0 or the vocabulary size
 //  56  u64      count of groups, 0: it is not known whose the state is
-//  64  u8 x 8   how many bytes of the text's end follow, 0 to 4; these; zeros
+//  64  u8 x 8   how many bytes of the text's end follow, 0 to 7; these; zeros
 //  72  payload  the state, the logits; the groups of ModelSketch as u64
 //  end u64      XXH3-64 of all bytes before it
 //
@@ -49,7 +49,6 @@ static_assert(sizeof(Header) == 56);
 struct TextEnd {
   uint8_t size;
   char bytes[State::kTextEnd];
-  uint8_t zeros[3];
 };
 static_assert(sizeof(TextEnd) == 8);
 constexpr size_t kHeader = sizeof(Header) + sizeof(uint64_t) + sizeof(TextEnd);  // of version 2
@@ -98,11 +97,10 @@ void check_finite(const StateShape& shape, std::span<const float> numbers,
 }
 
 std::string text_of(const TextEnd& end, const std::string& source) {
-  const bool known = end.size <= State::kTextEnd;
-  if (!known || std::ranges::any_of(end.zeros, [](uint8_t byte) { return byte != 0; })) {
-    throw Error(fmt::format(
-        "{}: the state file is damaged: expected up to {} bytes of the text's end, then zeros",
-        source, State::kTextEnd));
+  if (end.size > State::kTextEnd) {
+    throw Error(
+        fmt::format("{}: the state file is damaged: {} bytes of the text's end, expected at most {}",
+                    source, end.size, State::kTextEnd));
   }
   return {end.bytes, end.size};
 }

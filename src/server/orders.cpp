@@ -9,6 +9,8 @@
 #include "anser/error.h"
 #include "server/openai/answer_stream.h"
 #include "server/openai/chat_prompt.h"
+#include "server/openai/tool_text.h"
+#include "text/chat/builtin_templates.h"
 
 namespace anser {
 
@@ -33,22 +35,40 @@ std::vector<size_t> checkpoints(const Tokenizer& tokenizer, std::span<const Toke
   return found;
 }
 
+// A model of stories has no conversations: where there is a form to be had, it is that of `chat`.
+ChatTemplate form_of(const ChatRequest& request, const ChatTemplate& form, const Model& model) {
+  return model.tells_stories() ? builtin_template("chat") : form_for(form, request);
+}
+
+std::vector<Token> encode_chat(const Model& model, const ChatTemplate& form,
+                               const std::string& text, bool goes_on) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  const bool begins = (model.tells_stories() || form.begin_token) && !goes_on;
+  return begins ? tokenizer.encode_document(text) : tokenizer.encode(text);
+}
+
 // How the next prompt would show the answer. Nothing where that is what has been written: without
 // thoughts and calls, or in the midst of a thought.
-std::optional<std::string> words_as_shown(const std::string& opening, const std::string& text,
-                                          StopReason reason, const std::vector<Tool>& tools,
-                                          bool story) {
-  AnswerStream stream(opening, tools);
+std::optional<std::string> words_as_shown(const ChatTemplate& form, const std::string& opening,
+                                          const std::string& text, StopReason reason,
+                                          const std::vector<Tool>& tools, bool story) {
+  AnswerStream stream(form, opening, tools);
   std::vector<AnswerStream::Part> parts = stream.push(text);
   for (auto& part : stream.finish()) parts.push_back(std::move(part));
-  if (!parts.empty() && parts.back().kind == AnswerStream::Part::Kind::call) {
-    return story ? "" : render_call({"", parts.back().name, parts.back().text});
+  std::string content;
+  std::vector<ToolCall> calls;
+  for (auto& part : parts) {
+    if (part.kind == AnswerStream::Part::Kind::content) content += part.text;
+    if (part.kind == AnswerStream::Part::Kind::call) calls.push_back({"", part.name, part.text});
   }
+  if (!calls.empty()) return story ? "" : assistant_words(form, content, calls);
   const std::string answer = opening + text;
-  if (answer.find("<think>") == std::string::npos) return std::nullopt;
-  const bool cut_off = answer.find("</think>") == std::string::npos;
+  if (form.think_start.empty() || answer.find(form.think_start) == std::string::npos) {
+    return std::nullopt;
+  }
+  const bool cut_off = answer.find(form.think_end) == std::string::npos;
   if (cut_off && reason == StopReason::length) return std::nullopt;
-  return clean_role_text(drop_thoughts(answer));
+  return answer_words(form, answer);
 }
 
 }  // namespace
@@ -89,13 +109,14 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
   }
 }
 
-std::vector<Token> encode_chat(const Model& model, const std::string& text, bool goes_on) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  const bool begins = model.tells_stories() && !goes_on;
-  return begins ? tokenizer.encode_document(text) : tokenizer.encode(text);
+std::vector<Token> message_tokens(const ChatRequest& request, const ChatTemplate& usual_form,
+                                  bool goes_on, const Model& model) {
+  const ChatTemplate form = form_of(request, usual_form, model);
+  const std::string text = render_messages(request, form, model.tells_stories(), goes_on);
+  return encode_chat(model, form, text, goes_on);
 }
 
-ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template usual,
+ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatTemplate& usual_form,
                      const Limits& limits, const Model& model) {
   const Tokenizer& tokenizer = model.tokenizer();
   const bool must_call = wanted.tool_choice.obliges();
@@ -109,11 +130,12 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template us
     // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
     wanted.effort = Effort::unsaid;
     wanted.tool_choice = {ToolChoice::Kind::none, {}};
-    usual = Template::chat;
   }
   const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
-  const ChatPrompt prompt = render_chat(wanted, usual, story, goes_on);
-  std::vector<Token> tokens = encode_chat(model, prompt.text, goes_on);
+  const bool at_once = generation.constraint != nullptr;
+  ChatTemplate form = form_of(wanted, usual_form, model);
+  const ChatPrompt prompt = render_chat(wanted, form, story, goes_on, at_once);
+  std::vector<Token> tokens = encode_chat(model, form, prompt.text, goes_on);
   if (tokens.empty() && !beginning.state.has_logits()) {
     throw ApiError::bad_field("messages", "they have no words");
   }
@@ -122,9 +144,7 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template us
                                                       limits.max_prompt_tokens, tokens.size()));
   }
   if (!story && !must_call) {
-    for (std::string& stop : default_stops(Template::chat)) {
-      generation.stop.push_back(std::move(stop));
-    }
+    generation.stop.insert(generation.stop.end(), form.stops.begin(), form.stops.end());
   }
   Order order{beginning.state, std::move(tokens), std::move(generation), wanted.top_logprobs};
   order.origin = beginning.origin;
@@ -132,18 +152,25 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, Template us
   std::vector<Tool> tools;
   if (wanted.tool_choice.kind != ToolChoice::Kind::none) tools = std::move(wanted.tools);
   // A story's prompt opens nothing, but what is written is read as if it had.
-  std::string opening = must_call ? std::string(kCallOpening) : prompt.opening;
-  auto as_shown = [&model, begun = beginning, goes_on, tools, opening,
-                   before = prompt.text.substr(0, prompt.text.size() - prompt.opening.size())](
+  const bool story_call = story && must_call;
+  std::string opening = story_call ? std::string(call_opening(ToolFormat::lines)) : prompt.opening;
+  auto as_shown = [&model, begun = beginning, goes_on, tools, form, opening, story,
+                   before = prompt.text.substr(0, prompt.answer_begin)](
                       const std::string& text, StopReason reason) -> std::optional<Order> {
-    const auto words = words_as_shown(opening, text, reason, tools, model.tells_stories());
+    const auto words = words_as_shown(form, opening, text, reason, tools, story);
     if (!words) return std::nullopt;
-    const std::string whole = words->empty() ? before : before + " " + *words;
-    Order again{begun.state, encode_chat(model, whole, goes_on)};
+    std::string whole = before;
+    if (!story) {
+      whole += render_turn(form, {ChatRole::assistant, *words});
+    } else if (!words->empty()) {
+      whole += " " + *words;
+    }
+    Order again{begun.state, encode_chat(model, form, whole, goes_on)};
     again.origin = begun.origin;
     return again;
   };
-  return {std::move(order), std::move(opening), std::move(tools), std::move(as_shown)};
+  return {std::move(order), std::move(form), std::move(opening), std::move(tools),
+          std::move(as_shown)};
 }
 
 }  // namespace anser

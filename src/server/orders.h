@@ -11,7 +11,7 @@
 #include "anser/scheduler.h"
 #include "server/openai/chat_request.h"
 #include "server/state_desk.h"
-#include "text/chat_templates.h"
+#include "text/chat/chat_template.h"
 
 namespace anser {
 
@@ -24,12 +24,14 @@ std::shared_ptr<const Constraint> constraint_of(const openai::WriteRequest& requ
 std::shared_ptr<const Constraint> call_constraint(const openai::ChatRequest& request,
                                                   const Model& model);
 
-// A chat's prompt in tokens. A story that does not go on from a state begins as texts of this model
-// do.
-std::vector<Token> encode_chat(const Model& model, const std::string& text, bool goes_on);
+// What a model reads of a request's messages with no answer begun, on top of a state that has read
+// something (`goes_on`) or of nothing. `form`: of conversations without tools.
+std::vector<Token> message_tokens(const openai::ChatRequest& request, const ChatTemplate& form,
+                                  bool goes_on, const Model& model);
 
 struct ChatOrder {
   Order order;
+  ChatTemplate form;                // of this conversation: that of tools may be another
   std::string opening;              // of the answer, where AnswerStream begins
   std::vector<openai::Tool> tools;  // that may be called
   // For Saving: answers are remembered as the next prompt would show them, without their thoughts,
@@ -37,8 +39,8 @@ struct ChatOrder {
   // The model must be alive.
   std::function<std::optional<Order>(const std::string& text, StopReason)> as_shown;
 };
-// `usual`: the template of an answer where nothing is said of reasoning. Throws ApiError.
-ChatOrder chat_order(openai::ChatRequest wanted, const Beginning& beginning, Template usual,
-                     const openai::Limits& limits, const Model& model);
+// `form`: of conversations without tools. Throws ApiError.
+ChatOrder chat_order(openai::ChatRequest wanted, const Beginning& beginning,
+                     const ChatTemplate& form, const openai::Limits& limits, const Model& model);
 
 }  // namespace anser

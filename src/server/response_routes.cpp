@@ -82,13 +82,13 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
 
 void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& beginning,
                            const Reply& reply) {
-  ChatOrder chat = chat_order(wanted, beginning, options_.chat_template, limits_, model_);
+  ChatOrder chat = chat_order(wanted, beginning, options_.form, limits_, model_);
   const std::string state = new_state_id();
   const size_t prompt_tokens = chat.order.prompt.size();
   auto answer = std::make_unique<ResponseAnswer>(
       ResponseAnswer::Heading{std::string(kPrefix) + state, options_.model_name, unix_seconds(),
                               wanted.store},
-      wanted, chat.opening, std::move(chat.tools), model_.tokenizer());
+      wanted, chat.form, chat.opening, std::move(chat.tools), model_.tokenizer());
   const auto writing = std::make_shared<Writing>(
       std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
   if (wanted.store) {

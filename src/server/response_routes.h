@@ -18,7 +18,7 @@
 #include "server/openai/response_request.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
-#include "text/chat_templates.h"
+#include "text/chat/chat_template.h"
 
 namespace anser {
 
@@ -26,7 +26,7 @@ class ResponseRoutes {
  public:
   struct Options {
     std::string model_name;
-    Template chat_template;
+    ChatTemplate form;
     std::chrono::milliseconds stream_interval;  // openai::Delivery
   };
   // The first three must outlive every request. Without a desk no response is kept.

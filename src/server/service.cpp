@@ -37,9 +37,9 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
       options_(std::move(options)),
-      state_routes_(engine.model(), scheduler, options_.desk, options_.limits),
+      state_routes_(engine.model(), scheduler, options_.desk, options_.limits, options_.form),
       response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
-                       {options_.model_name, options_.chat_template, options_.stream_interval}),
+                       {options_.model_name, options_.form, options_.stream_interval}),
       trace_route_(engine, scheduler, options_.desk, state_routes_),
       started_(unix_seconds()) {}
 
@@ -133,6 +133,7 @@ Json Service::model_card() const {
           {"created", started_},
           {"owned_by", "anser"},
           {"kind", engine_.model().kind()},
+          {"template", engine_.model().tells_stories() ? "story" : options_.form.name},
           {"fingerprint", fmt::format("{:016x}", engine_.model().fingerprint())},
           {"trace_tokens", trace_route_.most_tokens()}};
 }
@@ -202,16 +203,15 @@ void Service::chat(const http::Request& request, const Reply& reply) {
 void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
                          const Reply& reply) {
   const Model& model = engine_.model();
-  const ChatOrder chat =
-      chat_order(wanted, beginning, options_.chat_template, options_.limits, model);
+  const ChatOrder chat = chat_order(wanted, beginning, options_.form, options_.limits, model);
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   for (int i = 0; i < wanted.n; ++i) {
     orders.push_back(chat.order);
     orders.back().generation.sampling.seed =
         answer_seed(wanted.generation.sampling.seed, uint64_t(i));
-    choices.push_back(
-        chat_choice(i, chat.opening, chat.tools, wanted.top_logprobs >= 0, model.tokenizer()));
+    choices.push_back(chat_choice(i, chat.form, chat.opening, chat.tools, wanted.top_logprobs >= 0,
+                                  model.tokenizer()));
   }
   write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
         std::move(choices), reply, chat.as_shown)

@@ -17,7 +17,7 @@
 #include "server/state_desk.h"
 #include "server/state_routes.h"
 #include "server/trace_route.h"
-#include "text/chat_templates.h"
+#include "text/chat/builtin_templates.h"
 
 namespace anser {
 
@@ -30,8 +30,8 @@ class Choice;
 struct ServiceOptions {
   // Who may use it: "Authorization: Bearer KEY" must name one of them. Empty: everybody.
   std::vector<std::string> api_keys;
-  std::string model_name;                   // as /v1/models has it
-  Template chat_template = Template::chat;  // of an answer where nothing is said of reasoning
+  std::string model_name;                        // as /v1/models has it
+  ChatTemplate form = builtin_template("chat");  // of conversations; of no matter to story models
   openai::Limits limits;
   StateDesk* desk = nullptr;                      // nullptr: no states are kept
   std::chrono::milliseconds stream_interval{20};  // openai::Delivery

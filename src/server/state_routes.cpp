@@ -9,7 +9,6 @@
 
 #include "anser/error.h"
 #include "server/answering.h"
-#include "server/openai/chat_prompt.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/state_object.h"
 #include "server/orders.h"
@@ -56,8 +55,12 @@ StateLabels query_labels(const http::Request& request) {
 }  // namespace
 
 StateRoutes::StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
-                         openai::Limits limits)
-    : model_(model), scheduler_(scheduler), desk_(desk), limits_(std::move(limits)) {}
+                         openai::Limits limits, ChatTemplate form)
+    : model_(model),
+      scheduler_(scheduler),
+      desk_(desk),
+      limits_(std::move(limits)),
+      form_(std::move(form)) {}
 
 StateRoutes::Route StateRoutes::route(const char* method, const char* path, Member member) {
   return {method, path, [this, member](const http::Request& request, const Reply& reply) {
@@ -157,9 +160,8 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
   const Fields fields(body);
   const Tokenizer& tokenizer = model_.tokenizer();
   if (fields.any("messages") != nullptr) {
-    const bool story = model_.tells_stories(), goes_on = beginning.state.tokens() > 0;
-    return encode_chat(model_, render_messages(read_chat_request(fields, limits_), story, goes_on),
-                       goes_on);
+    return message_tokens(read_chat_request(fields, limits_), form_, beginning.state.tokens() > 0,
+                          model_);
   }
   if (fields.any("prompt") == nullptr) {
     throw ApiError(400, "invalid_request_error",

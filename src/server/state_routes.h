@@ -20,6 +20,7 @@
 #include "server/http/request.h"
 #include "server/openai/write_request.h"
 #include "server/state_desk.h"
+#include "text/chat/chat_template.h"
 
 namespace anser {
 
@@ -27,7 +28,8 @@ class StateRoutes {
  public:
   // All but the limits must outlive every request. Without a desk all routes answer that there are
   // no states.
-  StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits);
+  StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits,
+              ChatTemplate form);
 
   using Reply = std::shared_ptr<http::Reply>;
   struct Route {
@@ -58,6 +60,7 @@ class StateRoutes {
   Scheduler& scheduler_;
   StateDesk* const desk_;
   const openai::Limits limits_;
+  const ChatTemplate form_;  // of "messages"
 };
 
 }  // namespace anser

@@ -7,6 +7,7 @@
 #include "server/openai/chat_prompt.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/response_request.h"
+#include "text/chat/builtin_templates.h"
 
 namespace {
 
@@ -46,8 +47,10 @@ void converse(const ChatRequest& request) {
   check(request);
   ANSER_CHECK(!request.messages.empty());
   ANSER_CHECK(!request.tools.empty() || !request.tool_choice.obliges());
-  for (const bool story : {false, true}) {
-    const ChatPrompt prompt = render_chat(request, Template::think, story);
+  for (const char* form : {"", "think", "flower", "markdown"}) {
+    const bool story = form[0] == '\0';
+    const ChatTemplate& usual = builtin_template(story ? "chat" : form);
+    const ChatPrompt prompt = render_chat(request, form_for(usual, request), story);
     ANSER_CHECK(std::ranges::is_sorted(prompt.message_ends));
     ANSER_CHECK(prompt.message_ends.empty() || prompt.message_ends.back() <= prompt.text.size());
     ANSER_CHECK(prompt.text.ends_with(prompt.opening));

@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "text/chat/builtin_templates.h"
+
 namespace anser::openai {
 namespace {
 
@@ -28,15 +30,26 @@ void add(const std::vector<AnswerStream::Part>& parts, Whole& whole) {
   }
 }
 
-Whole whole_of(const std::string& opening, const std::string& text,
-               const std::vector<Tool>& tools) {
-  AnswerStream stream(opening, tools);
+// Cut at every byte, and at random ones.
+Whole whole_of(const std::string& opening, const std::string& text, const std::vector<Tool>& tools,
+               const char* form_name = "chat") {
+  const ChatTemplate& form = builtin_template(form_name);
+  AnswerStream stream(form, opening, tools);
   Whole whole;
   add(stream.push(text), whole);
   add(stream.finish(), whole);
+  for (size_t at = 0; at <= text.size(); ++at) {
+    AnswerStream again(form, opening, tools);
+    Whole cut;
+    for (const std::string& piece : {text.substr(0, at), text.substr(at)}) {
+      add(again.push(piece), cut);
+    }
+    add(again.finish(), cut);
+    EXPECT_EQ(cut, whole) << text << " at " << at;
+  }
   std::mt19937 random(1);
   for (int round = 0; round < 200; ++round) {
-    AnswerStream again(opening, tools);
+    AnswerStream again(form, opening, tools);
     Whole cut;
     for (size_t at = 0; at < text.size();) {
       const size_t size = 1 + random() % 5;
@@ -92,10 +105,107 @@ TEST(AnswerStream, ACallEndsWithItsObject) {
 }
 
 TEST(AnswerStream, WordsComeAtOnce) {
-  AnswerStream stream("", kTools);
+  AnswerStream stream(builtin_template("chat"), "", kTools);
   EXPECT_EQ(stream.push("He")[0].text, "He");
   EXPECT_EQ(stream.push("llo ")[0].text, "llo");
   EXPECT_EQ(stream.push("you")[0].text, " you");
+}
+
+// ---- the form of G1h and newer ----
+
+TEST(AnswerStream, FlowerAnswers) {
+  for (const char* form : {"flower", "markdown"}) {
+    EXPECT_EQ(whole_of("<think", ">\nhm </thin \n</think>\n Yes. ", {}, form),
+              (Whole{"hm </thin", "Yes.", ""}));
+    EXPECT_EQ(whole_of("<think></think", "> Yes.", {}, form), (Whole{"", "Yes.", ""}));
+    EXPECT_EQ(whole_of("<think></think>", "{}", {}, form), (Whole{"", "{}", ""}));
+  }
+}
+
+TEST(AnswerStream, MarkdownCallsInAllShapes) {
+  const std::string object = R"({"name": "time", "arguments": {"zone": 1}})";
+  const Whole call = {"", "", "time{\"zone\":1}"};
+  for (const std::string& text :
+       {"**Tool Call:**\n```json\n" + object + "\n```", "**Tool Call:** ```json" + object + "```\n",
+        "<tool_call>\n" + object + "\n</tool_call>", "<tool_call>" + object + "</tool_call>",
+        "<tool_call>```json\n" + object + "\n```\n</tool_call>", "<tool_call>" + object,
+        "```json\n" + object + "\n```", "```json\n" + object + "\n``",
+        "**Tool Call:**\n" + object}) {
+    EXPECT_EQ(whole_of("<think></think", ">\n" + text, kTools, "markdown"), call) << text;
+    EXPECT_EQ(whole_of("<think", ">so\n</think>" + text, kTools, "markdown"),
+              (Whole{"so", "", call.calls}));
+    EXPECT_EQ(whole_of("<think></think", ">Let me see.\n\n" + text, kTools, "markdown"),
+              (Whole{"", "Let me see.", call.calls}));
+    // What it makes up behind is nobody's.
+    EXPECT_EQ(
+        whole_of("<think></think", ">" + text + "\n### Tool Output\nnoon", kTools, "markdown"),
+        text.ends_with("``") && !text.ends_with("```")
+            ? (Whole{"", text + "\n### Tool Output\nnoon", ""})
+            : call)
+        << text;
+    // Without tools it is what it looks like.
+    EXPECT_EQ(whole_of("<think></think", ">a" + text + "b", {}, "markdown"),
+              (Whole{"", "a" + text + "b", ""}));
+  }
+  // Several.
+  EXPECT_EQ(whole_of("",
+                     "Both:\n**Tool Call:**\n```json\n" + object +
+                         "\n```\n**Tool Call:**\n```json\n{\"name\": \"weather\", \"arguments\": "
+                         "{\"place\": \"```\"}}\n```",
+                     kTools, "markdown"),
+            (Whole{"", "Both:", "time{\"zone\":1}weather{\"place\":\"```\"}"}));
+  // Arguments in a string.
+  EXPECT_EQ(whole_of("", R"(<tool_call>{"name":"time","arguments":"{\"zone\": 1}"}</tool_call>)",
+                     kTools, "markdown"),
+            call);
+}
+
+TEST(AnswerStream, WhatIsNoCallIsWords) {
+  for (const std::string& text :
+       {std::string("**Tool Call:**\n```json\n{\"name\": \"time\", \n```\nSorry."),
+        std::string("**Tool Call:**\n```json\n{name: time}\n```"),
+        std::string("```json\n{\"name\": \"fly\", \"arguments\": {}}\n``` is one"),
+        std::string("```json\n[1, 2]\n``` and ```json\n{\"a\": 1}\n```"),
+        std::string("<tool_call>{\"arguments\": {}}</tool_call>"), std::string("<tool_call> no"),
+        std::string("**Tool Call:** none"), std::string("a **Tool Cal"), std::string("a <tool_"),
+        std::string("a ```jso"), std::string("```json"),
+        std::string("**Tool Call:**\n```json\n{\"na"),
+        "```json\n{\"name\": \"time\", \"arguments\": " + std::string(100, '[') +
+            std::string(100, ']') + "}\n```"}) {
+    EXPECT_EQ(whole_of("<think></think", ">" + text, kTools, "markdown"), (Whole{"", text, ""}));
+  }
+  // One that is none does not hide the next.
+  EXPECT_EQ(whole_of("", "<tool_call>x ```json\n{\"name\": \"time\"}\n```", kTools, "markdown"),
+            (Whole{"", "<tool_call>x", "time{}"}));
+}
+
+// A client never sees the beginning of a call, nor waits for words that cannot be one.
+TEST(AnswerStream, CallsAreHiddenAndWordsAreNot) {
+  AnswerStream stream(builtin_template("markdown"), "<think></think>", kTools);
+  EXPECT_EQ(stream.push("Well: *").at(0).text, "Well:");
+  EXPECT_EQ(stream.push("*Tool").size(), 0u);
+  EXPECT_EQ(stream.push("s** are").at(0).text, " **Tools** are");
+  EXPECT_EQ(stream.push("\n**Tool Call:**\n```json\n{\"name\": \"time\"}").size(), 0u);
+  const auto parts = stream.push("\n```");
+  ASSERT_EQ(parts.size(), 1u);
+  EXPECT_EQ(parts[0].kind, Kind::call);
+}
+
+TEST(AnswerStream, OtherMarksOfThoughts) {
+  ChatTemplate form = builtin_template("chat");
+  form.think_start = "[t]";
+  form.think_end = "[/t]";
+  AnswerStream stream(form, "[t", kTools);
+  Whole whole;
+  add(stream.push("]a <think>[/t]b"), whole);
+  add(stream.finish(), whole);
+  EXPECT_EQ(whole, (Whole{"a <think>", "b", ""}));
+  form.think_start = form.think_end = "";
+  AnswerStream plain(form, "", kTools);
+  Whole words;
+  add(plain.push("<think>a</think>b"), words);
+  add(plain.finish(), words);
+  EXPECT_EQ(words, (Whole{"", "<think>a</think>b", ""}));
 }
 
 }  // namespace

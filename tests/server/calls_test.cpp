@@ -300,8 +300,8 @@ TEST_F(CallsTest, CallsOfTheModelsOwnAreShownInTheSameForm) {
   limits.vocab = 300;
   const Json said = body("auto");
   const openai::ChatRequest request = openai::read_chat_request(openai::Fields(said), limits);
-  const ChatOrder chat =
-      chat_order(request, {model_->initial_state(), {}, {}}, Template::think, limits, *model_);
+  const ChatOrder chat = chat_order(request, {model_->initial_state(), {}, {}},
+                                    builtin_template("think"), limits, *model_);
   const std::string prompt = model_->tokenizer().decode(chat.order.prompt);
   ASSERT_TRUE(prompt.ends_with("\n\nAssistant: <think"));
   const std::string before = prompt.substr(0, prompt.size() - std::string(" <think").size());

@@ -177,8 +177,8 @@ TEST_F(ResponsesTest, KeepTheirSchema) {
 ResponseAnswer answer_of(const std::string& opening, std::vector<openai::Tool> tools = {}) {
   ResponseRequest request;
   request.instructions = std::string(1000, 'i');
-  return ResponseAnswer({"resp_1", "goose", 7, true}, request, opening, std::move(tools),
-                        Tokenizer::bytes());
+  return ResponseAnswer({"resp_1", "goose", 7, true}, request, builtin_template("chat"), opening,
+                        std::move(tools), Tokenizer::bytes());
 }
 
 std::vector<std::string> types_in(const std::string& events) {

@@ -1,21 +1,16 @@
 #include "server/openai/answer_stream.h"
 
 #include <algorithm>
+#include <utility>
 
-#include "server/openai/json_depth.h"
+#include "server/openai/call_reader.h"
+#include "server/openai/tool_text.h"
 
 namespace anser::openai {
 namespace {
 
-constexpr std::string_view kThinkOpen = "<think>", kThinkClose = "</think>";
-constexpr std::string_view kCallOpen = "```json", kFence = "```";
 constexpr std::string_view kSpaces = " \t\n\v\f\r";
-
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(kSpaces);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1);
-}
+constexpr std::string_view kCallMarks[] = {kCallHeading, kCallTag, kCallFence};
 
 // How much of the end of `text` could be the beginning of `mark`.
 size_t begun_at_end(std::string_view text, std::string_view mark) {
@@ -25,21 +20,15 @@ size_t begun_at_end(std::string_view text, std::string_view mark) {
   return 0;
 }
 
-// The object that `text` begins with: up to the bracket that closes it. Fences may stand in its
-// strings.
-std::string_view object_at(std::string_view text) {
-  JsonDepth depth;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (depth.take(text[i]) == 0 && (text[i] == '}' || text[i] == ']'))
-      return text.substr(0, i + 1);
-  }
-  return text;
-}
-
 }  // namespace
 
-AnswerStream::AnswerStream(std::string_view opening, const std::vector<Tool>& tools)
-    : tools_(tools), held_(opening) {}
+AnswerStream::AnswerStream(const ChatTemplate& form, std::string_view opening,
+                           const std::vector<Tool>& tools)
+    : think_start_(form.think_start),
+      think_end_(form.think_end),
+      format_(form.tools),
+      tools_(tools),
+      held_(opening) {}
 
 std::vector<AnswerStream::Part> AnswerStream::push(std::string_view text) {
   std::vector<Part> parts;
@@ -55,45 +44,109 @@ std::vector<AnswerStream::Part> AnswerStream::finish() {
 }
 
 void AnswerStream::read(bool end, std::vector<Part>& parts) {
-  if (place_ == Place::start || place_ == Place::after_thought) {
-    held_.erase(0, std::min(held_.size(), held_.find_first_not_of(kSpaces)));
-    const bool may_think = place_ == Place::start, may_call = !tools_.empty();
-    const auto undecided = [&](std::string_view mark) {
-      return !end && held_.size() < mark.size() && mark.starts_with(held_);
-    };
-    if (held_.empty() || (may_think && undecided(kThinkOpen)) ||
-        (may_call && undecided(kCallOpen))) {
-      return;
-    }
-    if (may_think && held_.starts_with(kThinkOpen)) {
-      held_.erase(0, kThinkOpen.size());
-      place_ = Place::thought;
-    } else {
-      place_ = may_call && held_.starts_with(kCallOpen) ? Place::call : Place::words;
+  for (bool goes_on = true; goes_on;) {
+    switch (place_) {
+      case Place::start:
+      case Place::after_thought:
+        goes_on = read_start(end);
+        break;
+      case Place::thought:
+        goes_on = read_thought(end, parts);
+        break;
+      case Place::words:
+        goes_on = read_words(end, parts);
+        break;
     }
   }
-  if (place_ == Place::thought) {
-    const size_t close = held_.find(kThinkClose);
-    if (close == std::string::npos) {
-      const size_t kept = end ? 0 : begun_at_end(held_, kThinkClose);
-      give(Part::Kind::reasoning, std::string_view(held_).substr(0, held_.size() - kept), parts);
-      held_.erase(0, held_.size() - kept);
-      return;
-    }
-    give(Part::Kind::reasoning, std::string_view(held_).substr(0, close), parts);
-    held_.erase(0, close + kThinkClose.size());
-    place_ = Place::after_thought;
-    begun_ = false;
-    spaces_.clear();
-    return read(end, parts);
-  }
-  if (place_ == Place::call) {
-    if (!end) return;
-    if (give_call(parts)) return held_.clear();
+}
+
+bool AnswerStream::read_start(bool end) {
+  held_.erase(0, std::min(held_.size(), held_.find_first_not_of(kSpaces)));
+  const bool may_think = place_ == Place::start && !think_start_.empty();
+  if (held_.empty()) return false;
+  const bool undecided = !end && held_.size() < think_start_.size() &&
+                         std::string_view(think_start_).starts_with(held_);
+  if (may_think && undecided) return false;
+  if (may_think && held_.starts_with(think_start_)) {
+    held_.erase(0, think_start_.size());
+    place_ = Place::thought;
+  } else {
     place_ = Place::words;
   }
-  give(Part::Kind::content, held_, parts);
-  held_.clear();
+  return true;
+}
+
+bool AnswerStream::read_thought(bool end, std::vector<Part>& parts) {
+  const size_t close = held_.find(think_end_);
+  if (close == std::string::npos) {
+    const size_t kept = end ? 0 : begun_at_end(held_, think_end_);
+    give(Part::Kind::reasoning, std::string_view(held_).substr(0, held_.size() - kept), parts);
+    held_.erase(0, held_.size() - kept);
+    return false;
+  }
+  give(Part::Kind::reasoning, std::string_view(held_).substr(0, close), parts);
+  held_.erase(0, close + think_end_.size());
+  place_ = Place::after_thought;
+  begun_ = false;
+  spaces_.clear();
+  return true;
+}
+
+std::optional<AnswerStream::Mark> AnswerStream::find_call() const {
+  if (tools_.empty()) return std::nullopt;
+  if (format_ == ToolFormat::lines) {
+    if (!may_call_ || !held_.starts_with(kCallFence)) return std::nullopt;
+    return Mark{0, kCallFence};
+  }
+  Mark first{std::string::npos, {}};
+  for (const std::string_view mark : kCallMarks) {
+    const size_t at = held_.find(mark);
+    if (at < first.at) first = {at, mark};
+  }
+  if (first.at == std::string::npos) return std::nullopt;
+  return first;
+}
+
+size_t AnswerStream::begun_call_at_end() const {
+  if (tools_.empty()) return 0;
+  if (format_ == ToolFormat::lines) {
+    const bool begun = may_call_ && kCallFence.starts_with(held_);
+    return begun ? held_.size() : 0;
+  }
+  size_t most = 0;
+  for (const std::string_view mark : kCallMarks) most = std::max(most, begun_at_end(held_, mark));
+  return most;
+}
+
+// True when something was taken away and more may be found.
+bool AnswerStream::read_words(bool end, std::vector<Part>& parts) {
+  const auto give_words = [&](size_t size) {
+    if (!called_) give(Part::Kind::content, std::string_view(held_).substr(0, size), parts);
+    held_.erase(0, size);
+  };
+  const std::optional<Mark> mark = find_call();
+  if (!mark) {
+    const size_t kept = end ? 0 : begun_call_at_end();
+    if (held_.size() > kept) {
+      give_words(held_.size() - kept);
+      may_call_ = false;
+    }
+    return false;
+  }
+  give_words(mark->at);
+  // There the call is the whole answer.
+  if (format_ == ToolFormat::lines && !end) return false;
+  ReadCall call = read_call(held_, mark->text, tools_, end);
+  if (call.verdict == ReadCall::Verdict::undecided) return false;
+  may_call_ = false;
+  if (call.verdict == ReadCall::Verdict::none) {
+    give_words(mark->text.size());
+    return true;
+  }
+  called_ = true;
+  held_.erase(0, call.size);
+  parts.push_back({Part::Kind::call, std::move(call.arguments), std::move(call.name)});
+  return true;
 }
 
 // White space waits for what follows it, so that none is given out at either end.
@@ -107,26 +160,6 @@ void AnswerStream::give(Part::Kind kind, std::string_view text, std::vector<Part
   if (whole.empty()) return;
   begun_ = true;
   parts.push_back({kind, std::move(whole), {}});
-}
-
-bool AnswerStream::give_call(std::vector<Part>& parts) {
-  const std::string_view body = trimmed(std::string_view(held_).substr(kCallOpen.size()));
-  const std::string_view text = object_at(body), rest = trimmed(body.substr(text.size()));
-  if (!rest.starts_with(kFence) && !kFence.starts_with(rest)) return false;
-  const Json object = Json::parse(text, nullptr, false);
-  if (!object.is_object()) return false;
-  const auto name = object.find("name");
-  if (name == object.end() || !name->is_string()) return false;
-  const auto is_it = [&](const Tool& tool) { return tool.name == name->get<std::string>(); };
-  if (std::ranges::none_of(tools_, is_it)) return false;
-  auto arguments = object.find("arguments");
-  if (arguments == object.end()) arguments = object.find("parameters");
-  parts.push_back({Part::Kind::call,
-                   arguments == object.end()
-                       ? "{}"
-                       : arguments->dump(-1, ' ', false, Json::error_handler_t::replace),
-                   name->get<std::string>()});
-  return true;
 }
 
 }  // namespace anser::openai

@@ -2,133 +2,117 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "server/openai/tool_text.h"
+#include "text/chat/builtin_templates.h"
+
 namespace anser::openai {
 namespace {
 
-constexpr std::string_view kCallOpen = kCallOpening.substr(1), kFence = "```";
+bool tells_tools(const ChatRequest& request) {
+  return request.tool_choice.kind != ToolChoice::Kind::none;
+}
 
-// "string", "string|null", or what else a schema is.
-std::string type_of(const Json& schema) {
-  const auto type = schema.find("type");
-  if (type != schema.end() && type->is_string()) return type->get<std::string>();
-  if (type != schema.end() && type->is_array()) {
-    std::string types;
-    for (const Json& each : *type) {
-      if (each.is_string()) types += (types.empty() ? "" : "|") + each.get<std::string>();
+std::string words_of(const ChatTemplate& form, const Message& message) {
+  if (message.role == ChatRole::tool) return output_text(form, message.text);
+  if (message.role == ChatRole::assistant) {
+    return assistant_words(form, message.text, message.calls);
+  }
+  return clean_words(form, message.text);
+}
+
+const std::string& effort_mark(const ChatTemplate& form, Effort effort) {
+  static const std::string nothing;
+  if (effort == Effort::low) return form.low_effort;
+  if (effort == Effort::high) return form.high_effort;
+  return nothing;
+}
+
+Thinking thinking_of(const ChatTemplate& form, Effort effort) {
+  if (effort == Effort::unsaid) return form.usual;
+  return effort == Effort::none ? Thinking::none : Thinking::open;
+}
+
+std::string opening_of(const ChatRequest& request, const ChatTemplate& form, bool answer_at_once) {
+  if (request.tool_choice.obliges()) {
+    return form.thinking_off + std::string(call_opening(form.tools));
+  }
+  return form.opening(answer_at_once ? Thinking::off : thinking_of(form, request.effort));
+}
+
+std::vector<ChatTurn> turns_of(const ChatRequest& request, const ChatTemplate& form) {
+  std::vector<ChatTurn> turns;
+  for (const Message& message : request.messages) {
+    turns.push_back({message.role, words_of(form, message)});
+  }
+  if (turns.back().role == ChatRole::user) turns.back().words += effort_mark(form, request.effort);
+  if (!tells_tools(request)) return turns;
+  ChatTurn told{ChatRole::system, tools_text(form, request)};
+  if (form.tools == ToolFormat::markdown) {
+    // One system's turn: the rules first.
+    const auto other = [](const ChatTurn& turn) { return turn.role != ChatRole::system; };
+    const auto end = std::ranges::find_if(turns, other);
+    std::string rules;
+    for (auto turn = turns.begin(); turn != end; ++turn) {
+      if (!turn->words.empty()) rules += turn->words + "\n";
     }
-    return types;
+    told.words.insert(0, rules);
+    turns.erase(turns.begin(), end);
   }
-  return "any";
+  turns.insert(turns.begin(), std::move(told));
+  return turns;
 }
-
-std::string tool_line(const Tool& tool) {
-  std::string arguments;
-  const auto properties =
-      tool.parameters.is_object() ? tool.parameters.find("properties") : tool.parameters.end();
-  if (properties != tool.parameters.end() && properties->is_object()) {
-    for (const auto& [name, schema] : properties->items()) {
-      arguments += fmt::format("{}{}: {}", arguments.empty() ? "" : ", ", name, type_of(schema));
-    }
-  }
-  const std::string words = clean_role_text(tool.description);
-  return fmt::format("- {}({}){}{}", tool.name, arguments, words.empty() ? "" : ": ", words);
-}
-
-std::string tools_text(const ChatRequest& request) {
-  std::string text = "Tools:";
-  for (const Tool& tool : request.tools) {
-    const bool other = request.tool_choice.kind == ToolChoice::Kind::named &&
-                       tool.name != request.tool_choice.name;
-    if (!other) text += "\n" + tool_line(tool);
-  }
-  return text + "\nReturn only a JSON function call.";
-}
-
-std::string turn(const Message& message) {
-  switch (message.role) {
-    case Message::Role::system:
-      return "System: " + clean_role_text(message.text);
-    case Message::Role::user:
-      return "User: " + clean_role_text(message.text);
-    case Message::Role::tool:
-      return "User: Function output:\n" + clean_role_text(message.text);
-    case Message::Role::assistant: {
-      std::string words = clean_role_text(drop_thoughts(message.text));
-      for (const ToolCall& call : message.calls) {
-        words += (words.empty() ? "" : "\n") + render_call(call);
-      }
-      return words.empty() ? "Assistant:" : "Assistant: " + words;
-    }
-  }
-  return {};
-}
-
-// Behind the last user's words; the newest G1 models know it.
-std::string_view effort_mark(Effort effort) {
-  if (effort == Effort::low) return " (think a bit)";
-  if (effort == Effort::high) return " (think a lot)";
-  return "";
-}
-
-std::string opening_of(const ChatRequest& request, Template usual) {
-  if (request.tool_choice.obliges()) return std::string(kCallOpening);
-  Template format = usual;
-  if (request.effort == Effort::none) format = Template::fake_think;
-  if (request.effort > Effort::none) format = Template::think;
-  if (format == Template::think) return " <think";
-  if (format == Template::fake_think) return " <think>\n</think";
-  return "";
-}
-
-constexpr std::string_view kTurnEnd = "\n\n";
 
 ChatPrompt render_story(const ChatRequest& request, bool goes_on) {
+  // The words of all have no marks around them that they could hold.
+  const ChatTemplate& form = builtin_template("chat");
   ChatPrompt prompt;
   for (const Message& message : request.messages) {
-    const std::string words = clean_role_text(message.text);
+    const std::string words = clean_words(form, message.text);
     if (words.empty()) continue;
     prompt.text += (prompt.text.empty() && !goes_on ? "" : " ") + words;
     prompt.message_ends.push_back(prompt.text.size());
   }
+  prompt.answer_begin = prompt.text.size();
   return prompt;
 }
 
 }  // namespace
 
-std::string render_call(const ToolCall& call) {
-  Json arguments = Json::parse(call.arguments, nullptr, false);
-  if (arguments.is_discarded()) arguments = call.arguments;
-  const Json object = {{"name", call.name}, {"arguments", std::move(arguments)}};
-  return fmt::format("{}\n{}\n{}", kCallOpen,
-                     object.dump(-1, ' ', false, Json::error_handler_t::replace), kFence);
+ChatTemplate form_for(const ChatTemplate& form, const ChatRequest& request) {
+  const auto has_tools = [](const Message& message) {
+    return message.role == ChatRole::tool || !message.calls.empty();
+  };
+  const bool tools = tells_tools(request) || std::ranges::any_of(request.messages, has_tools);
+  return tools ? template_with_tools(form) : form;
 }
 
-ChatPrompt render_chat(const ChatRequest& request, Template usual, bool story, bool goes_on) {
-  if (story) return render_story(request, goes_on);
-  ChatPrompt prompt;
-  if (goes_on) prompt.text = kTurnEnd;
-  const auto add = [&](const std::string& text) {
-    prompt.text += text;
-    prompt.text += kTurnEnd;
-    prompt.message_ends.push_back(prompt.text.size());
-  };
-  if (request.tool_choice.kind != ToolChoice::Kind::none) add("System: " + tools_text(request));
-  for (size_t i = 0; i < request.messages.size(); ++i) {
-    const Message& message = request.messages[i];
-    std::string text = turn(message);
-    const bool last = i + 1 == request.messages.size();
-    if (last && message.role == Message::Role::user) text += effort_mark(request.effort);
-    add(text);
+std::string assistant_words(const ChatTemplate& form, std::string_view text,
+                            const std::vector<ToolCall>& calls) {
+  std::string words = answer_words(form, text);
+  for (const ToolCall& call : calls) {
+    words += (words.empty() ? "" : "\n") + call_text(form.tools, call);
   }
-  prompt.opening = opening_of(request, usual);
-  prompt.text += "Assistant:" + prompt.opening;
+  return words;
+}
+
+ChatPrompt render_chat(const ChatRequest& request, const ChatTemplate& form, bool story,
+                       bool goes_on, bool answer_at_once) {
+  if (story) return render_story(request, goes_on);
+  RenderedTurns turns = render_turns(form, turns_of(request, form), goes_on);
+  ChatPrompt prompt{std::move(turns.text), std::move(turns.turn_ends), 0, {}};
+  prompt.answer_begin = prompt.text.size();
+  prompt.opening = opening_of(request, form, answer_at_once);
+  prompt.text += form.generation + prompt.opening;
   return prompt;
 }
 
-std::string render_messages(const ChatRequest& request, bool story, bool goes_on) {
-  const ChatPrompt prompt = render_chat(request, Template::chat, story, goes_on);
+std::string render_messages(const ChatRequest& request, const ChatTemplate& form, bool story,
+                            bool goes_on) {
+  const ChatPrompt prompt = render_chat(request, form, story, goes_on);
   if (story) return prompt.text;
-  return prompt.text.substr(0, prompt.message_ends.back() - kTurnEnd.size());
+  return prompt.text.substr(0, prompt.answer_begin - form.separator.size());
 }
 
 }  // namespace anser::openai

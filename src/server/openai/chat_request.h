@@ -7,6 +7,7 @@
 
 #include "server/openai/tools.h"
 #include "server/openai/write_request.h"
+#include "text/chat/chat_template.h"
 
 namespace anser::openai {
 
@@ -16,7 +17,7 @@ struct ToolCall {
 };
 
 struct Message {
-  enum class Role { system, user, assistant, tool };
+  using Role = ChatRole;
   Role role = Role::user;
   std::string text;
   std::vector<ToolCall> calls;  // of an assistant

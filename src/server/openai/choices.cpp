@@ -84,11 +84,11 @@ class CompletionChoice final : public Choice {
 
 class ChatChoice final : public Choice {
  public:
-  ChatChoice(int index, std::string opening, std::vector<Tool> tools, bool logprobs,
-             Tokenizer tokenizer)
+  ChatChoice(int index, const ChatTemplate& form, const std::string& opening,
+             std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer)
       : index_(index),
         tools_(std::move(tools)),
-        stream_(opening, tools_),
+        stream_(form, opening, tools_),
         logprobs_(logprobs),
         tokenizer_(std::move(tokenizer)) {}
 
@@ -202,9 +202,9 @@ std::unique_ptr<Choice> completion_choice(int index, std::string echo, bool logp
   return std::make_unique<CompletionChoice>(index, std::move(echo), logprobs, std::move(tokenizer));
 }
 
-std::unique_ptr<Choice> chat_choice(int index, std::string opening, std::vector<Tool> tools,
-                                    bool logprobs, Tokenizer tokenizer) {
-  return std::make_unique<ChatChoice>(index, std::move(opening), std::move(tools), logprobs,
+std::unique_ptr<Choice> chat_choice(int index, const ChatTemplate& form, const std::string& opening,
+                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer) {
+  return std::make_unique<ChatChoice>(index, form, opening, std::move(tools), logprobs,
                                       std::move(tokenizer));
 }
 

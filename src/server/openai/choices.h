@@ -16,8 +16,8 @@ namespace anser::openai {
 std::unique_ptr<Choice> completion_choice(int index, std::string echo, bool logprobs,
                                           Tokenizer tokenizer);
 
-// `opening` and `tools` as AnswerStream has them. Thoughts come as "reasoning_content".
-std::unique_ptr<Choice> chat_choice(int index, std::string opening, std::vector<Tool> tools,
-                                    bool logprobs, Tokenizer tokenizer);
+// `form`, `opening` and `tools` as AnswerStream has them. Thoughts come as "reasoning_content".
+std::unique_ptr<Choice> chat_choice(int index, const ChatTemplate& form, const std::string& opening,
+                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer);
 
 }  // namespace anser::openai

@@ -58,12 +58,12 @@ Json tool_choice_object(const ToolChoice& choice) {
 }  // namespace
 
 ResponseAnswer::ResponseAnswer(Heading heading, const ResponseRequest& request,
-                               const std::string& opening, std::vector<Tool> tools,
-                               Tokenizer tokenizer)
+                               const ChatTemplate& form, const std::string& opening,
+                               std::vector<Tool> tools, Tokenizer tokenizer)
     : heading_(std::move(heading)),
       tools_(std::move(tools)),
       tokenizer_(std::move(tokenizer)),
-      stream_(opening, tools_) {
+      stream_(form, opening, tools_) {
   const Json plain = {{"type", "text"}};
   fixed_ = {{"instructions", request.instructions},
             {"max_output_tokens", request.max_output_tokens},

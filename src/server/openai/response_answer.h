@@ -21,9 +21,9 @@ class ResponseAnswer final : public Answer {
     int64_t created = 0;  // Unix seconds
     bool store = false;
   };
-  // `opening` and `tools` as AnswerStream has them.
-  ResponseAnswer(Heading heading, const ResponseRequest& request, const std::string& opening,
-                 std::vector<Tool> tools, Tokenizer tokenizer);
+  // `form`, `opening` and `tools` as AnswerStream has them.
+  ResponseAnswer(Heading heading, const ResponseRequest& request, const ChatTemplate& form,
+                 const std::string& opening, std::vector<Tool> tools, Tokenizer tokenizer);
 
   std::string opening() override;
   std::string piece(int index, std::string_view text,

@@ -254,6 +254,7 @@ async function begin() {
   document.body.classList.toggle("story", story);
   $("key-form").hidden = true;
   $("model").textContent = model.id;
+  $("model").title = story ? "a story model" : `chat form ${model.template}`;
   $("intro").textContent = story
     ? "This is a story model: it cannot converse, nor answer questions. What you type is written into a story, and the model goes on from there. With nothing typed, it simply goes on."
     : "A conversation. All that the model knows of it is one state of fixed size; every turn leaves one, and any can be gone back to.";

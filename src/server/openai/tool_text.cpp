@@ -1,0 +1,94 @@
+#include "server/openai/tool_text.h"
+
+#include <fmt/format.h>
+
+#include "server/openai/json_depth.h"
+
+namespace anser::openai {
+namespace {
+
+constexpr int kIndent = 2;
+
+std::string dumped(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+// "string", "string|null", or what else a schema is.
+std::string type_of(const Json& schema) {
+  const auto type = schema.find("type");
+  if (type != schema.end() && type->is_string()) return type->get<std::string>();
+  if (type != schema.end() && type->is_array()) {
+    std::string types;
+    for (const Json& each : *type) {
+      if (each.is_string()) types += (types.empty() ? "" : "|") + each.get<std::string>();
+    }
+    return types;
+  }
+  return "any";
+}
+
+// name(argument: type, ...): description
+std::string tool_line(const ChatTemplate& form, const Tool& tool) {
+  std::string arguments;
+  const auto properties =
+      tool.parameters.is_object() ? tool.parameters.find("properties") : tool.parameters.end();
+  if (properties != tool.parameters.end() && properties->is_object()) {
+    for (const auto& [name, schema] : properties->items()) {
+      arguments += fmt::format("{}{}: {}", arguments.empty() ? "" : ", ", name, type_of(schema));
+    }
+  }
+  const std::string words = clean_words(form, tool.description);
+  return fmt::format("\n- {}({}){}{}", tool.name, arguments, words.empty() ? "" : ": ", words);
+}
+
+std::string tool_section(const ChatTemplate& form, const Tool& tool) {
+  const std::string words = clean_words(form, tool.description);
+  const Json parameters = tool.parameters.is_null() ? Json::object() : tool.parameters;
+  return fmt::format("### `{}`\n{}{}{}**Parameters:**\n{}\n{}\n{}\n", clean_words(form, tool.name),
+                     words.empty() ? "" : "**Description:** ", words, words.empty() ? "" : "\n",
+                     kCallFence, dumped(parameters, kIndent), kFence);
+}
+
+// Text of a client that is JSON is shown as such, other text as a string of JSON.
+Json as_json(const std::string& text) {
+  if (too_deep(text)) return text;
+  Json value = Json::parse(text, nullptr, false);
+  return value.is_discarded() ? Json(text) : value;
+}
+
+}  // namespace
+
+std::string tools_text(const ChatTemplate& form, const ChatRequest& request) {
+  const bool lines = form.tools == ToolFormat::lines;
+  std::string text = lines ? "Tools:" : "";
+  for (const Tool& tool : request.tools) {
+    const bool other = request.tool_choice.kind == ToolChoice::Kind::named &&
+                       tool.name != request.tool_choice.name;
+    if (!other) text += lines ? tool_line(form, tool) : tool_section(form, tool);
+  }
+  if (lines) return text + "\nReturn only a JSON function call.";
+  return text + fmt::format(
+                    "To call one of these tools, write exactly this format:\n{}\n{}\n{}\n{}\n"
+                    "Do not invent tool call IDs or write tool outputs yourself.",
+                    kCallHeading, kCallFence,
+                    R"({"name": "tool_name", "arguments": {"key": "value"}})", kFence);
+}
+
+std::string call_text(ToolFormat format, const ToolCall& call) {
+  const Json object = {{"name", call.name}, {"arguments", as_json(call.arguments)}};
+  if (format == ToolFormat::lines) {
+    return fmt::format("{}\n{}\n{}", kCallFence, dumped(object, -1), kFence);
+  }
+  return fmt::format("{}\n{}\n{}\n{}", kCallHeading, kCallFence, dumped(object, kIndent), kFence);
+}
+
+std::string output_text(const ChatTemplate& form, const std::string& output) {
+  if (form.tools == ToolFormat::lines) return clean_words(form, output);
+  return fmt::format("{}\n{}\n{}", kCallFence, dumped(as_json(output), kIndent), kFence);
+}
+
+std::string_view call_opening(ToolFormat format) {
+  return format == ToolFormat::lines ? " ```json" : "\n**Tool Call:**\n```json";
+}
+
+}  // namespace anser::openai
