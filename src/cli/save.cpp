@@ -90,8 +90,8 @@ Model open_source(const FileOptions& options) {
   std::optional<Model> opened;
   {
     const Progress progress(fmt::format("loading {}", options.in));
-    opened = Model::open(
-        options.in, {.vocabulary = options.vocabulary, .adapters = adapters, .exact = true});
+    opened = Model::open(options.in,
+                         {.vocabulary = options.vocabulary, .adapters = adapters, .exact = true});
   }
   const Model& model = *opened;
   // The parts of a split file that were not named.

@@ -163,8 +163,7 @@ Checkpoint read_checkpoint(const TensorFile& file) {
   if (!gguf) checkpoint.names = find_tensor_names(file);
   const TensorNames& names = checkpoint.names;
   for (const FileTensor& tensor : file.tensors) {
-    const std::string name =
-        gguf ? original_from_gguf(tensor.name) : names.original(tensor.name);
+    const std::string name = gguf ? original_from_gguf(tensor.name) : names.original(tensor.name);
     if (name.empty()) {  // an optimiser's, a rotary table's
       checkpoint.unknown.push_back(tensor.name);
       continue;

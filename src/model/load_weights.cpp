@@ -77,6 +77,7 @@ class Loader {
 
   void vector(const std::string& name, Vector& to, int size) {
     if (!checkpoint_.says.norm_bias && name.ends_with(".bias") && !name.ends_with("ln_x.bias")) {
+      used_.insert(name);  // not at all, of which there is a note already
       to.assign(size_t(size), 0);
       return;
     }

@@ -236,9 +236,10 @@ namespace {
 
 State tuned_state(const TensorFile& file, const Model& model) {
   if (find_adapter_tensor(file) != nullptr) {
-    throw Error(fmt::format("{} is a {} adapter, not a state: give it with --lora, which loads an "
-                            "initial state in it, too",
-                            file.path, adapter_method(file)));
+    throw Error(
+        fmt::format("{} is a {} adapter, not a state: give it with --lora, which loads an "
+                    "initial state in it, too",
+                    file.path, adapter_method(file)));
   }
   State state(state_shape(model.hyperparameters()), model.fingerprint(), model.sketch());
   load_tuned_state(file, model.hyperparameters(), state);

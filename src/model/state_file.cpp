@@ -98,9 +98,9 @@ void check_finite(const StateShape& shape, std::span<const float> numbers,
 
 std::string text_of(const TextEnd& end, const std::string& source) {
   if (end.size > State::kTextEnd) {
-    throw Error(
-        fmt::format("{}: the state file is damaged: {} bytes of the text's end, expected at most {}",
-                    source, end.size, State::kTextEnd));
+    throw Error(fmt::format(
+        "{}: the state file is damaged: {} bytes of the text's end, expected at most {}", source,
+        end.size, State::kTextEnd));
   }
   return {end.bytes, end.size};
 }
@@ -131,9 +131,9 @@ std::vector<std::byte> State::serialize() const {
   header.logits = last.size();
 
   const uint64_t count = groups.size();
-  std::vector<std::byte> bytes(
-      (header.version == kVersion ? kHeader : sizeof(header)) + groups.size_bytes() +
-      (numbers.size() + last.size()) * sizeof(float) + sizeof(uint64_t));
+  std::vector<std::byte> bytes((header.version == kVersion ? kHeader : sizeof(header)) +
+                               groups.size_bytes() +
+                               (numbers.size() + last.size()) * sizeof(float) + sizeof(uint64_t));
   std::byte* to = bytes.data();
   const auto append = [&](const void* from, size_t size) {
     if (size > 0) std::memcpy(to, from, size);

@@ -55,12 +55,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ANSER_CHECK(anser::is_valid_utf8(whole));
   ANSER_CHECK(!anser::is_valid_utf8(bytes) || whole == bytes);
 
-  ANSER_CHECK((stream(bytes, {}, data[1]) == Outcome{whole, false}));
+  // A text leaves out a character that has only begun: it comes first in what goes on from there.
+  const std::string text = anser::whole_characters(bytes);
+  ANSER_CHECK(whole.starts_with(text));
+  ANSER_CHECK((stream(bytes, {}, data[1]) == Outcome{text, false}));
   try {
     const Outcome outcome = stream(bytes, {stop}, data[1]);
     ANSER_CHECK(outcome == stream(bytes, {stop}, data[1] + 1u));
-    const size_t found = whole.find(stop);
-    ANSER_CHECK(outcome.text == whole.substr(0, found));
+    const size_t found = text.find(stop);
+    ANSER_CHECK(outcome.text == text.substr(0, found));
   } catch (const anser::Error&) {  // an empty or ill-formed stop string
   }
   return 0;

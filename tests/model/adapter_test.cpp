@@ -548,7 +548,7 @@ TEST_F(AdapterTest, BringsItsInitialState) {
   expect_refused(twice, {"initial state", "one only"});
 
   tensors.pop_back();
-  expect_refused(with(write("half", tensors)), {"1 layers"});
+  expect_refused(with(write("half", tensors)), {"2 tensors", "found 1"});
   tensors.erase(tensors.begin());
   expect_refused(with(write("states", tensors)), {"--load-state"});
 }

@@ -247,9 +247,9 @@ TEST_F(Refuse, TensorsThatAreNotUsedAreNoted) {
 }
 
 TEST_F(Refuse, TwoTensorsForOnePlace) {
-  expect_error(
-      names("twice", {"model.embeddings.weight", "model.layers.0.attn.r_k", "layers.0.attn.r_k"}),
-      {"model.layers.0.attn.r_k", "and layers.0.attn.r_k", "blocks.0.att.r_k"});
+  expect_error(names("twice", {"model.embeddings.weight", "model.layers.0.attn.r_k",
+                               "model.layers.0.attention.r_k"}),
+               {"model.layers.0.attn.r_k", "and model.layers.0.attention.r_k", "blocks.0.att.r_k"});
 }
 
 TEST_F(Refuse, FilesThatHoldNoModelSayWhatTheyHold) {
@@ -257,7 +257,7 @@ TEST_F(Refuse, FilesThatHoldNoModelSayWhatTheyHold) {
                {"no RWKV-7 model", "a tuned state", "--load-state", "2 tensors"});
   expect_error(names("lora", {"base_model.model.blocks.0.att.key.lora_A.weight",
                               "base_model.model.blocks.0.att.key.lora_B.weight"}),
-               {"no RWKV-7 model", "a LoRA adapter", "lora_A"});
+               {"not a model", "a LoRA adapter", "lora_A", "--lora"});
   expect_error(names("many", {"a", "b", "c", "d"}), {"4 tensors: 'a', 'b', 'c', ..."});
   write_file(dir_ / "none", std::string("\2\0\0\0\0\0\0\0{}", 10));
   expect_error(dir_ / "none", {"no RWKV-7 model", "found no tensors"});

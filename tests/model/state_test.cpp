@@ -195,17 +195,22 @@ TEST_F(StateTest, TheEndOfTheTextComesBackToo) {
   const size_t before = state.serialize().size();
   for (const auto& [read, end] :
        {std::pair("a", "a"), std::pair("bc", "abc"), std::pair("", "abc"),
-        std::pair("d\xe4\xbd", "cd\xe4\xbd"), std::pair("123456789", "6789")}) {
+        std::pair("d\xe4\xbd", "abcd\xe4\xbd"), std::pair("123456789", "3456789")}) {
     state.read_text(read);
     EXPECT_EQ(state.text_end(), end);
     EXPECT_FALSE(state == state_);
     const std::vector<std::byte> bytes = state.serialize();
     EXPECT_TRUE(State::deserialize(bytes, "bytes") == state);
     // docs/formats.md
-    ASSERT_EQ(bytes.size(), before + 8);
-    const auto* field = reinterpret_cast<const char*>(bytes.data()) + bytes.size() - 16;
+    ASSERT_EQ(bytes.size(), before);
+    const auto* field = reinterpret_cast<const char*>(bytes.data()) + 64;
     EXPECT_EQ(std::string(field + 1, size_t(field[0])), end);
   }
+  // Also of a state that does not know whose it is.
+  state.belongs_to(nullptr);
+  const State loaded = State::deserialize(state.serialize(), "bytes");
+  EXPECT_TRUE(loaded == state);
+  EXPECT_FALSE(loaded.identity_known());
 }
 
 TEST_F(StateTest, EveryFlippedByteAndEveryLengthIsNoticed) {

@@ -112,7 +112,8 @@ TEST_F(FlowerTest, AFlowerOrTokenZeroEndsIt) {
   const ChatOrder chat = chat_order(request, {model_->initial_state(), {}, {}},
                                     builtin_template("flower"), limits, *model_);
   EXPECT_EQ(chat.order.generation.stop, (std::vector<std::string>{FLOWER}));
-  EXPECT_EQ(chat.order.generation.stop_tokens, (std::vector<Token>{0}));
+  EXPECT_FALSE(chat.order.generation.ignore_eos);
+  EXPECT_EQ(model_->tokenizer().eos(), (std::vector<Token>{0}));
   EXPECT_EQ(chat.order.prompt[0], 0);
 }
 

@@ -93,8 +93,8 @@ RenderedTurns render_turns(const ChatTemplate& form, std::span<const ChatTurn> t
 // A single turn, without its separator. An assistant's without words ends in no white space.
 std::string render_turn(const ChatTemplate& form, const ChatTurn& turn);
 
-// How many bytes of what ends a turn the end of a text has already: the answer may have written some
-// of the separator before it stopped. `text_end`: the last bytes of what a state has read, see
+// How many bytes of what ends a turn the end of a text has already: the answer may have written
+// some of the separator before it stopped. `text_end`: the last bytes of what a state has read, see
 // State::text_end. None behind a generation prompt, whose end may look like the same.
 size_t separator_read(const ChatTemplate& form, std::string_view text_end);
 
