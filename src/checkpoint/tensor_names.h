@@ -1,14 +1,15 @@
 // How checkpoints spell the names of tensors: the original files, the wrappers of trainers, and the
-// layouts of Hugging Face. (GGUF's names are in model/checkpoint.cpp.)
+// layouts of Hugging Face. (GGUF's names: gguf_names.h.)
 //
-//   original                  emb.weight               blocks.N.att.*, .ffn.* head.weight fla
-//   model.embeddings.weight  model.layers.N.attn.*, .ffn.*     lm_head.weight Rwkv7ForCausalLM
-//   rwkv7.emb.weight         rwkv7.blocks.N.att.*, .ffn.*      head.weight or
-//   rwkv7.embeddings.weight  rwkv7.blocks.N.attention.*,       head.weight
-//                                                        .feed_forward.*, .pre_ln
-//   transformers-rwkv7-v1     model.emb(eddings).weight  model.blocks.N.att.*, .ffn.* head.weight
-//   what llama.cpp converts   model.embeddings.weight  model.layers.N.attention.*, ...
-//   (lm_)head.weight
+//   layout                 embedding                  in layer N                         head
+//   original               emb.weight                 blocks.N.{att,ffn}                 head
+//   fla                    model.embeddings.weight    model.layers.N.{attn,ffn}          lm_head
+//   Rwkv7ForCausalLM       rwkv7.emb.weight           rwkv7.blocks.N.{att,ffn}           head
+//     or                   rwkv7.embeddings.weight    rwkv7.blocks.N.{attention,
+//                                                       feed_forward,pre_ln}             head
+//   transformers-rwkv7-v1  model.emb[eddings].weight  model.blocks.N.{att,ffn}           head
+//   read by llama.cpp      model.embeddings.weight    model.layers.N.{attention,
+//                                                       feed_forward}                    head
 #pragma once
 
 #include <string>

@@ -1,10 +1,10 @@
 // Quantised types that files have and the kernels do not: their blocks are rewritten, when a model
 // is loaded, as blocks of a type that the kernels know.
 //
-//   Q3_K   -> Q6_K  the same numbers: it has the same d and sub-blocks, with smaller scales and
-//   weights IQ4_NL -> Q8_0  the same numbers: the levels are whole numbers of 8 bits Q2_K   -> F16
-//   no type of ours has such blocks; each weight is rounded to the nearest F16, which IQ4_XS -> F16
-//   changes it by at most 2^-11 of itself
+//   Q3_K   -> Q6_K  the same numbers: it has the same d and sub-blocks, with smaller scales
+//   IQ4_NL -> Q8_0  the same numbers: the levels are whole numbers of 8 bits
+//   Q2_K   -> F16   no type of ours has such blocks: each weight is rounded to the nearest F16,
+//   IQ4_XS -> F16   which changes it by at most 2^-11 of itself
 #pragma once
 
 #include <cstddef>
