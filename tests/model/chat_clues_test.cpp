@@ -117,7 +117,7 @@ TEST_F(ChatCluesTest, ConvertingKeepsWhatDecides) {
   EXPECT_EQ(form_when_converted(gguf("a.gguf", {{"tokenizer.chat_template", kFlower}})), "flower");
   EXPECT_EQ(form_when_converted(gguf("b.gguf", {{"tokenizer.chat_template", "rwkv-world"},
                                                 {"general.name", "rwkv7-g1k"}})),
-            "chat");
+            "flower");
   EXPECT_EQ(form_when_converted(gguf("c.gguf", {{"general.finetune", "g1k"}})), "flower");
   EXPECT_EQ(form_when_converted(gguf("rwkv7-g1k.gguf", {})), "flower");
   EXPECT_EQ(form_when_converted(gguf("d.gguf", {})), "chat");

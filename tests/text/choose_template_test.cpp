@@ -40,7 +40,9 @@ TEST(ChooseTemplate, ByName) {
   // The first that tells; what a template says comes before.
   EXPECT_EQ(chosen("", {"my model", "rwkv7-g1k", "g1a"}), "flower");
   EXPECT_EQ(chosen("", {"rwkv7-g1a", "rwkv7-g1k"}), "chat");
-  EXPECT_EQ(chosen("rwkv-world", {"rwkv7-g1k"}), "chat");
+  // The word stands in every file that llama.cpp has converted.
+  EXPECT_EQ(chosen("rwkv-world", {"rwkv7-g1k"}), "flower");
+  EXPECT_EQ(chosen("rwkv-world", {"rwkv7-g1d"}), "chat");
   EXPECT_EQ(chosen(" \n", {"rwkv7-g1k"}), "flower");
 }
 

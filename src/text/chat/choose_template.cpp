@@ -75,7 +75,9 @@ std::string telling_name(const ChatClues& clues) {
 
 ChosenTemplate choose_template(const ChatClues& clues) {
   const std::string_view text = trimmed(clues.template_text);
-  if (text.empty()) return by_name(clues);
+  // llama.cpp's converter writes this word into every RWKV file, so a name that tells says more.
+  const bool says_nothing = text == kWorldWord && !telling_name(clues).empty();
+  if (text.empty() || says_nothing) return by_name(clues);
   if (const std::optional<Mark> mark = mark_in(text)) {
     return {builtin_template(mark->form),
             fmt::format("{} has {}", clues.template_source, mark->text),
