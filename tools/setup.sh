@@ -4,6 +4,7 @@
 #   tools/setup.sh checks   and what the other checks of .ci/run need
 #   tools/setup.sh training and what the test of tools/train needs, which is skipped without it
 #   tools/setup.sh client   and the openai client from PyPI, below build/, for its test, which is skipped without it
+#   tools/setup.sh gguf     and the gguf package from PyPI, below build/, for the tests against it, which are skipped without it
 #   tools/setup.sh scaleout and what the tests of a store in Redis need, which are skipped without it. Debian's
 #                           packages start the two servers; the tests start their own, those can be disabled
 #   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
@@ -28,15 +29,22 @@ fi
 
 # A library that is there for two architectures says so twice.
 installed() { [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed* ]]; }
-# Debian has none. Below build/ it is in nobody's way.
-install_client() {
-  local version=3.57.0 to
-  to="$(cd "$(dirname "$0")/.." && pwd)/build/openai-client"
-  [ ! -e "$to/openai-$version.dist-info" ] || return 0
-  echo "setup: installing openai $version in $to" >&2
+# From PyPI, of what Debian does not have. Below build/ it is in nobody's way.
+#   install_python PACKAGE VERSION FOLDER
+install_python() {
+  local to
+  to="$(cd "$(dirname "$0")/.." && pwd)/build/$3"
+  [ ! -e "$to/$1-$2.dist-info" ] || return 0
+  echo "setup: installing $1 $2 in $to" >&2
   rm -rf "$to"
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$to" \
-    "openai==$version" || { echo "setup: pip failed; the test of the openai client will be skipped" >&2; rm -rf "$to"; }
+    "$1==$2" || { echo "setup: pip failed; tests that need $1 will be skipped" >&2; rm -rf "$to"; }
+}
+install_python_packages() {
+  case "$1" in
+    client) install_python openai 3.57.0 openai-client ;;
+    gguf) install_python gguf 0.19.0 gguf-package ;;
+  esac
 }
 
 missing=()
@@ -44,7 +52,7 @@ for package in "${packages[@]}"; do
   installed "$package" || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-  [ "${1:-}" != client ] || install_client
+  install_python_packages "${1:-}"
   exit 0
 fi
 
@@ -71,4 +79,4 @@ if ! { "${root[@]}" apt-get update -q && "${root[@]}" apt-get install -y -q --no
   echo "setup: apt-get failed; install by hand: ${missing[*]}" >&2
   exit 1
 fi
-[ "${1:-}" != client ] || install_client
+install_python_packages "${1:-}"
