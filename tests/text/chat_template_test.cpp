@@ -192,6 +192,10 @@ TEST(DropThoughts, Cases) {
   ChatTemplate plain = builtin_template("chat");
   plain.think_start = plain.think_end = "";
   EXPECT_EQ(drop_thoughts(plain, "b</think>c"), "b</think>c");
+  plain.think_start = plain.think_end = "||";  // of a form of the user's
+  EXPECT_EQ(drop_thoughts(plain, "||b||c||d||e"), "ce");
+  plain.think_end = "||/";
+  EXPECT_EQ(drop_thoughts(plain, "||/b||/c"), "c") << "the end is not the thought's beginning";
 }
 
 TEST(ChatTemplateTest, WhatEndsATurnMayHaveBeenRead) {

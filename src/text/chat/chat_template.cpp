@@ -106,7 +106,7 @@ std::string drop_thoughts(const ChatTemplate& form, std::string_view text) {
     const size_t open = text.find(start);
     kept += text.substr(0, open);
     if (open == std::string_view::npos) return kept;
-    const size_t finish = text.find(end, open);
+    const size_t finish = text.find(end, open + start.size());
     if (finish == std::string_view::npos) return kept;
     text.remove_prefix(finish + end.size());
   }
