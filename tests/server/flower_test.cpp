@@ -335,6 +335,16 @@ TEST_F(FlowerTest, AnAnswerOfNothing) {
   }
 }
 
+TEST_F(FlowerTest, ThoughtsAreNoMoreTokensThanWereWritten) {
+  start_with(builtin_template("flower"));
+  // The empty thought is not closed by the model, so that it goes on, and its tag is a part of it.
+  const Json usage = post(
+      kResponses, Json({{"input", "hi"}, {"max_output_tokens", 2}, {"logit_bias", {{"64", 100}}}})
+                      .dump())["usage"];
+  EXPECT_EQ(usage["output_tokens"], 2);
+  EXPECT_EQ(usage["output_tokens_details"]["reasoning_tokens"], 2);
+}
+
 TEST_F(FlowerTest, CallsAndToolsOpenNoTurns) {
   start_with(parse_template(R"({"name": "mine", "roles": {"system": "<s>{text}",
     "user": "<u>{text}", "assistant": "<a>{text}"}, "separator": "<end>",
