@@ -70,8 +70,9 @@ PromptKind prompt_kind(const TemplateFlags& format) {
 std::optional<std::string> prompt_text(const RunOptions& options) {
   const bool continues = !options.load_state.empty();
   if (options.prompt && *options.prompt != "-") {
-    // In the middle of a text, an empty one may be what comes before the gap.
-    if (continues && options.prompt->empty() && prompt_kind(options.format) != PromptKind::fill) return std::nullopt;
+    // In the middle of a text, an empty one may be what comes before a gap, if there is one.
+    const bool gap = prompt_kind(options.format) == PromptKind::fill && !options.suffix.empty();
+    if (continues && options.prompt->empty() && !gap) return std::nullopt;
     return options.prompt;
   }
   if (!options.prompt) {
@@ -268,8 +269,8 @@ void add_run(CLI::App& app) {
   options->format.add_to(*prompt, {"raw", "fim"},
                          "All but raw, which is the default, and fim wrap the prompt as a user's "
                          "turn; fim fills the gap between the prompt and --suffix");
-  may_be_empty(prompt->add_option("--system", options->system,
-                                  "system text in front of a user's turn"));
+  may_be_empty(
+      prompt->add_option("--system", options->system, "system text in front of a user's turn"));
   may_be_empty(prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim"));
   prompt->add_flag("--no-bos", options->no_bos,
                    "do not begin with the token that ends a text, 0 in World vocabularies. A raw "
