@@ -44,7 +44,7 @@ Generated Conversation::answer(std::string_view user, const OnText& on_text) {
 
   if (const std::string& opening = form.opening(form.usual); !opening.empty()) {
     // The prompt has opened the thought that the answer goes on with.
-    const std::string words = answer_words(form, opening + answer.text);
+    const std::string words = answer.text.empty() ? "" : answer_words(form, opening + answer.text);
     prompt.erase(prompt.size() - form.generation.size() - opening.size());
     state = before;
     feed(engine_, state, encode_turn(prompt + render_turn(form, {ChatRole::assistant, words})));

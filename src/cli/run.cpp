@@ -70,9 +70,9 @@ PromptKind prompt_kind(const TemplateFlags& format) {
 std::optional<std::string> prompt_text(const RunOptions& options) {
   const bool continues = !options.load_state.empty();
   if (options.prompt && *options.prompt != "-") {
-    // In the middle of a text, an empty one may be what comes before the gap.
-    if (continues && options.prompt->empty() && prompt_kind(options.format) != PromptKind::fill)
-      return std::nullopt;
+    // In the middle of a text, an empty one may be what comes before a gap, if there is one.
+    const bool gap = prompt_kind(options.format) == PromptKind::fill && !options.suffix.empty();
+    if (continues && options.prompt->empty() && !gap) return std::nullopt;
     return options.prompt;
   }
   if (!options.prompt) {

@@ -47,11 +47,23 @@ std::vector<Token> encode_chat(const Model& model, const ChatTemplate& form,
   return begins ? tokenizer.encode_document(text) : tokenizer.encode(text);
 }
 
+// The answer that a state ends with may have written some of what ends its turn.
+void drop_separator_read(ChatPrompt& prompt, const ChatTemplate& form, const State& state) {
+  const size_t read = separator_read(form, state.text_end());
+  prompt.text.erase(0, read);
+  prompt.answer_begin -= read;
+  for (size_t& end : prompt.message_ends) end -= read;
+}
+
 // How the next prompt would show the answer. Nothing where that is what has been written: without
 // thoughts and calls, or in the midst of a thought.
 std::optional<std::string> words_as_shown(const ChatTemplate& form, const std::string& opening,
                                           const std::string& text, StopReason reason,
                                           const std::vector<Tool>& tools, bool story) {
+  // Nothing was written. What the prompt has opened may go on if there was no room for more.
+  if (text.empty() && !opening.empty()) {
+    return reason == StopReason::length ? std::nullopt : std::optional<std::string>("");
+  }
   AnswerStream stream(form, opening, tools);
   std::vector<AnswerStream::Part> parts = stream.push(text);
   for (auto& part : stream.finish()) parts.push_back(std::move(part));
@@ -110,9 +122,11 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
 }
 
 std::vector<Token> message_tokens(const ChatRequest& request, const ChatTemplate& usual_form,
-                                  bool goes_on, const Model& model) {
+                                  const State& begin, const Model& model) {
   const ChatTemplate form = form_of(request, usual_form, model);
-  const std::string text = render_messages(request, form, model.tells_stories(), goes_on);
+  const bool story = model.tells_stories(), goes_on = begin.tokens() > 0;
+  std::string text = render_messages(request, form, story, goes_on);
+  if (goes_on && !story) text.erase(0, separator_read(form, begin.text_end()));
   return encode_chat(model, form, text, goes_on);
 }
 
@@ -134,7 +148,8 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
   const bool at_once = generation.constraint != nullptr;
   ChatTemplate form = form_of(wanted, usual_form, model);
-  const ChatPrompt prompt = render_chat(wanted, form, story, goes_on, at_once);
+  ChatPrompt prompt = render_chat(wanted, form, story, goes_on, at_once);
+  if (goes_on && !story) drop_separator_read(prompt, form, beginning.state);
   std::vector<Token> tokens = encode_chat(model, form, prompt.text, goes_on);
   if (tokens.empty() && !beginning.state.has_logits()) {
     throw ApiError::bad_field("messages", "they have no words");

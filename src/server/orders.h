@@ -24,10 +24,10 @@ std::shared_ptr<const Constraint> constraint_of(const openai::WriteRequest& requ
 std::shared_ptr<const Constraint> call_constraint(const openai::ChatRequest& request,
                                                   const Model& model);
 
-// What a model reads of a request's messages with no answer begun, on top of a state that has read
-// something (`goes_on`) or of nothing. `form`: of conversations without tools.
+// What a model reads of a request's messages with no answer begun, on top of `begin`, which may
+// have read nothing. `form`: of conversations without tools.
 std::vector<Token> message_tokens(const openai::ChatRequest& request, const ChatTemplate& form,
-                                  bool goes_on, const Model& model);
+                                  const State& begin, const Model& model);
 
 struct ChatOrder {
   Order order;

@@ -160,8 +160,7 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
   const Fields fields(body);
   const Tokenizer& tokenizer = model_.tokenizer();
   if (fields.any("messages") != nullptr) {
-    return message_tokens(read_chat_request(fields, limits_), form_, beginning.state.tokens() > 0,
-                          model_);
+    return message_tokens(read_chat_request(fields, limits_), form_, beginning.state, model_);
   }
   if (fields.any("prompt") == nullptr) {
     throw ApiError(400, "invalid_request_error",

@@ -1,6 +1,7 @@
 // --template and --template-file: which form a prompt is written in, by the states that it leaves.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "cli/models.h"
@@ -61,6 +62,19 @@ TEST_F(TemplateTest, FlowerBeginsWithTokenZero) {
       state(m, {"--template", "fim", "-p", "a", "--suffix", "b"}),
       state(m, {"--no-bos", "-p",
                 FLOWER "prefix" FLOWER FLOWER "suffix" FLOWER "b" FLOWER "middle" FLOWER "a"}));
+}
+
+TEST_F(TemplateTest, WithoutAPromptAStateGoesOnInEveryForm) {
+  const std::string m = vocabulary_model(), first = state(m, {"-p", "hi"});
+  std::filesystem::copy_file(dir_ / "state", dir_ / "first");
+  for (const char* form : {"raw", "chat", "flower", "fim"}) {
+    EXPECT_EQ(state(m, {"--template", form, "--load-state", dir_ / "first", "-p", ""}), first)
+        << form;
+  }
+  // Nothing before a gap is a prompt.
+  EXPECT_NE(
+      state(m, {"--template", "fim", "--load-state", dir_ / "first", "-p", "", "--suffix", "b"}),
+      first);
 }
 
 TEST_F(TemplateTest, AutoIsWhatTheModelSays) {

@@ -192,6 +192,36 @@ TEST(DropThoughts, Cases) {
   ChatTemplate plain = builtin_template("chat");
   plain.think_start = plain.think_end = "";
   EXPECT_EQ(drop_thoughts(plain, "b</think>c"), "b</think>c");
+  plain.think_start = plain.think_end = "||";  // of a form of the user's
+  EXPECT_EQ(drop_thoughts(plain, "||b||c||d||e"), "ce");
+  plain.think_end = "||/";
+  EXPECT_EQ(drop_thoughts(plain, "||/b||/c"), "c") << "the end is not the thought's beginning";
+}
+
+TEST(ChatTemplateTest, WhatEndsATurnMayHaveBeenRead) {
+  const ChatTemplate& chat = builtin_template("chat");
+  EXPECT_EQ(separator_read(chat, "t: well"), 0u);
+  EXPECT_EQ(separator_read(chat, ": well\n"), 1u);
+  EXPECT_EQ(separator_read(chat, " well\n\n"), 2u);
+  EXPECT_EQ(separator_read(chat, "istant:"), 0u);
+  EXPECT_EQ(separator_read(chat, "utput:\n"), 0u);  // where the tool's words would begin
+  const ChatTemplate& flower = builtin_template("flower");
+  EXPECT_EQ(separator_read(flower, "ll" FLOWER), 3u);
+  EXPECT_EQ(separator_read(flower, "ll" FLOWER "\n"), 4u);
+  EXPECT_EQ(separator_read(flower, "Bot" FLOWER), 0u);
+  EXPECT_EQ(separator_read(flower, "User" FLOWER), 0u);
+  const ChatTemplate& markdown = builtin_template("markdown");
+  EXPECT_EQ(separator_read(markdown, "# User\n"), 0u);
+  EXPECT_EQ(separator_read(markdown, "istant\n"), 0u);
+  EXPECT_EQ(separator_read(markdown, "a well\n"), 1u);
+  // A mark that has only begun may be words. Of a long one the end is known.
+  ChatTemplate mine = chat;
+  mine.separator = "<|im_end|>\n";
+  EXPECT_EQ(separator_read(mine, " well <"), 0u);
+  EXPECT_EQ(separator_read(mine, "l <|im_"), 0u);
+  EXPECT_EQ(separator_read(mine, "m_end|>"), 10u);
+  EXPECT_EQ(separator_read(mine, "_end|>\n"), 11u);
+  EXPECT_EQ(separator_read(mine, "|>\n"), 0u);  // all that the text has
 }
 
 }  // namespace

@@ -28,10 +28,13 @@ AnswerStream::AnswerStream(const ChatTemplate& form, std::string_view opening,
       think_end_(form.think_end),
       format_(form.tools),
       tools_(tools),
-      held_(opening) {}
+      held_(opening),
+      written_(opening.find(kCallFence) != std::string_view::npos) {}
 
 std::vector<AnswerStream::Part> AnswerStream::push(std::string_view text) {
   std::vector<Part> parts;
+  if (text.empty()) return parts;
+  written_ = true;
   held_ += text;
   read(false, parts);
   return parts;
@@ -39,7 +42,7 @@ std::vector<AnswerStream::Part> AnswerStream::push(std::string_view text) {
 
 std::vector<AnswerStream::Part> AnswerStream::finish() {
   std::vector<Part> parts;
-  read(true, parts);
+  if (written_) read(true, parts);
   return parts;
 }
 

@@ -37,7 +37,7 @@ class AnswerStream {
     std::string name;  // of a call: the tool's
   };
   std::vector<Part> push(std::string_view text);
-  // The text has ended.
+  // The text has ended. Where nothing was written, nothing comes of a thought's opening either.
   std::vector<Part> finish();
 
  private:
@@ -64,6 +64,7 @@ class AnswerStream {
   bool called_ = false;   // there was a call
   std::string held_;      // not decided yet
   std::string spaces_;    // white space that something may follow
+  bool written_;          // there was some text, or a call was opened, which is one
   bool begun_ = false;    // something of this kind was given out
 };
 

@@ -92,7 +92,7 @@ std::string assistant_words(const ChatTemplate& form, std::string_view text,
                             const std::vector<ToolCall>& calls) {
   std::string words = answer_words(form, text);
   for (const ToolCall& call : calls) {
-    words += (words.empty() ? "" : "\n") + call_text(form.tools, call);
+    words += (words.empty() ? "" : "\n") + call_text(form, call);
   }
   return words;
 }

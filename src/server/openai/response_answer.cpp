@@ -1,5 +1,6 @@
 #include "server/openai/response_answer.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace anser::openai {
@@ -9,7 +10,9 @@ Json or_else(const Json& value, Json otherwise) {
   return value.is_null() ? std::move(otherwise) : value;
 }
 
+// Thoughts are counted by their text, of which the prompt may have written the beginning.
 Json usage_object(const Usage& usage, size_t reasoning_tokens) {
+  reasoning_tokens = std::min(reasoning_tokens, usage.written_tokens);
   return {
       {"input_tokens", usage.prompt_tokens},
       {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", 0}}},

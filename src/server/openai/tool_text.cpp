@@ -38,7 +38,8 @@ std::string tool_line(const ChatTemplate& form, const Tool& tool) {
     }
   }
   const std::string words = clean_words(form, tool.description);
-  return fmt::format("\n- {}({}){}{}", tool.name, arguments, words.empty() ? "" : ": ", words);
+  return "\n" + clean_words(form, fmt::format("- {}({}){}{}", tool.name, arguments,
+                                              words.empty() ? "" : ": ", words));
 }
 
 std::string tool_section(const ChatTemplate& form, const Tool& tool) {
@@ -74,10 +75,11 @@ std::string tools_text(const ChatTemplate& form, const ChatRequest& request) {
                     R"({"name": "tool_name", "arguments": {"key": "value"}})", kFence);
 }
 
-std::string call_text(ToolFormat format, const ToolCall& call) {
+std::string call_text(const ChatTemplate& form, const ToolCall& call) {
   const Json object = {{"name", call.name}, {"arguments", as_json(call.arguments)}};
-  if (format == ToolFormat::lines) {
-    return fmt::format("{}\n{}\n{}", kCallFence, dumped(object, -1), kFence);
+  if (form.tools == ToolFormat::lines) {
+    // The marks of a form of the user's own may stand in a string of JSON.
+    return clean_words(form, fmt::format("{}\n{}\n{}", kCallFence, dumped(object, -1), kFence));
   }
   return fmt::format("{}\n{}\n{}\n{}", kCallHeading, kCallFence, dumped(object, kIndent), kFence);
 }

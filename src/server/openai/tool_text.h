@@ -18,7 +18,7 @@ inline constexpr std::string_view kCallHeading = "**Tool Call:**", kCallTag = "<
 std::string tools_text(const ChatTemplate& form, const ChatRequest& request);
 
 // A call as an answer shows it when the messages come again.
-std::string call_text(ToolFormat format, const ToolCall& call);
+std::string call_text(const ChatTemplate& form, const ToolCall& call);
 
 // What a tool gave back, as its turn shows it.
 std::string output_text(const ChatTemplate& form, const std::string& output);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "anser/state.h"
+
 namespace anser {
 namespace {
 
@@ -63,6 +65,10 @@ const std::string& pattern_of(const ChatTemplate& form, ChatRole role) {
   return form.tool;
 }
 
+std::string head_of(const std::string& pattern) {
+  return pattern.substr(0, pattern.size() - kText.size());
+}
+
 std::string render_question(const ChatTemplate& form, std::vector<ChatTurn> turns,
                             std::string_view user, Thinking thinking, bool goes_on) {
   turns.push_back({ChatRole::user, clean_words(form, user)});
@@ -100,7 +106,7 @@ std::string drop_thoughts(const ChatTemplate& form, std::string_view text) {
     const size_t open = text.find(start);
     kept += text.substr(0, open);
     if (open == std::string_view::npos) return kept;
-    const size_t finish = text.find(end, open);
+    const size_t finish = text.find(end, open + start.size());
     if (finish == std::string_view::npos) return kept;
     text.remove_prefix(finish + end.size());
   }
@@ -111,8 +117,7 @@ std::string answer_words(const ChatTemplate& form, std::string_view answer) {
 }
 
 std::string render_turn(const ChatTemplate& form, const ChatTurn& turn) {
-  const std::string& pattern = pattern_of(form, turn.role);
-  const std::string head = pattern.substr(0, pattern.size() - kText.size());
+  const std::string head = head_of(pattern_of(form, turn.role));
   // As the generation prompt does, an assistant's turn without words ends in no white space.
   if (turn.role == ChatRole::assistant && turn.words.empty()) {
     return head.substr(0, head.find_last_not_of(kSpaces) + 1);
@@ -131,12 +136,26 @@ RenderedTurns render_turns(const ChatTemplate& form, std::span<const ChatTurn> t
 }
 
 size_t separator_read(const ChatTemplate& form, std::string_view text_end) {
-  const std::string_view prompt = form.generation, separator = form.separator;
-  const size_t seen = std::min(prompt.size(), text_end.size());
-  if (seen > 0 && text_end.ends_with(prompt.substr(prompt.size() - seen))) return 0;
-  size_t size = std::min(separator.size(), text_end.size());
-  while (!text_end.ends_with(separator.substr(0, size))) --size;
-  return size;
+  const auto ends_with = [&](std::string_view text) {
+    // Of a longer text only the end is known.
+    const size_t seen =
+        text_end.size() < State::kTextEnd ? text.size() : std::min(text.size(), text_end.size());
+    return text_end.ends_with(text.substr(text.size() - seen));
+  };
+  if (!form.generation.empty() && ends_with(form.generation)) return 0;
+  for (const std::string* pattern : {&form.system, &form.user, &form.assistant, &form.tool}) {
+    const std::string head = head_of(*pattern);
+    if (!head.empty() && ends_with(head)) return 0;
+  }
+  // A part of the mark in the separator may as well be words, "a <" before "<|im_end|>".
+  const std::string_view separator = form.separator;
+  const size_t mark = std::min(separator.size(), separator.find_first_not_of(kSpaces));
+  const size_t mark_end = separator.find_last_not_of(kSpaces) + 1;
+  for (size_t size = separator.size(); size > 0; --size) {
+    const bool known = size <= mark || size >= mark_end;
+    if (known && ends_with(separator.substr(0, size))) return size;
+  }
+  return 0;
 }
 
 std::string render_first_turn(const ChatTemplate& form, std::string_view user,

@@ -95,7 +95,8 @@ std::string render_turn(const ChatTemplate& form, const ChatTurn& turn);
 
 // How many bytes of what ends a turn the end of a text has already: the answer may have written
 // some of the separator before it stopped. `text_end`: the last bytes of what a state has read, see
-// State::text_end. None behind a generation prompt, whose end may look like the same.
+// State::text_end. None behind what a turn begins with, whose end may look like the same, and none
+// of a mark that has only begun: that may be words.
 size_t separator_read(const ChatTemplate& form, std::string_view text_end);
 
 // A user's words and what opens the answer. The first turn of a text has the system's in front, if
