@@ -155,6 +155,12 @@ std::string Checkpoint::name_in_file(std::string_view original) const {
   return gguf ? gguf_from_original(original) : names.in_file(original);
 }
 
+bool Checkpoint::head_is_embedding() const {
+  const auto head = tensors.find("head.weight");
+  return head != tensors.end() &&
+         head->second.bytes.data() == tensors.at("emb.weight").bytes.data();
+}
+
 Checkpoint read_checkpoint(const TensorFile& file) {
   refuse_other_models(file);
 
@@ -163,8 +169,7 @@ Checkpoint read_checkpoint(const TensorFile& file) {
   if (!gguf) checkpoint.names = find_tensor_names(file);
   const TensorNames& names = checkpoint.names;
   for (const FileTensor& tensor : file.tensors) {
-    const std::string name =
-        gguf ? original_from_gguf(tensor.name) : names.original(tensor.name);
+    const std::string name = gguf ? original_from_gguf(tensor.name) : names.original(tensor.name);
     if (name.empty()) {  // an optimiser's, a rotary table's
       checkpoint.unknown.push_back(tensor.name);
       continue;
