@@ -170,6 +170,8 @@ class Opener {
     }
     if (find_adapter_tensor(file) != nullptr) return;
     if (has_tuned_state(file)) {
+      // Training of a state may have changed norms and the like, too.
+      if (find_beside_tuned_state(file) != nullptr) return;
       fail(out_.path, "no adapter but a tuned initial state: give it with --load-state");
     }
     fail(out_.path, "no adapter: none of its {} tensors is of one{}{}", file.tensors.size(),
@@ -520,6 +522,7 @@ class Opener {
   void describe(std::vector<std::string>& notes) {
     std::string text = adapter_method(out_.file);
     if (!out_.init.path.empty()) text = "PiSSA";
+    if (out_.changes.empty()) text = "no adapter";
     if (!ranks_.empty()) {
       text += *ranks_.begin() == *ranks_.rbegin()
                   ? fmt::format(" of rank {}", *ranks_.begin())
@@ -532,6 +535,13 @@ class Opener {
     if (out_.has_states) text += ", an initial state";
     out_.text = std::move(text);
 
+    const bool embedding = out_.changes.count("emb.weight") + out_.whole.count("emb.weight") > 0;
+    if (embedding && base_.head_is_embedding()) {
+      notes.push_back(
+          fmt::format("{}: it changes the embedding, which is also the head of {} "
+                      "(tie_word_embeddings): only the embedding is changed",
+                      out_.path, base_path_));
+    }
     if (!out_.whole.empty() && given_.scale != 1) {
       notes.push_back(
           fmt::format("{}: the scale {:g} is not applied to its {} whole tensors, {} first",

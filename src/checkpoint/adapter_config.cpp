@@ -10,7 +10,8 @@
 namespace anser {
 namespace {
 
-using Json = nlohmann::json;
+// Of patterns the first that fits holds.
+using Json = nlohmann::ordered_json;
 
 // Keys that say nothing of what the tensors mean, or what the tensors themselves say.
 constexpr std::string_view kPassedOver[] = {
@@ -65,10 +66,15 @@ bool is_set(const Json& value) {
   return true;
 }
 
+Json parse_in_order(std::string_view text, const std::string& path) {
+  parse_json(text, path);  // which checks it
+  return Json::parse(text);
+}
+
 class Reader {
  public:
   Reader(std::string_view text, const std::string& path)
-      : path_(path), json_(parse_json(text, path)) {
+      : path_(path), json_(parse_in_order(text, path)) {
     if (!json_.is_object()) fail(path, "expected a JSON object");
   }
 

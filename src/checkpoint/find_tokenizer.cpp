@@ -66,8 +66,7 @@ class Search {
     if (folder_.empty()) folder_ = ".";
     hugging_face_ = file.format == FileFormat::hf_folder ||
                     (is_folder && file.format != FileFormat::gguf) ||
-                    (file.format != FileFormat::gguf && has_hugging_face_names(file) &&
-                     fs::is_regular_file(fs::path(folder_) / "config.json", ignored));
+                    (file.format != FileFormat::gguf && has_hugging_face_names(file));
   }
 
   FoundTokenizer run(const std::string& vocabulary_file) {
@@ -99,6 +98,9 @@ class Search {
             "rwkv",
             kind == nullptr ? "of a kind that is no text" : printable(*kind));
       }
+    }
+    if (stated == nullptr && find(file_, kTokensKey) != nullptr) {
+      return miss("it holds a vocabulary without tokenizer.ggml.model, which tells of what kind");
     }
     if (hugging_face_ && ask_folder()) return;
     if ((found_.tokenizer = beside())) return;

@@ -152,6 +152,21 @@ bool is_world(const std::map<int64_t, std::string>& tokens, const Tokenizer& wor
   return as_text || as_bytes;
 }
 
+// The same of words of plain letters only, which every way of writing tokens leaves as they are,
+// and of most of them.
+bool has_words_of_world(const std::map<int64_t, std::string>& tokens, const Tokenizer& world) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  int words = 0, same = 0;
+  for (Token id = 0; id < world.size(); ++id) {
+    const std::string_view bytes = world.bytes_of(id);
+    if (bytes.empty() || !std::ranges::all_of(bytes, is_letter)) continue;
+    const auto found = tokens.find(id);
+    words += 1;
+    same += found != tokens.end() && found->second == bytes;
+  }
+  return same > words / 2;
+}
+
 // A trie of RWKV's (transformers-rwkv) says by its name that it takes the longest match.
 constexpr const char* kTrie = "RwkvTrie";
 
@@ -247,13 +262,17 @@ HfTokenizer read_hf_tokenizer(const std::string& folder, const std::optional<Tok
   if (!fast.is_null() && type == kTrie) {
     tokenizer.kind = Kind::world;
     tokenizer.tokenizer = read_trie(written_tokens(at(model, "vocab")), in_folder(folder, kFast));
-  } else if (says_rwkv(settings)) {
-    tokenizer.kind = Kind::world;
   } else if (!fast.is_null()) {
     const auto tokens = written_tokens(at(model, "vocab"));
-    tokenizer.kind = world && is_world(tokens, *world) ? Kind::world : Kind::foreign;
+    // With a class of RWKV's its words will do, in whatever way the others are written.
+    const bool ours = says_rwkv(settings)
+                          ? tokens.empty() || !world || has_words_of_world(tokens, *world)
+                          : world && is_world(tokens, *world);
+    tokenizer.kind = ours ? Kind::world : Kind::foreign;
     tokenizer.found = fmt::format("{} holds a {} vocabulary of {} tokens", kFast,
                                   type.empty() ? "nameless" : printable(type), tokens.size());
+  } else if (says_rwkv(settings)) {
+    tokenizer.kind = Kind::world;
   } else if (!name.empty()) {
     tokenizer.kind = Kind::foreign;
     tokenizer.found = fmt::format("{} names a {}", kSettings, printable(name));

@@ -155,6 +155,12 @@ std::string Checkpoint::name_in_file(std::string_view original) const {
   return gguf ? gguf_from_original(original) : names.in_file(original);
 }
 
+bool Checkpoint::head_is_embedding() const {
+  const auto head = tensors.find("head.weight");
+  return head != tensors.end() &&
+         head->second.bytes.data() == tensors.at("emb.weight").bytes.data();
+}
+
 Checkpoint read_checkpoint(const TensorFile& file) {
   refuse_other_models(file);
 

@@ -24,6 +24,9 @@ struct Checkpoint {
 
   Description says;
 
+  // One tensor is both, as tie_word_embeddings has it.
+  bool head_is_embedding() const;
+
   bool gguf = false;
   TensorNames names;  // of other files than GGUF's
   // An original name as the file would spell it: for messages about a tensor that it does not have.

@@ -108,7 +108,7 @@ class Loader {
     std::vector<std::string> names = checkpoint_.unknown;
     for (const auto& [name, tensor] : checkpoint_.tensors) {
       if (used_.count(name) == 0 && !name.starts_with("blocks.0.att.v") &&
-          !name.ends_with(".att.time_state")) {
+          !name.ends_with(".att.time_state") && !name.ends_with(".att.ts_state")) {
         names.push_back(tensor.name);
       }
     }

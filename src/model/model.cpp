@@ -19,6 +19,7 @@
 #include "checkpoint/find_tokenizer.h"
 #include "checkpoint/merge_adapters.h"
 #include "checkpoint/open_checkpoint.h"
+#include "formats/checks.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/hyperparameters.h"
@@ -127,6 +128,11 @@ const Matrix& main_matrix(const Weights& weights) {
 Model Model::build(TensorFile&& file, const OpenOptions& options) {
   auto data = std::make_shared<Data>();
   Checkpoint checkpoint = read_checkpoint(file);
+  if (checkpoint.says.tied_head && !checkpoint.head_is_embedding()) {
+    data->notes.push_back(fmt::format(
+        "{}: tie_word_embeddings is true, but the file has a head of its own, which is used",
+        checkpoint.says.source));
+  }
   const std::vector<OpenedAdapter> adapters =
       open_adapters(options.adapters, checkpoint, file.path, data->notes);
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
@@ -240,6 +246,13 @@ State tuned_state(const TensorFile& file, const Model& model) {
         fmt::format("{} is a {} adapter, not a state: give it with --lora, which loads an "
                     "initial state in it, too",
                     file.path, adapter_method(file)));
+  }
+  const FileTensor* other = find_beside_tuned_state(file);
+  if (other != nullptr && has_tuned_state(file)) {
+    throw Error(
+        fmt::format("{} holds a tuned state and also {}, which a state cannot change: give "
+                    "it with --lora, which takes both",
+                    file.path, printable(other->name)));
   }
   State state(state_shape(model.hyperparameters()), model.fingerprint(), model.sketch());
   load_tuned_state(file, model.hyperparameters(), state);

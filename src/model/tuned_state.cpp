@@ -133,20 +133,34 @@ bool is_converted(const TensorFile& file, const Checkpoint& checkpoint) {
          checkpoint.low_rank_out_in;
 }
 
-// The same of a file that is not opened as a model, though one may be in it; of safetensors without
-// one it is known.
-bool is_converted(const TensorFile& file) {
-  if (file.format != FileFormat::safetensors) return false;
-  const bool model = std::ranges::any_of(file.tensors, [](const FileTensor& tensor) {
+bool holds_model(const TensorFile& file) {
+  return std::ranges::any_of(file.tensors, [](const FileTensor& tensor) {
     return tensor.name.ends_with("emb.weight") || tensor.name.ends_with("embeddings.weight");
   });
-  return !model || is_converted(file, read_checkpoint(file));
+}
+
+// The same of a file that is not opened as a model, though one may be in it. Safetensors of states
+// only were converted; an adapter's are as its trainer wrote them.
+bool is_converted(const TensorFile& file) {
+  if (file.format != FileFormat::safetensors) return false;
+  if (holds_model(file)) return is_converted(file, read_checkpoint(file));
+  return find_beside_tuned_state(file) == nullptr;
 }
 
 }  // namespace
 
 bool has_tuned_state(const TensorFile& file) {
   return !tuned_layers(file).empty();
+}
+
+const FileTensor* find_beside_tuned_state(const TensorFile& file) {
+  if (holds_model(file)) return nullptr;
+  for (const FileTensor& tensor : file.tensors) {
+    std::string_view name = tensor.name;
+    cut_end(name, ".weight");
+    if (!name.ends_with("time_state") && !name.ends_with("ts_state")) return &tensor;
+  }
+  return nullptr;
 }
 
 void load_tuned_state(const TensorFile& file, const Hyperparameters& h, State& to) {

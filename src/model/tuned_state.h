@@ -21,6 +21,10 @@ namespace anser {
 
 bool has_tuned_state(const TensorFile& file);
 
+// The first tensor of a file that holds no model and is no part of a tuned state; null when there
+// is none.
+const FileTensor* find_beside_tuned_state(const TensorFile& file);
+
 // From a file of tuned states, or one that holds a model, too. `to`: zeros of the model's shape.
 // Throws Error when the file has not all layers' time_state, or a tensor is not as above.
 void load_tuned_state(const TensorFile& file, const Hyperparameters& h, State& to);

@@ -228,6 +228,9 @@ TEST_F(AdapterTest, PeftFolderWithItsScales) {
   expect(ranks, 6.0 / 4, 6.0 / 2);
   expect(ranks + R"(, "use_rslora": true)", 6.0 / 2, 6.0 / std::sqrt(2.0));
   expect(ranks + R"(, "alpha_pattern": {"blocks.1.att.key": 1, "value": 3})", 1.0 / 4, 3.0 / 2);
+  // Of patterns that fit the same module the first one holds, as in PEFT.
+  expect(ranks + R"(, "alpha_pattern": {"value": 3, "blocks.0.att.value": 9, "att.value": 27})",
+         6.0 / 4, 3.0 / 2);
   expect_refused(with(folder("peft", head, {a, b, a2, b2})), {"rank 2", "say 4"});
   expect_refused(with(folder("peft", head + R"(, "rank_pattern": {".*value": 2})", {a2, b2})),
                  {"rank_pattern", "regular expression"});
@@ -527,6 +530,65 @@ TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   write_hf_folder(dir_ / "hf", base_);
   write("hf/adapter_model.safetensors", {a, b});
   EXPECT_EQ(Model::open(dir_ / "hf").hyperparameters().layers, 2);
+}
+
+// Of a .pth and of safetensors, which is not one of states only: [head][value][key].
+TEST_F(AdapterTest, StateIsAsItsTrainerWroteIt) {
+  std::vector<Tensor> tensors = {numbers(std::string(kKey) + ".disha", {4, 32}, 1)};
+  for (const char* layer : {"0", "1"}) {
+    tensors.push_back(numbers(std::string("blocks.") + layer + ".att.time_state", {2, 16, 16}, 7));
+  }
+  write_pth_raw(dir_ / "tuned.pth", tensors, {.type = Float::f32});
+  for (const std::string& path : {dir_ / "tuned.pth", write("tuned", tensors)}) {
+    const State state = Model::open(path_, with(path)).initial_state();
+    for (int i = 0; i < 2 * 16 * 16; ++i) {
+      ASSERT_EQ(state.wkv(1)[i], float(tensors[2].values[i])) << path << " " << i;
+    }
+  }
+}
+
+// State tuning that changed norms, too: a state alone would be half of it.
+TEST_F(AdapterTest, StateWithWholeTensorsOnly) {
+  Tensor ln = base_["blocks.0.ln1.weight"];
+  for (double& x : ln.values) x *= 0.5;
+  std::vector<Tensor> tensors = {ln};
+  for (const char* layer : {"0", "1"}) {
+    tensors.push_back(numbers(std::string("blocks.") + layer + ".att.time_state", {2, 16, 16}, 7));
+  }
+  const std::string path = write("tuned", tensors);
+  expect_error({path, "blocks.0.ln1.weight", "--lora"},
+               [&] { Model::open(path_).load_state(path); });
+  const Model model = Model::open(path_, with(path));
+  EXPECT_NE(model.adapters()[0].find("no adapter, 0 matrices, 1 whole tensors, an initial state"),
+            std::string::npos)
+      << model.adapters()[0];
+  EXPECT_EQ(model.weights().layers[0].ln1.weight[0], float(ln.values[0]));
+  EXPECT_EQ(model.initial_state().wkv(1)[1], float(tensors[2].values[1]));
+}
+
+TEST_F(AdapterTest, SaysThatATiedHeadStays) {
+  std::vector<Tensor> tensors;
+  for (const Tensor& tensor : base_.tensors) {
+    if (tensor.name != "head.weight") tensors.push_back(tensor);
+  }
+  RandomModel tied = base_;
+  tied.tensors = tensors;
+  write_hf_folder(dir_ / "tied", tied,
+                  {.layout = HfLayout::rwkv7, .config = R"({"tie_word_embeddings": true})"});
+  const std::string adapter =
+      write("emb", {base_["emb.weight"], numbers(std::string(kKey) + ".disha", {4, 32}, 1)});
+  const auto notes = [&](const std::string& path) {
+    std::string text;
+    const Model model = Model::open(path, with(adapter));
+    for (const std::string& note : model.notes()) text += note + "\n";
+    return text;
+  };
+  EXPECT_NE(notes(dir_ / "tied").find("only the embedding is changed"), std::string::npos);
+  EXPECT_EQ(notes(path_).find("only the embedding is changed"), std::string::npos);
+
+  write_hf_folder(dir_ / "both", base_,
+                  {.layout = HfLayout::rwkv7, .config = R"({"tie_word_embeddings": true})"});
+  EXPECT_NE(notes(dir_ / "both").find("a head of its own, which is used"), std::string::npos);
 }
 
 TEST_F(AdapterTest, BringsItsInitialState) {

@@ -131,6 +131,9 @@ TEST_F(Tokenizers, OfAGgufOfAnotherKindIsNamedWhateverItsRows) {
   }
   const Model world_sized = Model::open(gguf(kRows, {{"tokenizer.ggml.model", "gpt2"}}));
   expect_none(world_sized, {"gpt2", "65536"});
+  // Nor without the key where there are tokens.
+  write_gguf(dir_ / "m.gguf", model(256), {.metadata = {{"tokenizer.ggml.tokens", "a list"}}});
+  expect_none(Model::open(dir_ / "m.gguf"), {"without tokenizer.ggml.model"});
   // By a number it is no better.
   expect_none(Model::open(gguf(256, {{"tokenizer.ggml.model", 3}})), {"tokenizer.ggml.model"});
   // A vocabulary that happens to lie there is not the file's, one that is named is.
@@ -304,6 +307,38 @@ TEST_F(Tokenizers, WorldIsKnownByItsClassItsCodeOrNothing) {
   put("tokenizer_config.json",
       {{"auto_map", {{"AutoTokenizer", {"hf_rwkv_tokenizer.RwkvTokenizer", nullptr}}}}});
   expect_world(Model::open(dir_ / "hf"));
+}
+
+// Its class says that it is World's, and the vocabulary beside it that it is not.
+TEST_F(Tokenizers, AClassOfRwkvDoesNotMakeAnotherVocabularyWorld) {
+  if (!Tokenizer::has_builtin_world()) GTEST_SKIP() << "no World vocabulary";
+  folder(kRows);
+  put("tokenizer_config.json", {{"tokenizer_class", "RwkvTokenizer"}});
+  Json vocabulary = Json::object();
+  for (int id = 0; id < kRows; ++id) vocabulary[fmt::format("word{}", id)] = id;
+  const auto write = [&](const Json& vocab) {
+    put("tokenizer.json", {{"model", {{"type", "BPE"}, {"vocab", vocab}}}});
+  };
+  write(vocabulary);
+  expect_none(Model::open(dir_ / "hf"), {"BPE", "65536"});
+  expect_none(Model::open(dir_ / "hf/model.safetensors"), {"BPE", "65536"});
+  // A way of writing bytes that nobody knows here.
+  const Json world = world_as_json(false);
+  Json escaped = Json::object();
+  for (const auto& [text, id] : world.items()) {
+    const bool space = text.starts_with(' ');
+    escaped[space ? "\u2581" + text.substr(1) : text] = id;
+  }
+  write(escaped);
+  expect_world(Model::open(dir_ / "hf"));
+}
+
+// A file by itself is what its folder is, also where there is no config.json.
+TEST_F(Tokenizers, AFileWithHuggingFaceNamesAsksItsFolder) {
+  folder(kRows);
+  std::filesystem::remove(dir_ / "hf/config.json");
+  put("tokenizer.json", {{"model", {{"type", "BPE"}, {"vocab", {{"goose", 0}}}}}});
+  expect_none(Model::open(dir_ / "hf/model.safetensors"), {"BPE"});
 }
 
 TEST_F(Tokenizers, WorldIsKnownByItsVocabularyEntryByEntry) {

@@ -126,8 +126,12 @@ TEST_F(TunedState, InsideAModelItsMatricesTell) {
   write_safetensors(dir_ / "web.st", with(converted(own)), {.web_rwkv = true});
   for (const char* file : {"m.pth", "original.safetensors", "prefix.safetensors", "web.st"}) {
     SCOPED_TRACE(file);
-    expect_tuned(Model::open(dir_ / file).initial_state(), true);
+    const Model model = Model::open(dir_ / file);
+    expect_tuned(model.initial_state(), true);
     expect_tuned(load(file), true);
+    for (const std::string& note : model.notes()) {
+      EXPECT_EQ(note.find("not used"), std::string::npos) << note;
+    }
   }
   EXPECT_TRUE(Model::open(dir_ / "m").initial_state().untouched());
 }
