@@ -69,6 +69,12 @@ std::vector<Adapter> AdapterOptions::resolve() const {
   return list;
 }
 
+std::vector<std::string> AdapterOptions::inputs() const {
+  std::vector<std::string> paths = {init};
+  for (const Adapter& adapter : resolve()) paths.push_back(adapter.path);
+  return paths;
+}
+
 void AdapterOptions::need_model(const std::string& model) const {
   if (model.empty() && !resolve().empty()) {
     throw CLI::ValidationError("--lora: give the model that it belongs to with -m");

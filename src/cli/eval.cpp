@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
@@ -106,7 +107,7 @@ void add_eval(CLI::App& app) {
   what->require_option(1);
   auto* text = command->add_option("--text", options->text, "the text of --kl")->needs(kl);
   command->add_option("--limit", options->limit, "stop after N tokens or examples; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   command->add_flag("--json", options->json, "print one JSON object");
   command->callback([options, kl, text] {
     if (!kl->empty() && text->empty()) throw CLI::ValidationError("--kl needs --text FILE");

@@ -45,7 +45,7 @@ struct RunOptions {
 // Read before the model is, so that its mistakes show at once.
 std::string schema_text(const std::string& given) {
   if (given.find_first_not_of(" \t\r\n") == given.find('{')) return given;
-  return read_text(given);
+  return read_text(given, kMostPromptBytes);
 }
 
 std::shared_ptr<const Constraint> make_constraint(const RunOptions& options,
@@ -71,7 +71,8 @@ std::optional<std::string> prompt_text(const RunOptions& options) {
   const bool continues = !options.load_state.empty();
   if (options.prompt && *options.prompt != "-") {
     // In the middle of a text, an empty one may be what comes before the gap.
-    if (continues && options.prompt->empty() && prompt_kind(options.format) != PromptKind::fill) return std::nullopt;
+    if (continues && options.prompt->empty() && prompt_kind(options.format) != PromptKind::fill)
+      return std::nullopt;
     return options.prompt;
   }
   if (!options.prompt) {
@@ -157,7 +158,11 @@ void run_command(const RunOptions& options) {
   options.sampling.check();
   check_readable(options.load_state);
   if (!options.save_state.empty()) {
-    check_output("--save-state", options.save_state, options.model.model);
+    // The state that is loaded may be replaced by what becomes of it.
+    std::vector<std::string> inputs = options.model.inputs();
+    inputs.push_back(options.json_schema);
+    inputs.push_back(options.format.file);
+    check_output("--save-state", options.save_state, inputs);
   }
   std::optional<ChatTemplate> given = options.format.given();
   const std::optional<std::string> text = prompt_text(options);
@@ -248,7 +253,7 @@ void add_run(CLI::App& app) {
           fmt::format("tokens to generate at the most. Without it: {}; of a story model {}, "
                       "or somewhat fewer, to end with a sentence",
                       kTokens, kStoryTokens))
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   command->add_option("--stop", options->stops, "end before this text; may be given several times")
       ->allow_extra_args(false);
   auto* schema = command->add_option(
@@ -268,8 +273,8 @@ void add_run(CLI::App& app) {
   options->format.add_to(*prompt, {"raw", "fim"},
                          "All but raw, which is the default, and fim wrap the prompt as a user's "
                          "turn; fim fills the gap between the prompt and --suffix");
-  may_be_empty(prompt->add_option("--system", options->system,
-                                  "system text in front of a user's turn"));
+  may_be_empty(
+      prompt->add_option("--system", options->system, "system text in front of a user's turn"));
   may_be_empty(prompt->add_option("--suffix", options->suffix, "what follows the gap, for fim"));
   prompt->add_flag("--no-bos", options->no_bos,
                    "do not begin with the token that ends a text, 0 in World vocabularies. A raw "

@@ -256,13 +256,13 @@ void add_serve(CLI::App& app) {
   command
       ->add_option("--max-wait", options->scheduler.max_wait_seconds,
                    "seconds that a text may wait for its turn; 0: as long as it takes")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   options->scheduler.max_seconds = 1800;
   command
       ->add_option("--max-seconds", options->scheduler.max_seconds,
                    "that a text may be in work; then it ends as it is. 0: as long as it takes")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   command
       ->add_option("--piece", options->scheduler.piece_seconds,
@@ -301,21 +301,21 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--max-tokens", options->limits.max_tokens, "of an answer, at the most")
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   command->add_option("--max-prompt-tokens", options->limits.max_prompt_tokens)
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   command->add_option("--max-n", options->limits.max_n, "answers to a request, at the most")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--max-connections", options->http.connections)
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   command
       ->add_option("--patience", options->patience_s,
                    "seconds that texts in work have when the server is ended")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   options->sampling.add_to(*command, "T 1, top-p 0.85");
   command->callback([options, command] {

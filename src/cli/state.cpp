@@ -153,7 +153,7 @@ void add_load(CLI::App& state) {
   command->callback([options] {
     OpenStore store(options->store);
     const StateInfo info = store.find(options->id);
-    check_writable(options->out);
+    check_output("--output", options->out, {});
     store->get(info.id).save(options->out);
   });
 }
