@@ -43,12 +43,13 @@ Json lambada_result(const EvalOptions& options, Engine& engine) {
 }
 
 Json kl_result(const EvalOptions& options, Engine& engine) {
+  const std::string text = read_text(options.text);
+  if (text.empty()) throw Error(options.text + ": the text is empty: there is nothing to compare");
   ModelOptions base_options = options.model;
   base_options.model = options.kl;
   base_options.adapters = {};  // so that what they change can be measured
   const LoadedModel base = load_model(base_options);
-  const Divergence score =
-      compare_models(engine, *base.engine, read_text(options.text), options.limit);
+  const Divergence score = compare_models(engine, *base.engine, text, options.limit);
   return {{"tokens", score.tokens},
           {"mean_kl", score.mean_kl()},
           {"max_kl", score.kl_max},

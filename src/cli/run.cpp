@@ -248,11 +248,10 @@ void add_run(CLI::App& app) {
       "the text to continue; - or none with a pipe or a file there: standard input, which is not "
       "read otherwise. A terminal shows it in front of its continuation"));
   command
-      ->add_option(
-          "-n,--max-tokens", options->max_tokens,
-          fmt::format("tokens to generate at the most. Without it: {}; of a story model {}, "
-                      "or somewhat fewer, to end with a sentence",
-                      kTokens, kStoryTokens))
+      ->add_option("-n,--max-tokens", options->max_tokens,
+                   fmt::format("most tokens to generate. Without it: {}; of a story model {}, "
+                               "or somewhat fewer, to end with a sentence",
+                               kTokens, kStoryTokens))
       ->check(not_negative());
   command->add_option("--stop", options->stops, "end before this text; may be given several times")
       ->allow_extra_args(false);

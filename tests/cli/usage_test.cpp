@@ -168,6 +168,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"eval", "--perplexity", "/nonexistent/text"},
                     Arguments{"eval", "--lambada", "/dev/null"},
                     Arguments{"eval", "--kl", "/nonexistent/model", "--text", "/dev/null"},
+                    Arguments{"eval", "-m", byte_model(), "--kl", byte_model(), "--text",
+                              "/dev/null"},
                     Arguments{"tokenize", "--vocab", "/nonexistent/vocabulary", "x"}));
 
 TEST(Usage, HelpIsDataAndASuccess) {
