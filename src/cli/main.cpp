@@ -2,6 +2,7 @@
 // 0 done, 1 a failure that was explained, 2 wrong usage.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -25,6 +26,9 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = app.remaining(true);
   if (text == "A subcommand is required" && !unknown.empty()) {
     return fmt::format("there is no command {}", unknown[0]);
+  }
+  if (text.starts_with("The following argument")) {
+    return fmt::format("not expected: {}", fmt::join(unknown, " "));
   }
   const std::string no_room = "Could not convert: ";  // arguments.cpp saw to it that it is a number
   if (text.starts_with(no_room)) return text.substr(no_room.size()) + " is out of range";

@@ -134,6 +134,7 @@ TEST(Usage, WrongUsageIsSaidInWordsOfTheProgram) {
                   "--max-tokens = 2147483648 is out of range"),
         std::pair(Arguments{"run", "-p", "x", "--seed", "1", "--seed", "2"},
                   "--seed: given more than once"),
+        std::pair(Arguments{"run", "--sing", "x"}, "not expected: --sing x"),
         std::pair(Arguments{"sing"}, "there is no command sing"),
         std::pair(Arguments{"state", "sing"}, "there is no command sing")}) {
     const Result result = run_anser(arguments);
