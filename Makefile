@@ -14,7 +14,7 @@ run: build
 build: setup
 	@test -f build/release/build.ninja || cmake --preset release > build-configure.log 2>&1 \
 	  || { cat build-configure.log; rm -f build-configure.log; exit 1; }
-	@grep CUDA build-configure.log >&2 2>/dev/null || true
+	@grep -E 'without CUDA|for other GPUs' build-configure.log >&2 2>/dev/null || true
 	@rm -f build-configure.log
 	@echo "building in build/release (ten minutes on two cores the first time)" >&2
 	@ninja -C build/release $(NINJA_QUIET) anser_cli

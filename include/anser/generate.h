@@ -16,10 +16,10 @@ namespace anser {
 struct GenerateOptions {
   int max_tokens = 256;
   SamplingOptions sampling = {};
-  // Generation ends before the first of these; no part of a stop string is ever given out.
+  // Generation ends before the first of these; no part of a stop string is ever returned.
   std::vector<std::string> stop = {};
-  // Tokens that end generation and are not given out, besides the vocabulary's own
-  // (Tokenizer::eos), which are given no heed to with ignore_eos.
+  // Tokens that end generation and are not returned, besides the vocabulary's own
+  // (Tokenizer::eos), which ignore_eos makes ordinary ones.
   std::vector<Token> stop_tokens = {};
   bool ignore_eos = false;
   // The text must be, or begin, one of these: JSON, for example. A stop token comes only where the
@@ -32,18 +32,20 @@ enum class StopReason { length, stop_token, stop_text, cancelled, complete };
 const char* stop_reason_name(StopReason reason);
 
 struct Generated {
-  std::string text;           // all that was given out
+  std::string text;           // all that on_text was called with
   std::vector<Token> tokens;  // all that the state has read
   StopReason reason;
 };
 
-// Called with complete UTF-8 characters only, as soon as they are certain. Return false to cancel.
+// Called on the caller's thread with complete UTF-8 characters only, as soon as they are certain.
+// Return false to cancel.
 using OnText = std::function<bool(std::string_view piece)>;
 
 // Continues `state`, which must have logits (a prompt has been fed), and feeds it every token that
 // it generates, except a stop token. Bytes that are not UTF-8 come out as U+FFFD, but a character
 // that has only begun at the end is left out: it comes first in the text that goes on from the
-// state. So a text is the same however it is cut.
+// state. So a text is the same however it is cut. Throws Error for options outside their range, for
+// a state without logits, and as Engine::forward does.
 // After a stop string, or when the reader cancels, the state has read the text that was given out
 // and nothing of what was held back: it can go on with a next turn, or be saved.
 Generated generate(Engine& engine, State& state, const GenerateOptions& options,

@@ -78,9 +78,10 @@ struct RandomWeights {
 class Model {
  public:
   // Opens a file or folder: BlinkDL .pth, .safetensors (raw or web-rwkv), a Hugging Face folder or
-  // one file or shard of it, or GGUF; recognised by content. The file is mapped, not read: weights
-  // are fetched when an Engine first needs them, and the file must not change while a Model of it
-  // exists.
+  // one file or shard of it, or GGUF, one file or any part of a split one; recognised by content.
+  // The file is mapped, not read: weights are fetched when an Engine first needs them, and the file
+  // must not change while a Model of it exists. Adapters, and types that have no kernels, make new
+  // matrices in memory; notes() says so.
   //
   // Throws Error for anything that is not a usable RWKV-7, naming what is wrong and where.
   static Model open(const std::string& path, const OpenOptions& options = {});
@@ -97,9 +98,9 @@ class Model {
 
   // Looked for in this order: OpenOptions::vocabulary; what the GGUF file itself, or the
   // tokenizer's files in a Hugging Face folder, say; next to the model (rwkv_vocab_v20230424.txt);
-  // 256 rows: bytes; 65536 rows: the World vocabulary built in. A model that says it has another
-  // kind of tokenizer than RWKV's has none here. tokenizer() throws Error that says what to do when
-  // there is none.
+  // 256 rows: bytes; 65536 rows: the World vocabulary built in. A model whose files name another
+  // kind of tokenizer than RWKV's has none here. Without one tokenizer() throws an Error that says
+  // what to do. The reference is valid as long as a copy of this Model.
   const Tokenizer& tokenizer() const;
   bool has_tokenizer() const;
 
@@ -131,7 +132,7 @@ class Model {
   uint64_t fingerprint() const;
   const std::shared_ptr<const ModelSketch>& sketch() const;
 
-  // For people: "RWKV-7 0.19B", the path, the format, the type that most bytes of the
+  // For people: "RWKV-7 191M", the path, the format, the type that most bytes of the
   // layers' matrices have.
   const std::string& name() const;
   const std::string& path() const;

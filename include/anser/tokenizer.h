@@ -57,9 +57,9 @@ class Tokenizer {
   static bool has_builtin_world();
   static Tokenizer builtin_world();
 
-  // Copies with more: tokens, which replace what their ids had; and which token a text begins
-  // after, which ones end it, besides id 0 where that has no bytes. A text that the vocabulary has
-  // already keeps its id: an added token with the same text is only known by its own.
+  // Copies. with_added(): has more tokens, which replace what their ids had; where the vocabulary
+  // has an added token's text already, that text keeps its id. with_ends(): says which token a text
+  // begins after and which ones end it, besides id 0 where that has no bytes.
   Tokenizer with_added(std::span<const AddedToken> added) const;
   Tokenizer with_ends(std::optional<Token> bos, std::span<const Token> eos) const;
 

@@ -110,7 +110,7 @@ class Search {
       found_.tokenizer = Tokenizer::builtin_world();
     }
     const bool pile = rows_ == 50304 || rows_ == 50277;
-    miss("the file holds none, {}{}{}", nothing_beside(),
+    miss("the file holds none, and {}{}{}", nothing_beside(),
          rows_ == kWorldRows ? ", and this program was built without the World vocabulary" : "",
          pile ? " (so many tokens have models of the Pile, whose GPT-NeoX vocabulary anser cannot "
                 "read)"
@@ -202,7 +202,7 @@ class Search {
   }
 
   std::string nothing_beside() const {
-    return fmt::format("there is no fitting {} in {}", kVocabularyFile, folder_);
+    return fmt::format("there is no fitting {} beside it", kVocabularyFile);
   }
 
   // ---- what a text begins after and ends with ----
@@ -256,7 +256,7 @@ class Search {
 
   Tokenizer fitting(Tokenizer tokenizer) const {
     if (tokenizer.size() > rows_) {
-      throw Error(fmt::format("{} has token ids up to {}, but the model {} knows only {} tokens",
+      throw Error(fmt::format("{} has token ids up to {}, but the model ({}) knows only {} tokens",
                               tokenizer.source(), tokenizer.size() - 1, file_.path, rows_));
     }
     return tokenizer;

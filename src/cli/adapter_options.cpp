@@ -45,9 +45,10 @@ void AdapterOptions::add_to(CLI::App& command) {
       ->type_name("PATH[:SCALE]")
       ->allow_extra_args(false);
   command.add_option("--lora-alpha", alpha,
-                     "of adapters whose files do not say it, as those of RWKV-PEFT");
-  command.add_option("--lora-init", init,
-                     "what a PiSSA training began with; without it init_pissa.pth beside its file");
+                     "alpha of adapters whose files do not say it, such as those of RWKV-PEFT");
+  command.add_option(
+      "--lora-init", init,
+      "the file that a PiSSA training started from; without it init_pissa.pth beside the adapter");
 }
 
 std::vector<Adapter> AdapterOptions::resolve() const {
@@ -67,6 +68,12 @@ std::vector<Adapter> AdapterOptions::resolve() const {
         "--lora-init belongs to one --lora; of several, keep each beside its init_pissa.pth");
   }
   return list;
+}
+
+std::vector<std::string> AdapterOptions::inputs() const {
+  std::vector<std::string> paths = {init};
+  for (const Adapter& adapter : resolve()) paths.push_back(adapter.path);
+  return paths;
 }
 
 void AdapterOptions::need_model(const std::string& model) const {

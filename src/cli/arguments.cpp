@@ -51,6 +51,17 @@ std::string check_number(std::string& value, bool whole) {
   return {};
 }
 
+CLI::Validator at_least(int least, const char* name) {
+  return CLI::Validator(
+      [least](const std::string& value) -> std::string {
+        double number = 0;
+        std::from_chars(value.data(), value.data() + value.size(), number);
+        if (number >= least) return {};
+        return fmt::format("expected {} or more, found {}", least, value);
+      },
+      name);
+}
+
 bool is_allowed_empty(const CLI::Option& option) {
   try {
     return const_cast<CLI::Option&>(option).get_validator(kMayBeEmpty) != nullptr;
@@ -122,6 +133,13 @@ void refuse_odd_values(CLI::App& app) {
 
 CLI::Option* may_be_empty(CLI::Option* option) {
   return option->check([](const std::string&) { return std::string(); }, "", kMayBeEmpty);
+}
+
+CLI::Validator positive() {
+  return at_least(1, "POSITIVE");
+}
+CLI::Validator not_negative() {
+  return at_least(0, "NONNEGATIVE");
 }
 
 std::vector<std::string> words_of(const CLI::App& app, int argc, char** argv) {

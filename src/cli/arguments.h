@@ -8,6 +8,7 @@
 namespace CLI {
 class App;
 class Option;
+class Validator;
 }  // namespace CLI
 
 namespace anser {
@@ -19,6 +20,11 @@ void refuse_odd_values(CLI::App& app);
 
 // For the few options whose empty value means something.
 CLI::Option* may_be_empty(CLI::Option* option);
+
+// Checks that a number is 1 or more, or 0 or more. CLI11's own name the largest double as the
+// limit.
+CLI::Validator positive();
+CLI::Validator not_negative();
 
 // The arguments, without the program's name, as CLI11 must get them: to it the value of `--name=`
 // is the argument that follows. Throws CLI::ValidationError for `-n=5`, whose value to it is "=5".

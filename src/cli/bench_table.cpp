@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/numbers.h"
@@ -29,7 +31,7 @@ std::string phase_table(const Json& batch) {
 }
 
 std::string rate_or_none(const Json& rate) {
-  return rate.is_null() ? "-" : format_rate(rate.get<double>());
+  return rate.is_null() || std::isnan(rate.get<double>()) ? "-" : format_rate(rate.get<double>());
 }
 
 }  // namespace
@@ -44,8 +46,8 @@ std::string bench_table(const nlohmann::ordered_json& result) {
       "{:<17} {:>10} {:>10} {:>22}\n",
       result["model"].get<std::string>(), result["type"].get<std::string>(),
       result["threads"].get<int>(), result["isa"].get<std::string>(),
-      format_rate(number(result["stream_gb_s"])), result["peak_type"].get<std::string>(),
-      format_rate(number(result["peak_gflop_s"])), rate_or_none(result["peak_int8_gop_s"]),
+      rate_or_none(result["stream_gb_s"]), result["peak_type"].get<std::string>(),
+      rate_or_none(result["peak_gflop_s"]), rate_or_none(result["peak_int8_gop_s"]),
       rate_or_none(result["peak_int4_gop_s"]), number(result["load_s"]),
       result["peak_rss_mb"].get<int64_t>(),
       result["zero_share"].is_null()

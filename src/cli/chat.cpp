@@ -246,7 +246,7 @@ void add_chat(CLI::App& app) {
                    fmt::format("tokens of a turn at the most. Without it: {}; {} of a story, whose "
                                "turns end with a sentence if they can",
                                kAnswerTokens, kStoryTurnTokens))
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
   command->add_option("--stop", options->stops, "end an answer before this text; repeatable")
       ->allow_extra_args(false);
   command->add_option("--load-state", options->load_state, "continue a saved conversation");

@@ -37,7 +37,7 @@ int write_all(int fd, std::string_view data) {
   return 0;
 }
 
-std::string read_all(int fd, const std::string& name) {
+std::string read_all(int fd, const std::string& name, size_t most) {
   std::string text;
   char piece[1 << 16];
   for (;;) {
@@ -46,6 +46,10 @@ std::string read_all(int fd, const std::string& name) {
     if (n < 0) {
       if (errno == EINTR) continue;
       throw Error(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
+    }
+    if (text.size() + size_t(n) > most) {
+      throw Error(
+          fmt::format("{}: expected a text of at most {} MiB, found more", name, most >> 20));
     }
     text.append(piece, size_t(n));
   }
@@ -90,27 +94,27 @@ std::string bold(std::string_view text) {
   return plain ? std::string(text) : fmt::format("\x1b[1m{}\x1b[0m", text);
 }
 
-std::string read_stdin() {
-  return read_all(STDIN_FILENO, "standard input");
+std::string read_stdin(size_t most) {
+  return read_all(STDIN_FILENO, "standard input", most);
 }
 
 std::string read_prompt(std::string waiting) {
   std::optional<Progress> progress;
   if (!stdin_is_terminal()) progress.emplace(std::move(waiting));
-  std::string text = plain_lines(read_stdin(), "standard input");
+  std::string text = plain_lines(read_stdin(kMostPromptBytes), "standard input");
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }
 
-std::string read_text(const std::string& path) {
-  if (path == "-") return std::string(plain_text(read_stdin(), "standard input"));
+std::string read_text(const std::string& path, size_t most) {
+  if (path == "-") return std::string(plain_text(read_stdin(most), "standard input"));
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   struct Closer {
     int fd;
     ~Closer() { close(fd); }
   } closer{fd};
-  return std::string(plain_text(read_all(fd, path), path));
+  return std::string(plain_text(read_all(fd, path, most), path));
 }
 
 InterruptGuard::InterruptGuard() {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -33,11 +34,16 @@ bool stderr_is_terminal();
 // `text` as a terminal shows it in bold; as it is where TERM or NO_COLOR speak against it.
 std::string bold(std::string_view text);
 
-// All of stdin, as it is. Throws Error when it cannot be read.
-std::string read_stdin();
+// A pipe may never end, and a device has no size: what is longer than this is refused instead of
+// filling the memory.
+inline constexpr size_t kMostTextBytes = size_t(1) << 30;
+inline constexpr size_t kMostPromptBytes = size_t(64) << 20;
+
+// All of stdin, as it is. Throws Error when it cannot be read, or is longer than `most` bytes.
+std::string read_stdin(size_t most = kMostTextBytes);
 // A file that a person has written, by whatever editor (text/plain_text.h); "-" is stdin. Throws
-// Error.
-std::string read_text(const std::string& path);
+// Error, also when it is longer than `most` bytes.
+std::string read_text(const std::string& path, size_t most = kMostTextBytes);
 // A prompt from stdin: line ends are "\n", and one at the end is left out, since `echo` and editors
 // put it there and nobody means it. Says what it waits for if that does not come within a second.
 std::string read_prompt(std::string waiting = "waiting for the end of standard input");

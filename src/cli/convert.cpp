@@ -60,12 +60,13 @@ void convert_command(const ConvertOptions& options) {
         out));
   }
   if (!options.save_vocabulary.empty()) {
-    check_output("--save-vocab", options.save_vocabulary, options.files.in);
+    check_output("--save-vocab", options.save_vocabulary, options.files.inputs());
     if (fs::weakly_canonical(options.save_vocabulary) == fs::weakly_canonical(out)) {
       throw CLI::ValidationError("--save-vocab", fmt::format("{} is OUT, too", out));
     }
   }
   const Model model = open_source(options.files);
+  if (!options.save_vocabulary.empty()) model.tokenizer();  // throws where there is none to save
   const SaveOptions how = how_to_save(options.files, model, gguf);
   if (model.adapters().empty() && is_quantised(model) && how.type != DType::f32) {
     say("anser: the {} weights of {} are rounded to {}; --type f32 keeps their values",

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "anser/error.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
@@ -42,12 +43,13 @@ Json lambada_result(const EvalOptions& options, Engine& engine) {
 }
 
 Json kl_result(const EvalOptions& options, Engine& engine) {
+  const std::string text = read_text(options.text);
+  if (text.empty()) throw Error(options.text + ": the text is empty: there is nothing to compare");
   ModelOptions base_options = options.model;
   base_options.model = options.kl;
   base_options.adapters = {};  // so that what they change can be measured
   const LoadedModel base = load_model(base_options);
-  const Divergence score =
-      compare_models(engine, *base.engine, read_text(options.text), options.limit);
+  const Divergence score = compare_models(engine, *base.engine, text, options.limit);
   return {{"tokens", score.tokens},
           {"mean_kl", score.mean_kl()},
           {"max_kl", score.kl_max},
@@ -106,7 +108,7 @@ void add_eval(CLI::App& app) {
   what->require_option(1);
   auto* text = command->add_option("--text", options->text, "the text of --kl")->needs(kl);
   command->add_option("--limit", options->limit, "stop after N tokens or examples; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   command->add_flag("--json", options->json, "print one JSON object");
   command->callback([options, kl, text] {
     if (!kl->empty() && text->empty()) throw CLI::ValidationError("--kl needs --text FILE");

@@ -143,6 +143,7 @@ void add_info(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("info", "describe this machine and program or, with -m, a model");
   options->add_to(*command, false);
+  command->get_option("--model")->description("a model file or folder");
   command->callback([options] {
     if (options->model.empty() && !options->vocabulary.empty()) {
       throw CLI::ValidationError("--vocab", "this is about a model: name it with -m");

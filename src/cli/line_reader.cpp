@@ -1,5 +1,6 @@
 #include "cli/line_reader.h"
 
+#include <fmt/format.h>
 #include <histedit.h>
 
 #include <clocale>
@@ -8,6 +9,7 @@
 #include <iostream>
 #include <utility>
 
+#include "anser/error.h"
 #include "cli/console.h"
 #include "text/plain_text.h"
 
@@ -25,6 +27,26 @@ struct LineReader::Editor {
     return *static_cast<Editor*>(editor);
   }
 };
+
+namespace {
+
+// As std::getline does, but a line without an end does not fill the memory.
+bool read_line(std::string& line) {
+  constexpr int kEnd = std::char_traits<char>::eof();
+  std::streambuf& input = *std::cin.rdbuf();
+  int c = input.sbumpc();
+  if (c == kEnd) return false;
+  for (; c != kEnd && c != '\n'; c = input.sbumpc()) {
+    if (line.size() == kMostPromptBytes) {
+      throw Error(fmt::format("standard input: expected lines of at most {} MiB, found more",
+                              kMostPromptBytes >> 20));
+    }
+    line.push_back(char(c));
+  }
+  return true;
+}
+
+}  // namespace
 
 LineReader::LineReader() {
   if (!stdin_is_terminal()) return;
@@ -65,7 +87,7 @@ LineReader::~LineReader() {
 std::optional<std::string> LineReader::read(const std::string& prompt) {
   if (editor_ == nullptr) {
     std::string line;
-    if (!std::getline(std::cin, line)) return std::nullopt;
+    if (!read_line(line)) return std::nullopt;
     // A script may come from an editor of Windows.
     if (std::exchange(at_start_, false)) line = plain_text(line, "standard input");
     if (line.ends_with('\r')) line.pop_back();

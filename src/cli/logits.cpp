@@ -14,6 +14,7 @@
 #include "cli/npy.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/progress.h"
 
 namespace anser {
 namespace {
@@ -28,7 +29,10 @@ struct LogitsOptions {
 };
 
 void logits_command(const LogitsOptions& options) {
-  check_output("--output", options.output, options.model.model);
+  check_readable(options.load_state);
+  std::vector<std::string> inputs = options.model.inputs();
+  inputs.push_back(options.load_state);
+  check_output("--output", options.output, inputs);
   LoadedModel loaded = load_model(options.model);
   // Exactly what was given: nothing is put in front, not even token 0.
   const std::vector<Token> tokens =
@@ -47,6 +51,7 @@ void logits_command(const LogitsOptions& options) {
     // Rows at a time that take some 64 MB.
     const size_t rows = std::clamp<size_t>((size_t(16) << 20) / vocab, 1, kFeedPiece);
     std::vector<float> logits(std::min(rows, tokens.size()) * vocab);
+    Progress progress("reading the prompt");
     for (size_t done = 0; done < tokens.size();) {
       const size_t n = std::min(rows, tokens.size() - done);
       const Sequence piece{&state, std::span(tokens).subspan(done, n), LogitsFor::all,
@@ -54,10 +59,12 @@ void logits_command(const LogitsOptions& options) {
       loaded.engine->forward(std::span(&piece, 1));
       file.append(std::span(logits).first(n * vocab));
       done += n;
+      progress.update(fmt::format("{} of {} tokens", done, tokens.size()));
     }
   }
   file.finish();
-  say("{} rows of {} logits in {}", options.all ? tokens.size() : 1, vocab, options.output);
+  const size_t rows = options.all ? tokens.size() : 1;
+  say("{} row{} of {} logits in {}", rows, rows == 1 ? "" : "s", vocab, options.output);
 }
 
 }  // namespace

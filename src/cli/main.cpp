@@ -1,6 +1,8 @@
 // anser: the command line. Parses, runs one command, and turns what it throws into an exit code:
 // 0 done, 1 a failure that was explained, 2 wrong usage.
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -18,6 +20,23 @@
 namespace anser {
 namespace {
 
+// What CLI11 says of some mistakes, in words that name what was given.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const std::vector<std::string> unknown = app.remaining(true);
+  if (text == "A subcommand is required" && !unknown.empty()) {
+    return fmt::format("there is no command {}", unknown[0]);
+  }
+  if (text.starts_with("The following argument")) {
+    return fmt::format("not expected: {}", fmt::join(unknown, " "));
+  }
+  const std::string no_room = "Could not convert: ";  // arguments.cpp saw to it that it is a number
+  if (text.starts_with(no_room)) return text.substr(no_room.size()) + " is out of range";
+  const size_t twice = text.find(": At Most 1 required but received ");
+  if (twice != std::string::npos) return text.substr(0, twice) + ": given more than once";
+  return text;
+}
+
 // What CLI11 throws: a call for help is data and a success, anything else is wrong usage.
 int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
   std::ostringstream out, err;
@@ -30,7 +49,7 @@ int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
   for (auto subs = app.get_subcommands(); !subs.empty(); subs = subs[0]->get_subcommands()) {
     command += " " + subs[0]->get_name();
   }
-  say("anser: {}\n`{} --help` lists what there is.", error.what(), command);
+  say("anser: {}\n`{} --help` lists what there is.", explain(app, error), command);
   return 2;
 }
 

@@ -82,6 +82,13 @@ SamplingOptions SamplingFlags::resolve(const Model& model, const SamplingOptions
   return resolve(model.sampling(), otherwise);
 }
 
+std::vector<std::string> ModelOptions::inputs() const {
+  std::vector<std::string> paths = adapters.inputs();
+  paths.push_back(model);
+  paths.push_back(vocabulary);
+  return paths;
+}
+
 bool ModelOptions::on_gpu() const {
   return device == "cuda" || (device == "auto" && !cuda_devices().usable.empty());
 }

@@ -26,6 +26,8 @@ struct AdapterOptions {
   void add_to(CLI::App& command);
   // Throws CLI::ValidationError when an option is not given as it must be.
   std::vector<Adapter> resolve() const;
+  // All files and folders that are named.
+  std::vector<std::string> inputs() const;
   // For commands that do something without a model: throws when adapters are given and none is.
   void need_model(const std::string& model) const;
 };
@@ -42,6 +44,8 @@ struct ModelOptions {
   std::optional<RandomWeights> random;
 
   void add_to(CLI::App& command, bool with_engine = true);
+  // All files and folders that are named.
+  std::vector<std::string> inputs() const;
   // Whether that is what will compute.
   bool on_gpu() const;
 };

@@ -34,7 +34,7 @@ void check_writable(const std::string& path) {
   if (error != 0) throw Error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
 }
 
-bool is_part_of_model(const std::string& in, const std::string& out) {
+bool is_part_of(const std::string& in, const std::string& out) {
   std::error_code ignored;
   if (!fs::exists(out, ignored)) return false;
   if (fs::equivalent(in, out, ignored)) return true;
@@ -45,10 +45,16 @@ bool is_part_of_model(const std::string& in, const std::string& out) {
   return false;
 }
 
-void check_output(const std::string& option, const std::string& path, const std::string& model) {
-  if (!model.empty() && is_part_of_model(model, path)) {
+void check_output(const std::string& option, const std::string& path,
+                  const std::vector<std::string>& inputs) {
+  if (path == "-") {
     throw CLI::ValidationError(
-        option, fmt::format("{} is what the model is read from; give another name", path));
+        option, "- is no file: /dev/stdout is standard output, ./- a file of that name");
+  }
+  for (const std::string& input : inputs) {
+    if (input.empty() || !is_part_of(input, path)) continue;
+    throw CLI::ValidationError(
+        option, fmt::format("{} is read from, so it cannot be written; give another name", path));
   }
   check_writable(path);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace anser {
 
@@ -11,11 +12,12 @@ void check_readable(const std::string& path);
 // Throws Error where `path` cannot be written. Leaves nothing there.
 void check_writable(const std::string& path);
 
-// Whether writing `out` would replace the model `in`, a file or a folder, or a part of it.
-bool is_part_of_model(const std::string& in, const std::string& out);
+// Whether writing `out` would replace `in`, a file or a folder, or a file in that folder.
+bool is_part_of(const std::string& in, const std::string& out);
 
-// Both, for the value of `option`: throws CLI::ValidationError when the model would be replaced. An
-// empty `model` is the embedded one.
-void check_output(const std::string& option, const std::string& path, const std::string& model);
+// Both, for the value of `option`, before anything is read: throws CLI::ValidationError when one of
+// `inputs`, files or folders, would be replaced, or when `path` is "-". Empty inputs are none.
+void check_output(const std::string& option, const std::string& path,
+                  const std::vector<std::string>& inputs);
 
 }  // namespace anser

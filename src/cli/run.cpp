@@ -45,7 +45,7 @@ struct RunOptions {
 // Read before the model is, so that its mistakes show at once.
 std::string schema_text(const std::string& given) {
   if (given.find_first_not_of(" \t\r\n") == given.find('{')) return given;
-  return read_text(given);
+  return read_text(given, kMostPromptBytes);
 }
 
 std::shared_ptr<const Constraint> make_constraint(const RunOptions& options,
@@ -158,7 +158,11 @@ void run_command(const RunOptions& options) {
   options.sampling.check();
   check_readable(options.load_state);
   if (!options.save_state.empty()) {
-    check_output("--save-state", options.save_state, options.model.model);
+    // The state that is loaded may be replaced by what becomes of it.
+    std::vector<std::string> inputs = options.model.inputs();
+    inputs.push_back(options.json_schema);
+    inputs.push_back(options.format.file);
+    check_output("--save-state", options.save_state, inputs);
   }
   std::optional<ChatTemplate> given = options.format.given();
   const std::optional<std::string> text = prompt_text(options);
@@ -244,12 +248,11 @@ void add_run(CLI::App& app) {
       "the text to continue; - or none with a pipe or a file there: standard input, which is not "
       "read otherwise. A terminal shows it in front of its continuation"));
   command
-      ->add_option(
-          "-n,--max-tokens", options->max_tokens,
-          fmt::format("tokens to generate at the most. Without it: {}; of a story model {}, "
-                      "or somewhat fewer, to end with a sentence",
-                      kTokens, kStoryTokens))
-      ->check(CLI::NonNegativeNumber);
+      ->add_option("-n,--max-tokens", options->max_tokens,
+                   fmt::format("most tokens to generate. Without it: {}; of a story model {}, "
+                               "or somewhat fewer, to end with a sentence",
+                               kTokens, kStoryTokens))
+      ->check(not_negative());
   command->add_option("--stop", options->stops, "end before this text; may be given several times")
       ->allow_extra_args(false);
   auto* schema = command->add_option(

@@ -51,13 +51,6 @@ bool has_initial_state(const Model& model) {
   return false;
 }
 
-void refuse_as_output(const std::string& in, const std::string& out) {
-  if (is_part_of_model(in, out)) {
-    throw CLI::ValidationError(
-        fmt::format("OUT, {}, is what the model is read from; give it another name", out));
-  }
-}
-
 }  // namespace
 
 void FileOptions::add_to(CLI::App& command, const std::string& out_help) {
@@ -70,6 +63,13 @@ void FileOptions::add_to(CLI::App& command, const std::string& out_help) {
       ->capture_default_str();
 }
 
+std::vector<std::string> FileOptions::inputs() const {
+  std::vector<std::string> paths = adapters.inputs();
+  paths.push_back(in);
+  paths.push_back(vocabulary);
+  return paths;
+}
+
 DType parse_type(const std::string& name) {
   for (int type = 0; type < kMatrixTypes; ++type) {
     if (lower(dtype_name(DType(type))) == name) return DType(type);
@@ -78,15 +78,8 @@ DType parse_type(const std::string& name) {
 }
 
 Model open_source(const FileOptions& options) {
-  refuse_as_output(options.in, options.out);
   const std::vector<Adapter> adapters = options.adapters.resolve();
-  for (const Adapter& adapter : adapters) {
-    if (is_part_of_model(adapter.path, options.out)) {
-      throw CLI::ValidationError(
-          fmt::format("OUT, {}, is the adapter that is merged; give it another name", options.out));
-    }
-  }
-  check_writable(options.out);
+  check_output("OUT", options.out, options.inputs());
   std::optional<Model> opened;
   {
     const Progress progress(fmt::format("loading {}", options.in));
@@ -95,7 +88,7 @@ Model open_source(const FileOptions& options) {
   }
   const Model& model = *opened;
   // The parts of a split file that were not named.
-  for (const auto& file : model.weights().files) refuse_as_output(file->path(), options.out);
+  for (const auto& file : model.weights().files) check_output("OUT", options.out, {file->path()});
   for (const std::string& adapter : model.adapters()) say("anser: merged {}", adapter);
   say_notes(model);
   return model;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "anser/model.h"
 #include "base/dtype.h"
@@ -23,6 +24,8 @@ struct FileOptions {
   std::string type;  // lower case, empty: the command's default
 
   void add_to(CLI::App& command, const std::string& out_help);
+  // All files and folders that are read.
+  std::vector<std::string> inputs() const;
 };
 
 // "q4_k" -> DType::q4_k.

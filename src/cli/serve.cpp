@@ -237,54 +237,59 @@ void add_serve(CLI::App& app) {
   command->add_option("--port", options->http.port, "0: a free one")->capture_default_str();
   command
       ->add_option("--api-key", options->api_keys,
-                   "whoever has none of these is refused; repeatable. Without it all may enter")
+                   "require this bearer token; repeatable. Without it there is no authentication")
       ->envname("ANSER_API_KEY")
       ->allow_extra_args(false);
   command->add_option("--name", options->model_name, "what clients call the model");
   options->format.add_to(*command, {},
                          "Those with think in their names differ in how an answer begins where a "
                          "request says nothing of reasoning. Without it: auto");
-  command->add_option("--max-batch", options->scheduler.max_batch, "texts that are written at once")
+  command
+      ->add_option("--max-batch", options->scheduler.max_batch,
+                   "requests that are processed at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command
       ->add_option("--max-queue", options->scheduler.max_queue,
-                   "texts that may wait; more are told to come again")
+                   "requests that may wait; beyond that they are refused until there is room")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   options->scheduler.max_wait_seconds = 120;
   command
       ->add_option("--max-wait", options->scheduler.max_wait_seconds,
-                   "seconds that a text may wait for its turn; 0: as long as it takes")
-      ->check(CLI::NonNegativeNumber)
+                   "seconds that a request may wait in the queue; 0: no limit")
+      ->check(not_negative())
       ->capture_default_str();
   options->scheduler.max_seconds = 1800;
   command
       ->add_option("--max-seconds", options->scheduler.max_seconds,
-                   "that a text may be in work; then it ends as it is. 0: as long as it takes")
-      ->check(CLI::NonNegativeNumber)
+                   "seconds that a request may take; then its text ends as it is. 0: no limit")
+      ->check(not_negative())
       ->capture_default_str();
   command
       ->add_option("--piece", options->scheduler.piece_seconds,
-                   "seconds that others' prompts may hold up a text, a step")
+                   "longest time, in seconds, that one step may spend on prompts while other "
+                   "requests wait for their next token")
       ->check(CLI::Range(0.001, 60.0))
       ->capture_default_str();
   command
       ->add_option("--stream-interval", options->stream_interval_ms,
-                   "milliseconds at the least between two events of a streamed text, which bring "
-                   "what has been written meanwhile; 0: an event a token")
+                   "shortest time, in milliseconds, between two events of a stream, each of which "
+                   "brings all text since the last; 0: an event a token")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
-  command->add_option("--cache-mb", options->cache_mb, "for states after beginnings of texts")
+  command
+      ->add_option("--cache-mb", options->cache_mb,
+                   "size of the prefix cache, which keeps states after the beginnings of prompts")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   options->store.add_to(*command,
-                        "where states are kept that clients want kept; without it that of `anser "
-                        "state`, if nobody but this machine can reach the server");
+                        "folder of the states that clients save; without it that of `anser state`, "
+                        "if only this machine can reach the server");
   command->add_flag("--no-states", options->no_states, "keep no states");
   command
       ->add_option("--state-ram-mb", options->state_ram_mb,
-                   "for stored states that are kept in memory, too")
+                   "memory for stored states, so that they need not be fetched again")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   command
@@ -300,22 +305,24 @@ void add_serve(CLI::App& app) {
           "longest time go first. 0: no limit")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
-  command->add_option("--max-tokens", options->limits.max_tokens, "of an answer, at the most")
-      ->check(CLI::PositiveNumber)
+  command->add_option("--max-tokens", options->limits.max_tokens, "most tokens of one answer")
+      ->check(positive())
       ->capture_default_str();
-  command->add_option("--max-prompt-tokens", options->limits.max_prompt_tokens)
-      ->check(CLI::PositiveNumber)
+  command
+      ->add_option("--max-prompt-tokens", options->limits.max_prompt_tokens,
+                   "most tokens of one prompt")
+      ->check(positive())
       ->capture_default_str();
-  command->add_option("--max-n", options->limits.max_n, "answers to a request, at the most")
+  command->add_option("--max-n", options->limits.max_n, "most answers to one request")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  command->add_option("--max-connections", options->http.connections)
-      ->check(CLI::PositiveNumber)
+  command->add_option("--max-connections", options->http.connections, "most connections at once")
+      ->check(positive())
       ->capture_default_str();
   command
       ->add_option("--patience", options->patience_s,
-                   "seconds that texts in work have when the server is ended")
-      ->check(CLI::NonNegativeNumber)
+                   "seconds that running requests have to finish when the server is stopped")
+      ->check(not_negative())
       ->capture_default_str();
   options->sampling.add_to(*command, "T 1, top-p 0.85");
   command->callback([options, command] {

@@ -153,7 +153,7 @@ void add_load(CLI::App& state) {
   command->callback([options] {
     OpenStore store(options->store);
     const StateInfo info = store.find(options->id);
-    check_writable(options->out);
+    check_output("--output", options->out, {});
     store->get(info.id).save(options->out);
   });
 }
@@ -217,11 +217,12 @@ void add_rm(CLI::App& state) {
   command->allow_extras();
   command->callback([options, command] {
     std::vector<std::string> wanted = command->remaining();
+    std::erase(wanted, "--");  // ID may be what follows it
     for (const std::string& word : wanted) {
       if (word.empty()) throw CLI::ValidationError("ID", "the value is empty: give one");
       if (!word.starts_with('-')) continue;
       throw CLI::ValidationError(
-          fmt::format("{} is no option; a state with such a name is removed by its id", word));
+          fmt::format("{} is no option; a state with such a name goes alone, after --", word));
     }
     wanted.insert(wanted.begin(), options->id);
     OpenStore store(options->store);

@@ -10,7 +10,9 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/escape.h"
+#include "cli/numbers.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 
 namespace anser {
 namespace {
@@ -34,15 +36,20 @@ void tokenize_command(const TokenizeOptions& options) {
   const Tokenizer tokenizer = options.model.model.empty() && !options.model.vocabulary.empty()
                                   ? Tokenizer::from_vocabulary_file(options.model.vocabulary)
                                   : open_model(options.model).tokenizer();
-  const std::vector<Token> ids = tokenizer.encode(options.from_stdin ? read_stdin() : options.text);
-
-  std::vector<std::string> pieces;
-  for (const Token id : ids) pieces.push_back(escape_bytes(piece_of(tokenizer, id)));
   std::string out;
-  if (options.json) {
-    out = nlohmann::json{{"ids", ids}, {"pieces", pieces}}.dump() + "\n";
-  } else {
-    for (size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}\t{}\n", ids[i], pieces[i]);
+  {
+    Progress progress("tokenizing");
+    if (options.from_stdin) progress.update("waiting for the end of standard input");
+    const std::string text = options.from_stdin ? read_stdin() : options.text;
+    progress.update(format_bytes(text.size()));
+    const std::vector<Token> ids = tokenizer.encode(text);
+    std::vector<std::string> pieces;
+    for (const Token id : ids) pieces.push_back(escape_bytes(piece_of(tokenizer, id)));
+    if (options.json) {
+      out = nlohmann::json{{"ids", ids}, {"pieces", pieces}}.dump() + "\n";
+    } else {
+      for (size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}\t{}\n", ids[i], pieces[i]);
+    }
   }
   write_out(out);
 }

@@ -1,11 +1,13 @@
-// Where the CUDA toolkit was not found at build time.
+// Where CUDA was not built in: no GPU or no toolkit was there, or it was not wanted.
 #include "anser/error.h"
 #include "engine/cuda_engine.h"
 
 namespace anser {
 
 CudaDevices cuda_devices() {
-  return {{}, "this program was built without CUDA; build it where nvcc is on the PATH"};
+  return {{},
+          "this program was built without CUDA; cmake -DANSER_CUDA=ON builds it in, where nvcc is "
+          "on the PATH"};
 }
 
 std::unique_ptr<Engine> make_cuda_engine(const Model&, const EngineOptions&) {

@@ -154,6 +154,11 @@ void normalize(StateLabels& labels, const StateLabels& before) {
         fmt::format("{} tags for a state, at most {} are kept", labels.tags.size(), kMaxTags));
   }
   if (labels.note.empty()) return;
+  if (!Json::accept(labels.note)) {
+    throw Error(
+        "the note of a state is not valid JSON: expected, for instance, \"a text\" with its "
+        "quotes, or {\"key\": 1}");
+  }
   const Json note = parse_json(labels.note, "the note of a state", kMaxNoteDepth);
   labels.note = note.is_null() ? "" : note.dump();
   if (labels.note.size() > kMaxNote) {

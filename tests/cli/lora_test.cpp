@@ -107,7 +107,7 @@ TEST_F(Lora, OptionsThatWouldDoNothingAreRefused) {
   expect_failure({"bench", "--shape", "0.1B", "--lora", miss}, 2, "random");
   expect_failure(
       {"convert", byte_model(), dir_ / "a.safetensors", "--lora", adapter("a.safetensors")}, 2,
-      "adapter");
+      "read from");
   expect_failure({"info", "-m", miss}, 1, "--lora");
   expect_failure({"run", "-m", byte_model(), "-p", "x", "--load-state", miss}, 1, "--lora");
 }

@@ -148,7 +148,7 @@ TEST_F(StateCommand, NamesAreReachableOrRefused) {
       out({"rm", name});
     } else {
       EXPECT_EQ(run({"rm", a, name}).exit_code, 2);
-      out({"rm", id});
+      out({"rm", "--", name});
     }
     EXPECT_EQ(run({"show", id}).exit_code, 1);
   }

@@ -119,7 +119,29 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"serve", "--state-store", "redis://x", "--state-disk-mb", "1"},
                     Arguments{"state", "save", "file", "--device", "cpu"},
                     Arguments{"state", "save", "file", "--vocab", "x"},
+                    Arguments{"logits", "-p", "x", "-o", "-"},
+                    Arguments{"run", "-p", "x", "--save-state", "-"},
                     Arguments{"state", "label", "x"}));
+
+TEST(Usage, WrongUsageIsSaidInWordsOfTheProgram) {
+  for (const auto& [arguments, sentence] :
+       {std::pair(Arguments{"run", "-p", "x", "-n", "-1"},
+                  "--max-tokens: expected 0 or more, found -1"),
+        std::pair(Arguments{"chat", "-n", "0"}, "--max-tokens: expected 1 or more, found 0"),
+        std::pair(Arguments{"serve", "--patience", "-0.5"},
+                  "--patience: expected 0 or more, found -0.5"),
+        std::pair(Arguments{"run", "-p", "x", "-n", "2147483648"},
+                  "--max-tokens = 2147483648 is out of range"),
+        std::pair(Arguments{"run", "-p", "x", "--seed", "1", "--seed", "2"},
+                  "--seed: given more than once"),
+        std::pair(Arguments{"run", "--sing", "x"}, "not expected: --sing x"),
+        std::pair(Arguments{"sing"}, "there is no command sing"),
+        std::pair(Arguments{"state", "sing"}, "there is no command sing")}) {
+    const Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_TRUE(result.err.starts_with(std::string("anser: ") + sentence)) << result.err;
+  }
+}
 
 class Failure : public testing::TestWithParam<Arguments> {};
 
@@ -147,6 +169,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"eval", "--perplexity", "/nonexistent/text"},
                     Arguments{"eval", "--lambada", "/dev/null"},
                     Arguments{"eval", "--kl", "/nonexistent/model", "--text", "/dev/null"},
+                    Arguments{"eval", "-m", byte_model(), "--kl", byte_model(), "--text",
+                              "/dev/null"},
                     Arguments{"tokenize", "--vocab", "/nonexistent/vocabulary", "x"}));
 
 TEST(Usage, HelpIsDataAndASuccess) {
@@ -215,17 +239,68 @@ TEST(Usage, AModelIsNotWrittenOver) {
   }
 }
 
+TEST(Usage, NothingElseThatIsReadIsWrittenOver) {
+  const TempDir folder;
+  const std::string model = byte_model(), state = folder / "s.state", form = folder / "form.json",
+                    vocabulary = folder / "v.txt", lora = folder / "lora.pth";
+  ASSERT_EQ(run_anser({"run", "-m", model, "-p", "x", "-n", "1", "--save-state", state}).exit_code,
+            0);
+  for (const std::string& file : {form, vocabulary, lora}) write_file(file, "x");
+  for (const Arguments& arguments :
+       {Arguments{"logits", "-m", model, "-p", "x", "--load-state", state, "-o", state},
+        Arguments{"logits", "-m", model, "-p", "x", "--vocab", vocabulary, "-o", vocabulary},
+        Arguments{"run", "-m", model, "-p", "x", "--json-schema", form, "--save-state", form},
+        Arguments{"run", "-m", model, "-p", "x", "--lora", lora + ":2", "--save-state", lora},
+        Arguments{"convert", model, folder / "n.gguf", "--vocab", vocabulary, "--save-vocab",
+                  vocabulary},
+        Arguments{"convert", model, folder / "n.gguf", "--lora", lora, "--save-vocab", lora}}) {
+    const std::string out = arguments.back(), before = read_file(out);
+    const Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_NE(result.err.find(out + " is read from"), std::string::npos) << result.err;
+    EXPECT_TRUE(read_file(out) == before);
+  }
+  // A state that goes on in its own file is no such thing.
+  EXPECT_EQ(run_anser({"run", "-m", model, "-p", "", "-n", "1", "--load-state", state,
+                       "--save-state", state})
+                .exit_code,
+            0);
+}
+
+TEST(Usage, WhatNeverEndsIsRefusedBeforeTheMemoryIsFull) {
+  for (const std::string script :
+       {"\"$0\" run -n 1 </dev/zero", "yes | \"$0\" run -n 1", "yes | \"$0\" state save -p -",
+        "yes | \"$0\" logits -p - -o /dev/null", "\"$0\" run -p x --json-schema /dev/zero",
+        "\"$0\" chat </dev/zero"}) {
+    const Result result = run_shell(script);
+    EXPECT_EQ(result.exit_code, 1) << script;
+    EXPECT_NE(result.err.find("64 MiB"), std::string::npos) << script << ": " << result.err;
+  }
+}
+
+TEST(Usage, AVocabularyThatIsNotThereIsNotSaved) {
+  const TempDir folder;
+  const std::string model = folder / "m.safetensors";
+  write_safetensors(model, random_model({.vocab = 300}, 1));
+  const Result result =
+      run_anser({"convert", model, folder / "m.gguf", "--save-vocab", folder / "v.txt"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.err.find("no tokenizer"), result.err.rfind("no tokenizer")) << result.err;
+}
+
 // Before a model is loaded, which may take minutes: this one would take none.
 TEST(Usage, WhatCannotBeReadOrWrittenShowsBeforeTheModel) {
   const Arguments model = {"-m", "/nonexistent/model"};
-  for (const Arguments& arguments : {Arguments{"run", "-p", "x", "--save-state", "/nonexistent/s"},
-                                     Arguments{"run", "-p", "x", "--save-state", "/tmp"},
-                                     Arguments{"run", "-p", "x", "--load-state", "/nonexistent/s"},
-                                     Arguments{"chat", "--load-state", "/nonexistent/s"},
-                                     Arguments{"logits", "-p", "x", "-o", "/nonexistent/s"},
-                                     Arguments{"eval", "--perplexity", "/nonexistent/s"},
-                                     Arguments{"serve", "--no-states", "--host", "203.0.113.1"},
-                                     Arguments{"serve", "--state-store", "redis://"}}) {
+  for (const Arguments& arguments :
+       {Arguments{"run", "-p", "x", "--save-state", "/nonexistent/s"},
+        Arguments{"run", "-p", "x", "--save-state", "/tmp"},
+        Arguments{"run", "-p", "x", "--load-state", "/nonexistent/s"},
+        Arguments{"chat", "--load-state", "/nonexistent/s"},
+        Arguments{"logits", "-p", "x", "-o", "/nonexistent/s"},
+        Arguments{"logits", "-p", "x", "-o", "/dev/null", "--load-state", "/nonexistent/s"},
+        Arguments{"eval", "--perplexity", "/nonexistent/s"},
+        Arguments{"serve", "--no-states", "--host", "203.0.113.1"},
+        Arguments{"serve", "--state-store", "redis://"}}) {
     Arguments all = arguments;
     all.insert(all.end(), model.begin(), model.end());
     const Result result = run_anser(all);
