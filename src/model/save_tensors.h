@@ -20,7 +20,7 @@ struct SaveOptions {
   bool keep_plain = false;  // matrices of F32, F16 or BF16 keep their type (safetensors only)
   int threads = 1;
   // Bytes of weights written so far, and of all. May throw: then nothing is left of the file.
-  std::function<void(size_t done, size_t all)> progress;
+  std::function<void(size_t done, size_t all)> progress = {};
 };
 
 // One tensor of the file to be written.

@@ -222,7 +222,7 @@ class Package(unittest.TestCase):
             for path in [*parts, folder]:
                 np.testing.assert_array_equal(logits(path, self.folder)[0], expected, err_msg=str(path))
             # Converting must not replace a part of what it reads.
-            self.assertIn("give it another name", anser("convert", parts[0], parts[1], code=2).stderr)
+            self.assertIn("give another name", anser("convert", parts[0], parts[1], code=2).stderr)
             parts[1].unlink()
             self.assertIn(parts[1].name, anser("info", "-m", parts[0], code=1).stderr)
 
