@@ -57,6 +57,7 @@ constexpr int zero_of(Packing packing) {
 template <class W>
 void stream_quantised(const MatmulArgs& m) {
   constexpr int kHalves = W::kPacking.halves();
+  constexpr bool kInOrder = W::kPacking.code_bits < 8 || kBytesInOrder;
   alignas(64) float z[kFewRows][kPanel];
   const bool looks = looks_for_zeros(m);
   const auto* q = static_cast<const Activation*>(m.quantised.q);
@@ -85,7 +86,7 @@ void stream_quantised(const MatmulArgs& m) {
         } else {
           inputs[0] = kHalves == 2 ? kFirst16 : kAllInputs;
           if constexpr (kHalves == 2) inputs[1] = kLast16;
-          next = more && t == 0 ? kAllInputs : kNoInputs;
+          next = b + (kInOrder ? kBlocksAhead : 1) < blocks && t == 0 ? kAllInputs : kNoInputs;
         }
         for (int o = o0; o < o1; o += kTile) {
           auto tile = first;
@@ -107,9 +108,14 @@ void stream_quantised(const MatmulArgs& m) {
               store(to + at, add_minimum(load(to + at), scales.minimum + at, d, sums));
             }
           }
-          const Share share = share_of(next.count, looks, (o - o0) / kTile, tiles);
-          if (o == o0 && next.count > 0) prefetch_scales(first, b + 1);
-          prefetch_rows(first, b + 1, tiles * kTile, next, share.from, share.to);
+          if constexpr (kInOrder) {
+            const int ahead = b + (looks ? 1 : kBlocksAhead);
+            const Share share = share_of(next.count, looks, (o - o0) / kTile, tiles);
+            if (o == o0 && next.count > 0) prefetch_scales(first, ahead);
+            prefetch_rows(first, ahead, tiles * kTile, next, share.from, share.to);
+          } else {
+            prefetch_rows(tile, b + 1, kTile, next, 0, next.count);
+          }
         }
       }
     }

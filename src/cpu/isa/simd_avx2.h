@@ -12,6 +12,7 @@ struct Vec {
 // with 2 registers of W and one of x 15 of the 16. Integers: 3 rows x 16 outputs are 6; with 4 the
 // compiler spills one, which costs more than the fourth row gains.
 constexpr int kFloatTileRows = 6, kFloatTileVecs = 1;
+constexpr bool kBytesInOrder = true;  // see matmul_parts-inl.h
 constexpr int kIntTileRows = 3, kIntTileVecs = 1;
 
 ANSER_INLINE Part f16_part(__m128i halves) {

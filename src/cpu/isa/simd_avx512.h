@@ -12,6 +12,7 @@ struct Vec {
 // Register tiles of the matrix product. Floats: 12 rows x 32 outputs are 24 accumulators, with 2
 // registers of W 26 of the 32 (x comes as a broadcast operand). Integers: 6 rows x 64 outputs.
 constexpr int kFloatTileRows = 12, kFloatTileVecs = 2;
+constexpr bool kBytesInOrder = false;  // see matmul_parts-inl.h
 constexpr int kIntTileRows = 6, kIntTileVecs = 4;
 
 ANSER_INLINE Part load_part(const float* from) {

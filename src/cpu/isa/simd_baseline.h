@@ -13,6 +13,7 @@ struct Vec {
 // Register tiles of the matrix product: 2 rows x 16 outputs are 8 accumulators of one xmm, which
 // leaves half of the 16 for operands and products.
 constexpr int kFloatTileRows = 2, kFloatTileVecs = 1;
+constexpr bool kBytesInOrder = false;  // see matmul_parts-inl.h
 constexpr int kIntTileRows = 2, kIntTileVecs = 1;
 
 typedef uint16_t U16x4 __attribute__((vector_size(8)));

@@ -12,6 +12,7 @@ struct Vec {
 // Register tiles of the matrix product: 6 rows x 16 outputs are 24 accumulators, with 4 registers
 // of W and one of x 29 of the 32. Integers the same.
 constexpr int kFloatTileRows = 6, kFloatTileVecs = 1;
+constexpr bool kBytesInOrder = false;  // see matmul_parts-inl.h
 constexpr int kIntTileRows = 6, kIntTileVecs = 1;
 
 ANSER_INLINE Part load_part(const float* from) {
