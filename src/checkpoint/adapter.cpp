@@ -4,122 +4,24 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "anser/error.h"
 #include "checkpoint/adapter_config.h"
+#include "checkpoint/adapter_files.h"
+#include "checkpoint/adapter_module.h"
 #include "checkpoint/adapter_names.h"
-#include "formats/byte_reader.h"
 #include "formats/checks.h"
-#include "formats/zip_directory.h"
-#include "model/dequantize.h"
 #include "model/load_weights.h"
 #include "model/tuned_state.h"
 
 namespace anser {
 namespace {
 
-namespace fs = std::filesystem;
 using Form = MatrixChange::Form;
 using Shards = AdapterConfig::Shards;
-
-constexpr const char* kPeftConfig = "adapter_config.json";
-constexpr const char* kPackageConfig = "adapter.json";
-constexpr const char* kPissaStart = "init_pissa.pth";
-constexpr size_t kMaxConfig = 16'000'000;
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
-// The file of tensors, and that of its settings where there is one.
-struct Place {
-  fs::path tensors, config;
-};
-
-Place find_files(const std::string& given) {
-  std::error_code ignored;
-  fs::path path(given);
-  const bool settings = path.filename() == kPeftConfig || path.filename() == kPackageConfig;
-  if (settings && is_there(path)) path = path.has_parent_path() ? path.parent_path() : ".";
-  if (!fs::is_directory(path, ignored)) {
-    // PEFT and rwkv_lightning_cuda name their files always so; another file's settings would be
-    // those of a neighbour.
-    const std::string name = path.filename().string();
-    const char* config = name.starts_with("adapter_model.") ? kPeftConfig
-                         : name == "adapter.pth"            ? kPackageConfig
-                                                            : nullptr;
-    if (config == nullptr || !is_there(path.parent_path() / config)) return {path, {}};
-    return {path, path.parent_path() / config};
-  }
-  constexpr std::pair<const char*, const char*> kPairs[] = {
-      {kPeftConfig, "adapter_model.safetensors"},
-      {kPeftConfig, "adapter_model.bin"},
-      {kPackageConfig, "adapter.pth"},
-  };
-  for (const auto& [config, tensors] : kPairs) {
-    if (is_there(path / config) && is_there(path / tensors)) return {path / tensors, path / config};
-  }
-  fail(given,
-       "no adapter in this folder: expected adapter_config.json beside adapter_model.safetensors, "
-       "or adapter.json beside adapter.pth. Name the file where it is another one");
-}
-
-TensorFile open_file(const std::string& path) {
-  auto mapped = MappedFile::open(path);
-  TensorFile file = parse_tensor_bytes(mapped->bytes(), path);
-  file.files.push_back(std::move(mapped));
-  return file;
-}
-
-// A package in one file has its settings in the archive.
-std::optional<AdapterConfig> config_inside(const TensorFile& file) {
-  if (file.format != FileFormat::pth) return std::nullopt;
-  for (const ZipEntry& entry : read_zip_directory(file.files[0]->bytes(), file.path)) {
-    if (entry.name != "miss.json" && !entry.name.ends_with("/miss.json")) continue;
-    if (entry.data.size() > kMaxConfig) fail(file.path, "its miss.json is too large");
-    return parse_miss_package(as_text(entry.data), file.path + ": miss.json");
-  }
-  return std::nullopt;
-}
-
-std::optional<AdapterConfig> read_config(const fs::path& path, const TensorFile& file) {
-  if (path.empty()) return config_inside(file);
-  const auto mapped = MappedFile::open(path.string());
-  if (mapped->bytes().size() > kMaxConfig) {
-    fail(path.string(), "{} bytes; at most {} are accepted", mapped->bytes().size(), kMaxConfig);
-  }
-  const std::string_view text = as_text(mapped->bytes());
-  return path.filename() == kPeftConfig ? parse_peft_config(text, path.string())
-                                        : parse_miss_package(text, path.string());
-}
-
-std::optional<double> gguf_number(const TensorFile& file, const char* key) {
-  const auto at = file.metadata.find(key);
-  if (at == file.metadata.end()) return std::nullopt;
-  if (const auto* value = std::get_if<double>(&at->second)) return *value;
-  if (const auto* value = std::get_if<int64_t>(&at->second)) return double(*value);
-  return std::nullopt;
-}
-
-// Of the model itself: w1 w2 a1 a2 v1 v2 g1 g2.
-bool is_low_rank(std::string_view name) {
-  const size_t at = name.find(".att.");
-  if (at == std::string_view::npos) return false;
-  const std::string_view last = name.substr(at + std::string_view(".att.").size());
-  return last.size() == 2 && std::string_view("wavg").find(last[0]) != std::string_view::npos &&
-         (last[1] == '1' || last[1] == '2');
-}
-
-// By original name; the others are vectors, whatever shape a file gives them.
-bool is_matrix(std::string_view name) {
-  const bool norm = name.find("ln") != std::string_view::npos;
-  return is_low_rank(name) || (name.ends_with(".weight") && !norm);
-}
 
 int layer_of(const std::string& name) {
   return std::atoi(name.c_str() + std::string_view("blocks.").size());
@@ -145,20 +47,20 @@ class Opener {
     for (const auto& [name, tensor] : base.tensors) own_names_.emplace(tensor.name, name);
   }
 
-  OpenedAdapter open(std::vector<std::string>& notes, bool& alpha_used, bool& init_used) {
-    const Place place = find_files(given_.path);
-    out_.path = place.tensors.string();
-    out_.file = open_file(out_.path);
-    config_ = read_config(place.config, out_.file);
+  OpenedAdapter open(std::vector<std::string>& notes, bool& alpha_used) {
+    AdapterFiles files = open_adapter_files(given_.path);
+    out_.path = std::move(files.path);
+    out_.file = std::move(files.tensors);
+    config_ = std::move(files.config);
     if (config_) notes.insert(notes.end(), config_->notes.begin(), config_->notes.end());
     check_is_adapter();
     for (const FileTensor& tensor : out_.file.tensors) take(tensor);
     find_start();
-    for (auto& [name, change] : out_.changes) finish(name, change);
+    ModuleChecker modules(given_, base_, out_, config_);
+    for (auto& [name, change] : out_.changes) modules.finish(name, change);
     check_settings();
-    describe(notes);
-    alpha_used |= alpha_used_;
-    init_used |= !out_.init.path.empty();
+    describe(modules, notes);
+    alpha_used |= modules.alpha_used();
     return std::move(out_);
   }
 
@@ -199,7 +101,7 @@ class Opener {
            name.method);
     }
     if (name.part == AdapterPart::none) return take_whole(tensor);
-    if (int(tensor.type) >= kMatrixTypes) expect_type(tensor, out_.path);
+    expect_type(tensor, out_.path);
     const std::string target = base_name(tensor, name.module + ".weight");
     MatrixChange& change = out_.changes[target];
     if (change.module.empty()) change.module = name.module;
@@ -284,7 +186,7 @@ class Opener {
     } else if (fitted.elements() != old.elements()) {
       wrong_shape(tensor, shape_text(old.shape), out_.path);
     }
-    check_finite(fitted);
+    check_finite(fitted, out_.path);
     if (!out_.whole.emplace(name, std::move(fitted)).second) {
       fail(out_.path, "it holds {} twice", name);
     }
@@ -304,15 +206,6 @@ class Opener {
     if (tensor.shape != old.shape) wrong_shape(tensor, old.shape_text(), out_.path);
   }
 
-  void check_finite(const FileTensor& tensor) const {
-    for (const float x : widen(tensor)) {
-      if (!std::isfinite(x)) {
-        fail(out_.path, "tensor {}: {}; the file is damaged or a training run diverged",
-             printable(tensor.name), not_finite_name(x));
-      }
-    }
-  }
-
   // PiSSA: what training began with is in a file of its own.
   void find_start() {
     const bool has_start = std::any_of(out_.changes.begin(), out_.changes.end(), [](auto& one) {
@@ -322,9 +215,9 @@ class Opener {
                                       [](auto& one) { return one.second.form == Form::low_rank; });
     std::string path = given_.init;
     if (path.empty()) {
-      const fs::path beside = fs::path(out_.path).parent_path() / kPissaStart;
-      if (config_ || has_start || !low_rank || !is_there(beside)) return;
-      path = beside.string();
+      const std::optional<std::string> beside = find_pissa_start(out_.path);
+      if (config_ || has_start || !low_rank || !beside) return;
+      path = *beside;
       if (given_.alpha) {
         fail(out_.path,
              "{} lies beside it, so it was trained with PiSSA, which has no alpha: leave the alpha "
@@ -336,7 +229,7 @@ class Opener {
     if (!low_rank || config_) {
       fail(out_.path, "{} is given for it, but it was not trained with PiSSA", path);
     }
-    out_.init = open_file(path);
+    out_.init = open_adapter_file(path);
     for (const FileTensor& tensor : out_.init.tensors) {
       const AdapterName name = parse_adapter_name(tensor.name);
       if (name.part != AdapterPart::init_a && name.part != AdapterPart::init_b) {
@@ -351,155 +244,6 @@ class Opener {
       expect_type(tensor, path);
       put(slot(at->second, name.part), tensor, name.part, at->second);
     }
-  }
-
-  void need(const FileTensor* tensor, const MatrixChange& change, const char* what) const {
-    if (tensor == nullptr) {
-      fail(out_.path, "the module {} has no {}: the file is not whole", printable(change.module),
-           what);
-    }
-  }
-
-  // Checks that a module has all its tensors, that their shapes fit, and computes its factor.
-  void finish(const std::string& name, MatrixChange& change) {
-    const FileTensor& matrix = base_.tensors.at(name);
-    if (matrix.shape.size() != 2 || !is_matrix(name)) {
-      fail(out_.path, "{} is no matrix in the base, so the module {} has no place in it", name,
-           printable(change.module));
-    }
-    if (config_ &&
-        (config_->method == AdapterConfig::Method::lora) != (change.form == Form::low_rank)) {
-      fail(out_.path, "the tensor {} is not of the method that the settings beside it name",
-           printable(change.a != nullptr ? change.a->name : change.module));
-    }
-    // Of the layer; a low-rank matrix of the model may be stored the other way round.
-    int64_t out = matrix.shape[0], in = matrix.shape[1];
-    if (is_low_rank(name) && !base_.low_rank_out_in) std::swap(out, in);
-    if (change.embedding) std::swap(out, in);
-    if (change.form == Form::low_rank) {
-      finish_low_rank(change, out, in);
-    } else {
-      finish_shards(change, out, in);
-    }
-    change.scale *= given_.scale;
-  }
-
-  void finish_low_rank(MatrixChange& change, int64_t out, int64_t in) {
-    need(change.a, change, "lora_A");
-    need(change.b, change, "lora_B");
-    const int64_t rank = check_pair(*change.a, *change.b, out, in, out_.path);
-    const bool pissa = change.init_a != nullptr || change.init_b != nullptr;
-    if (pissa) {
-      need(change.init_a, change, "init_lora_A");
-      need(change.init_b, change, "init_lora_B");
-      const std::string& path = out_.init.path.empty() ? out_.path : out_.init.path;
-      check_pair(*change.init_a, *change.init_b, out, in, path);
-    } else if (!out_.init.path.empty()) {
-      fail(out_.init.path, "it lacks init_lora_A and init_lora_B of the module {}",
-           printable(change.module));
-    }
-    ranks_.insert(rank);
-    const std::string module = module_in_base(change.module);
-    if (config_ && config_->rank_of(module) != double(rank)) {
-      fail(out_.path, "the tensor {} has rank {}, and the settings beside it say {}",
-           printable(change.a->name), rank, config_->rank_of(module));
-    }
-    const bool wants_magnitude = config_ && config_->magnitudes;
-    if (config_ && wants_magnitude != (change.magnitude != nullptr)) {
-      fail(out_.path, "the module {} has {} lora_magnitude_vector, and use_dora is {}",
-           printable(change.module), wants_magnitude ? "no" : "a", wants_magnitude);
-    }
-    if (change.magnitude != nullptr) {
-      if (change.embedding) fail(out_.path, "DoRA of an embedding is not merged");
-      if (change.magnitude->elements() != out) {
-        wrong_shape(*change.magnitude, fmt::format("[{}]", out), out_.path);
-      }
-      check_finite(*change.magnitude);
-    }
-    if (pissa) return;
-    if (config_) {
-      change.scale = config_->scale_of(module, double(rank));
-      alphas_.insert(config_->alpha_of(module));
-      return;
-    }
-    std::optional<double> alpha = gguf_number(out_.file, "adapter.lora.alpha");
-    if (!alpha || *alpha == 0) {
-      alpha = given_.alpha;
-      alpha_used_ |= alpha.has_value();
-      change.may_be_pissa = out_.file.format != FileFormat::gguf;
-    }
-    if (!alpha) {
-      fail(out_.path,
-           "the file does not say with which alpha it was trained; --lora-alpha N does (RWKV-PEFT "
-           "writes none; its merge.py takes 16). If it was trained with PiSSA it needs the {} of "
-           "the same training, beside it or named with --lora-init",
-           kPissaStart);
-    }
-    change.scale = *alpha / double(rank);
-    alphas_.insert(*alpha);
-  }
-
-  int64_t check_pair(const FileTensor& a, const FileTensor& b, int64_t out, int64_t in,
-                     const std::string& path) const {
-    const int64_t rank = a.shape.size() == 2 ? a.shape[0] : 0;
-    if (rank < 1 || a.shape[1] != in) wrong_shape(a, fmt::format("[rank, {}]", in), path);
-    if (b.shape.size() != 2 || b.shape[0] != out || b.shape[1] != rank) {
-      wrong_shape(b, fmt::format("[{}, {}]", out, rank), path);
-    }
-    check_finite(a);
-    check_finite(b);
-    return rank;
-  }
-
-  void finish_shards(MatrixChange& change, int64_t out, int64_t in) {
-    const FileTensor& d = *change.a;
-    if (change.form == Form::package) {
-      if (!config_ || !config_->scale) {
-        fail(out_.path,
-             "it is of a MiSS package without its settings: expected adapter.json beside "
-             "adapter.pth, or miss.json inside");
-      }
-    }
-    if (config_ && config_->scale) change.scale = *config_->scale;
-    const auto shape = [&](std::vector<int64_t> expected) {
-      if (d.shape != expected) wrong_shape(d, shape_text(expected), out_.path);
-    };
-    int64_t rank = d.shape.empty() ? 0 : d.shape[0];
-    const bool blocks = change.form == Form::column_blocks || change.form == Form::row_blocks;
-    if (blocks || change.form == Form::package) rank = d.shape.back();
-    if (rank < 1 || rank > in) {
-      fail(out_.path, "the tensor {} has shape {}, whose rank is not from 1 to the width {}",
-           printable(d.name), d.shape_text(), in);
-    }
-    if (blocks) {
-      const int64_t along = change.form == Form::column_blocks ? in : out;
-      if (in % rank != 0 || out % rank != 0) {
-        fail(out_.path, "the tensor {}: {} x {} is not made of blocks of {}", printable(d.name),
-             out, in, rank);
-      }
-      shape({along / rank, rank, rank});
-    } else if (change.form == Form::package) {
-      shape({out, rank});
-    } else if (change.form == Form::repeated_shards) {
-      shape({rank, config_->repeat});
-      if (out % config_->repeat != 0) {
-        fail(out_.path, "the module {} has {} outputs, which is not a multiple of mini_r, {}",
-             printable(change.module), out, config_->repeat);
-      }
-    } else {
-      shape({rank, out});
-    }
-    if (config_ && config_->rank_of(module_in_base(change.module)) != double(rank)) {
-      fail(out_.path, "the tensor {} has rank {}, and the settings beside it say {}",
-           printable(d.name), rank, config_->rank_of(module_in_base(change.module)));
-    }
-    check_finite(d);
-    ranks_.insert(rank);
-  }
-
-  static std::string module_in_base(const std::string& module) {
-    constexpr std::string_view kWrapper = "base_model.model.";
-    return module.starts_with(kWrapper) ? module.substr(kWrapper.size()) : module;
   }
 
   void check_settings() const {
@@ -519,16 +263,19 @@ class Opener {
     }
   }
 
-  void describe(std::vector<std::string>& notes) {
+  void describe(const ModuleChecker& modules, std::vector<std::string>& notes) {
     std::string text = adapter_method(out_.file);
     if (!out_.init.path.empty()) text = "PiSSA";
     if (out_.changes.empty()) text = "no adapter";
-    if (!ranks_.empty()) {
-      text += *ranks_.begin() == *ranks_.rbegin()
-                  ? fmt::format(" of rank {}", *ranks_.begin())
-                  : fmt::format(" of ranks {} to {}", *ranks_.begin(), *ranks_.rbegin());
+    const std::set<int64_t>& ranks = modules.ranks();
+    if (!ranks.empty()) {
+      text += *ranks.begin() == *ranks.rbegin()
+                  ? fmt::format(" of rank {}", *ranks.begin())
+                  : fmt::format(" of ranks {} to {}", *ranks.begin(), *ranks.rbegin());
     }
-    if (alphas_.size() == 1) text += fmt::format(", alpha {:g}", *alphas_.begin());
+    if (modules.alphas().size() == 1) {
+      text += fmt::format(", alpha {:g}", *modules.alphas().begin());
+    }
     if (given_.scale != 1) text += fmt::format(", times {:g}", given_.scale);
     text += fmt::format(", {} matrices", out_.changes.size());
     if (!out_.whole.empty()) text += fmt::format(", {} whole tensors", out_.whole.size());
@@ -570,9 +317,6 @@ class Opener {
   std::map<std::string, std::string> own_names_;  // of the base's file -> original
   OpenedAdapter out_;
   std::optional<AdapterConfig> config_;
-  std::set<int64_t> ranks_;
-  std::set<double> alphas_;
-  bool alpha_used_ = false;
 };
 
 }  // namespace
@@ -583,10 +327,10 @@ std::vector<OpenedAdapter> open_adapters(std::span<const Adapter> adapters, Chec
   std::vector<OpenedAdapter> opened;
   opened.reserve(adapters.size());
   std::map<std::string, const OpenedAdapter*> changed, replaced;
-  bool alpha_given = false, alpha_used = false, init_used = false;
+  bool alpha_given = false, alpha_used = false;
   for (const Adapter& adapter : adapters) {
     alpha_given |= adapter.alpha.has_value();
-    opened.push_back(Opener(adapter, base, base_path).open(notes, alpha_used, init_used));
+    opened.push_back(Opener(adapter, base, base_path).open(notes, alpha_used));
     const OpenedAdapter& one = opened.back();
     // A whole tensor would wipe out what the others do to it.
     const auto check = [&](const auto& tensors, const auto& others) {
@@ -627,8 +371,7 @@ void refuse_adapter(const TensorFile& file) {
   const FileTensor* found = find_adapter_tensor(file);
   if (found == nullptr) return;
   const std::string method = adapter_method(file);
-  for (const FileTensor& tensor : file.tensors) {
-    if (!tensor.name.ends_with("att.r_k") && !tensor.name.ends_with("attn.r_k")) continue;
+  if (holds_rwkv7(file)) {
     fail(file.path,
          "the model has a {} adapter inside that is not merged into its weights ({}): merge it "
          "where it was trained, or save the adapter in a file of its own and give it with --lora",

@@ -103,6 +103,24 @@ AdapterName parse_adapter_name(std::string_view name) {
   return {};
 }
 
+std::string module_in_base(const std::string& module) {
+  constexpr std::string_view kWrapper = "base_model.model.";
+  return module.starts_with(kWrapper) ? module.substr(kWrapper.size()) : module;
+}
+
+bool is_low_rank(std::string_view name) {
+  const size_t at = name.find(".att.");
+  if (at == std::string_view::npos) return false;
+  const std::string_view last = name.substr(at + std::string_view(".att.").size());
+  return last.size() == 2 && std::string_view("wavg").find(last[0]) != std::string_view::npos &&
+         (last[1] == '1' || last[1] == '2');
+}
+
+bool is_matrix(std::string_view name) {
+  const bool norm = name.find("ln") != std::string_view::npos;
+  return is_low_rank(name) || (name.ends_with(".weight") && !norm);
+}
+
 const FileTensor* find_adapter_tensor(const TensorFile& file) {
   for (const FileTensor& tensor : file.tensors) {
     if (parse_adapter_name(tensor.name).part != AdapterPart::none) return &tensor;

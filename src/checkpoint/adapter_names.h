@@ -36,6 +36,15 @@ struct AdapterName {
 
 AdapterName parse_adapter_name(std::string_view name);
 
+// A module's name without PEFT's wrapper: as the base has it.
+std::string module_in_base(const std::string& module);
+
+// Of a model's tensors, by original name: whether it is one of the low-rank pairs (w1 w2 a1 a2 v1
+// v2 g1 g2), and whether it is a matrix at all; the others are vectors, whatever shape a file gives
+// them.
+bool is_low_rank(std::string_view name);
+bool is_matrix(std::string_view name);
+
 // The first tensor of an adapter in a file; null when it has none.
 const FileTensor* find_adapter_tensor(const TensorFile& file);
 

@@ -44,13 +44,6 @@ int64_t integer_of(const TensorFile& file, const char* key, int64_t otherwise) {
   return value == nullptr ? otherwise : *value;
 }
 
-// Of RWKV-7 alone, in all its spellings.
-bool has_r_k(const TensorFile& file) {
-  return has_tensor_ending(file, ".r_k") || has_tensor_ending(file, ".r_k.weight") ||
-         has_tensor_ending(file, ".time_mix_r_k.weight") ||
-         has_tensor_ending(file, ".time_mix_r_k");
-}
-
 [[noreturn]] void refuse(const TensorFile& file, std::string_view what) {
   throw Error(fmt::format("{} is {}, and anser runs only RWKV-7 (x070) models.", file.path, what));
 }
@@ -108,6 +101,12 @@ constexpr Kind kKinds[] = {
 };
 
 }  // namespace
+
+bool holds_rwkv7(const TensorFile& file) {
+  return has_tensor_ending(file, ".r_k") || has_tensor_ending(file, ".r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k");
+}
 
 std::string describe_contents(const TensorFile& file) {
   if (file.tensors.empty()) {
@@ -170,7 +169,7 @@ void refuse_other_models(const TensorFile& file) {
     const std::string type = text_of(file, "model_type"),
                       version = text_of(file, "architecture_version");
     // transformers-rwkv's class is called rwkv, as that of RWKV-4 is.
-    const bool seven = type == "rwkv" && (version.empty() ? has_r_k(file) : version == "rwkv7");
+    const bool seven = type == "rwkv" && (version.empty() ? holds_rwkv7(file) : version == "rwkv7");
     if (!type.starts_with("rwkv7") && !seven) {
       refuse_architecture(file, "config.json: model_type",
                           type == "rwkv" && !version.empty() ? version : type);
@@ -187,7 +186,7 @@ void refuse_other_models(const TensorFile& file) {
     }
   }
 
-  if (has_r_k(file)) {
+  if (holds_rwkv7(file)) {
     for (const FileTensor& tensor : file.tensors) {
       if (tensor.name.find(".mlp.") != std::string::npos) refuse(file, kHybrid);
     }

@@ -525,6 +525,13 @@ TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   both.tensors.push_back(b);
   write_safetensors(dir_ / "both.safetensors", both);
   expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "both.safetensors"); });
+  for (const HfLayout layout : kHfLayouts) {
+    const std::string path = dir_ / ("both" + std::to_string(int(layout)));
+    write_hf_folder(path, both, {.layout = layout});
+    expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(path); });
+  }
+  write_gguf(dir_ / "both.gguf", both);
+  expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "both.gguf"); });
 
   // Beside a model it is another file.
   write_hf_folder(dir_ / "hf", base_);
