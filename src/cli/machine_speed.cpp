@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <new>
 #include <string>
@@ -128,66 +129,34 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) float int8_vnni(int64_t r
   return float(sums[0]);
 }
 
-// Both constraints are needed: without the one on the sum, compilers form all products, keep the
-// sums in memory and add up in the end; without the one on the codes they add a constant product.
-__attribute__((target("avx512f,avx512bw"))) float int16_avx512(int64_t rounds) {
-  __m512i x[kChains], codes = _mm512_set1_epi16(3);
-  for (int c = 0; c < kChains; ++c) x[c] = _mm512_set1_epi32(c);
-  const __m512i factors = _mm512_set1_epi16(2);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 16
-    for (int c = 0; c < kChains; ++c) {
-      auto sum = _mm512_add_epi32(x[c], _mm512_madd_epi16(codes, factors));
-      asm volatile("" : "+v"(sum), "+v"(codes));  // not x[c]: the array would be one in memory
-      x[c] = sum;
-    }
+// Products of codes and factors, neighbours added, summed in lanes of `sum` bits. Both constraints
+// are needed: without the one on the sum, compilers form all products, keep the sums in memory and
+// add up in the end; without the one on the codes they add a constant product. Not on x[c] itself:
+// the array would be one in memory.
+#define ANSER_INT_LOOP(name, architecture, mm, bits, chains, code, sum, multiply, constraint) \
+  __attribute__((target(architecture))) float name(int64_t rounds) {                          \
+    __m##bits##i x[chains], codes = mm##_set1_epi##code(3);                                   \
+    const __m##bits##i factors = mm##_set1_epi##code(2);                                      \
+    for (int c = 0; c < chains; ++c) x[c] = mm##_set1_epi##sum(int16_t(c));                   \
+    for (int64_t i = 0; i < rounds; ++i) {                                                    \
+      _Pragma("GCC unroll 16") for (int c = 0; c < chains; ++c) {                             \
+        __m##bits##i added = mm##_add_epi##sum(x[c], mm##_##multiply(codes, factors));        \
+        asm volatile("" : constraint(added), constraint(codes));                              \
+        x[c] = added;                                                                         \
+      }                                                                                       \
+    }                                                                                         \
+    for (int c = 1; c < chains; ++c) x[0] = mm##_add_epi##sum(x[0], x[c]);                    \
+    int32_t first;                                                                            \
+    std::memcpy(&first, x, sizeof(first));                                                    \
+    return float(first);                                                                      \
   }
-  for (int c = 1; c < kChains; ++c) x[0] = _mm512_add_epi32(x[0], x[c]);
-  int32_t sums[16];
-  _mm512_storeu_si512(sums, x[0]);
-  return float(sums[0]);
-}
-
-// 12 chains: with 16 and the two constants the 16 registers would not do.
-__attribute__((target("avx2"))) float int16_avx2(int64_t rounds) {
-  constexpr int kAvx2Chains = 12;
-  __m256i x[kAvx2Chains], codes = _mm256_set1_epi16(3);
-  for (int c = 0; c < kAvx2Chains; ++c) x[c] = _mm256_set1_epi32(c);
-  const __m256i factors = _mm256_set1_epi16(2);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (int c = 0; c < kAvx2Chains; ++c) {
-      auto sum = _mm256_add_epi32(x[c], _mm256_madd_epi16(codes, factors));
-      asm volatile("" : "+x"(sum), "+x"(codes));  // not x[c]: the array would be one in memory
-      x[c] = sum;
-    }
-  }
-  for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_epi32(x[0], x[c]);
-  int32_t sums[8];
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), x[0]);
-  return float(sums[0]);
-}
-
+// On AVX2 12 chains: with 16 and the two constants the 16 registers would not do.
+ANSER_INT_LOOP(int16_avx512, "avx512f,avx512bw", _mm512, 512, 16, 16, 32, madd_epi16, "+v")
+ANSER_INT_LOOP(int16_avx2, "avx2", _mm256, 256, 12, 16, 32, madd_epi16, "+x")
 // What codes of 4 bits allow: eight products of a code and an activation fit a sum of 16 bits, so
 // that an addition stands for 32 multiply-adds instead of 16.
-__attribute__((target("avx2"))) float int4_avx2(int64_t rounds) {
-  constexpr int kAvx2Chains = 12;
-  __m256i x[kAvx2Chains], codes = _mm256_set1_epi8(3);
-  for (int c = 0; c < kAvx2Chains; ++c) x[c] = _mm256_set1_epi16(int16_t(c));
-  const __m256i factors = _mm256_set1_epi8(2);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (int c = 0; c < kAvx2Chains; ++c) {
-      auto sum = _mm256_add_epi16(x[c], _mm256_maddubs_epi16(codes, factors));
-      asm volatile("" : "+x"(sum), "+x"(codes));  // not x[c]: the array would be one in memory
-      x[c] = sum;
-    }
-  }
-  for (int c = 1; c < kAvx2Chains; ++c) x[0] = _mm256_add_epi16(x[0], x[c]);
-  int16_t sums[16];
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), x[0]);
-  return float(sums[0]);
-}
+ANSER_INT_LOOP(int4_avx2, "avx2", _mm256, 256, 12, 8, 16, maddubs_epi16, "+x")
+#undef ANSER_INT_LOOP
 
 __attribute__((target("avx2,fma"))) float fma_avx2(int64_t rounds) {
   constexpr int kAvx2Chains = 12;
