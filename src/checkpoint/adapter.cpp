@@ -229,7 +229,7 @@ class Opener {
     if (!low_rank || config_) {
       fail(out_.path, "{} is given for it, but it was not trained with PiSSA", path);
     }
-    out_.init = open_adapter_file(path);
+    out_.init = open_tensor_file(path);
     for (const FileTensor& tensor : out_.init.tensors) {
       const AdapterName name = parse_adapter_name(tensor.name);
       if (name.part != AdapterPart::init_a && name.part != AdapterPart::init_b) {

@@ -80,16 +80,9 @@ std::optional<AdapterConfig> read_config(const fs::path& path, const TensorFile&
 
 }  // namespace
 
-TensorFile open_adapter_file(const std::string& path) {
-  auto mapped = MappedFile::open(path);
-  TensorFile file = parse_tensor_bytes(mapped->bytes(), path);
-  file.files.push_back(std::move(mapped));
-  return file;
-}
-
 AdapterFiles open_adapter_files(const std::string& given) {
   const Place place = find_files(given);
-  AdapterFiles files{place.tensors.string(), open_adapter_file(place.tensors.string()), {}};
+  AdapterFiles files{place.tensors.string(), open_tensor_file(place.tensors.string()), {}};
   files.config = read_config(place.config, files.tensors);
   return files;
 }

@@ -20,9 +20,6 @@ struct AdapterFiles {
 // its settings are not understood.
 AdapterFiles open_adapter_files(const std::string& given);
 
-// One file of tensors by itself.
-TensorFile open_adapter_file(const std::string& path);
-
 // What a PiSSA training began with has this name, beside the tensors that came of it.
 inline constexpr const char* kPissaStart = "init_pissa.pth";
 std::optional<std::string> find_pissa_start(const std::string& tensors);

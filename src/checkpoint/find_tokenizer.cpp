@@ -11,6 +11,7 @@
 
 #include "anser/error.h"
 #include "checkpoint/hf_tokenizer.h"
+#include "checkpoint/tensor_names.h"
 #include "formats/checks.h"
 
 namespace anser {
@@ -50,12 +51,6 @@ std::vector<int64_t> ids_under(const TensorFile& file, const char* key) {
   return ids;
 }
 
-bool has_hugging_face_names(const TensorFile& file) {
-  return std::ranges::any_of(file.tensors, [](const FileTensor& tensor) {
-    return tensor.name.starts_with("model.") || tensor.name.starts_with("rwkv7.");
-  });
-}
-
 class Search {
  public:
   Search(const TensorFile& file, int rows) : file_(file), rows_(rows) {
@@ -66,7 +61,7 @@ class Search {
     if (folder_.empty()) folder_ = ".";
     hugging_face_ = file.format == FileFormat::hf_folder ||
                     (is_folder && file.format != FileFormat::gguf) ||
-                    (file.format != FileFormat::gguf && has_hugging_face_names(file));
+                    (file.format != FileFormat::gguf && find_tensor_names(file).hugging_face);
   }
 
   FoundTokenizer run(const std::string& vocabulary_file) {

@@ -1,15 +1,14 @@
 #include "formats/gguf_split.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <unordered_map>
 #include <utility>
 
 #include "formats/checks.h"
+#include "formats/shard_name.h"
 
 namespace anser {
 namespace {
@@ -20,32 +19,6 @@ constexpr int64_t kMaxParts = 65535;  // what five digits and the 16 bits of the
 constexpr const char* kCountKey = "split.count";
 constexpr const char* kNumberKey = "split.no";  // from 0
 constexpr const char* kTensorsKey = "split.tensors.count";
-
-struct PartName {
-  std::string prefix;  // with the folder
-  int64_t number;      // from 1
-  int64_t count;
-
-  std::string of(int64_t other) const {
-    return fmt::format("{}-{:05}-of-{:05}.gguf", prefix, other, count);
-  }
-};
-
-std::optional<PartName> parse_name(const std::string& path) {
-  constexpr std::string_view kPattern = "-ddddd-of-ddddd.gguf";
-  if (path.size() < kPattern.size()) return std::nullopt;
-  const size_t start = path.size() - kPattern.size();
-  const std::string_view ending = std::string_view(path).substr(start);
-  for (size_t i = 0; i < kPattern.size(); ++i) {
-    const bool fits =
-        kPattern[i] == 'd' ? ending[i] >= '0' && ending[i] <= '9' : ending[i] == kPattern[i];
-    if (!fits) return std::nullopt;
-  }
-  PartName name{path.substr(0, start), 0, 0};
-  std::from_chars(ending.data() + 1, ending.data() + 6, name.number);
-  std::from_chars(ending.data() + 10, ending.data() + 15, name.count);
-  return name;
-}
 
 std::optional<int64_t> integer(const TensorFile& file, const char* key) {
   const auto at = file.metadata.find(key);
@@ -83,10 +56,10 @@ void check_part(const TensorFile& part, const TensorFile& first, int64_t number,
   }
 }
 
-void check_all_there(const PartName& name, const std::string& path) {
+void check_all_there(const ShardName& name, const std::string& path) {
   constexpr size_t kShown = 5;
   std::vector<std::string> missing;
-  for (int64_t number = 1; number <= name.count; ++number) {
+  for (int number = 1; number <= name.count; ++number) {
     std::error_code ignored;
     if (!fs::is_regular_file(name.of(number), ignored)) {
       missing.push_back(fs::path(name.of(number)).filename().string());
@@ -120,7 +93,7 @@ bool is_split_gguf(const TensorFile& file) {
 TensorFile join_split_gguf(TensorFile given) {
   const std::string path = given.path;
   const int64_t count = *integer(given, kCountKey);
-  const auto name = parse_name(path);
+  const auto name = parse_shard_name(path);
   if (!name) {
     const auto number = integer(given, kNumberKey);
     fail(path,
@@ -132,8 +105,8 @@ TensorFile join_split_gguf(TensorFile given) {
   check_all_there(*name, path);
 
   TensorFile whole;
-  std::unordered_map<std::string, int64_t> part_of;  // tensor -> the part that holds it
-  for (int64_t number = 1; number <= name->count; ++number) {
+  std::unordered_map<std::string, int> part_of;  // tensor -> the part that holds it
+  for (int number = 1; number <= name->count; ++number) {
     TensorFile part = number == name->number ? std::move(given) : open_part(name->of(number));
     check_part(part, number == 1 ? part : whole, number, name->count);
     for (const FileTensor& tensor : part.tensors) {
@@ -162,10 +135,11 @@ TensorFile join_split_gguf(TensorFile given) {
 
 bool are_parts_of_one_gguf(std::span<const std::string> names) {
   if (names.empty()) return false;
-  const auto first = parse_name(names.front());
-  return first && std::all_of(names.begin(), names.end(), [&](const std::string& other) {
-           const auto name = parse_name(other);
-           return name && name->prefix == first->prefix && name->count == first->count;
+  const auto first = parse_shard_name(names.front());
+  return first && first->ending == ".gguf" &&
+         std::all_of(names.begin(), names.end(), [&](const std::string& other) {
+           const auto name = parse_shard_name(other);
+           return name && name->goes_with(*first);
          });
 }
 

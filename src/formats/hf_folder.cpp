@@ -11,6 +11,7 @@
 #include "formats/checks.h"
 #include "formats/gguf_split.h"
 #include "formats/json.h"
+#include "formats/shard_name.h"
 
 namespace anser {
 namespace {
@@ -151,28 +152,9 @@ void add_shards(const std::string& folder, const Index& index, TensorFile& whole
 // "m-00001-of-00002.safetensors" -> that and "m-00002-of-00002.safetensors"; empty for the name of
 // no part.
 std::vector<std::string> parts_of(const std::string& name) {
-  constexpr std::string_view kOf = "-of-";
-  constexpr size_t kDigits = 5;
-  const size_t of = name.rfind(kOf);
-  if (of == std::string::npos || of < kDigits + 1 || name[of - kDigits - 1] != '-') return {};
-  const auto number_at = [&](size_t at) {
-    int number = 0;
-    for (size_t i = at; i < at + kDigits; ++i) {
-      if (i >= name.size() || name[i] < '0' || name[i] > '9') return 0;
-      number = 10 * number + (name[i] - '0');
-    }
-    return number;
-  };
-  const size_t after = of + kOf.size();
-  const int number = number_at(of - kDigits), count = number_at(after);
-  if (number < 1 || number > count || after + kDigits == name.size() ||
-      name[after + kDigits] != '.') {
-    return {};
-  }
   std::vector<std::string> parts;
-  for (int i = 1; i <= count; ++i) {
-    parts.push_back(fmt::format("{}{:05}{}", name.substr(0, of - kDigits), i, name.substr(of)));
-  }
+  const auto shard = parse_shard_name(name);
+  for (int i = 1; shard && i <= shard->count; ++i) parts.push_back(shard->of(i));
   return parts;
 }
 
