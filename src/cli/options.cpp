@@ -96,7 +96,9 @@ bool ModelOptions::on_gpu() const {
 namespace {
 
 Model open_quietly(const ModelOptions& options) {
-  const OpenOptions open{.vocabulary = options.vocabulary, .adapters = options.adapters.resolve()};
+  const OpenOptions open{.vocabulary = options.vocabulary,
+                         .adapters = options.adapters.resolve(),
+                         .merge_to_f16 = options.on_gpu()};
   if (options.random) {
     if (!open.adapters.empty()) {
       throw CLI::ValidationError("--lora has no place in random weights: give a model with -m");
