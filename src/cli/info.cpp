@@ -17,7 +17,9 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cpu/dispatch.h"
+#include "text/chat/builtin_templates.h"
 #include "text/chat/choose_template.h"
+#include "text/chat/template_file.h"
 
 namespace anser {
 namespace {
@@ -140,11 +142,21 @@ std::string model_card(const Model& model) {
 
 void add_info(CLI::App& app) {
   auto options = std::make_shared<ModelOptions>();
+  auto form = std::make_shared<std::string>();
   CLI::App* command =
       app.add_subcommand("info", "describe this machine and program or, with -m, a model");
   options->add_to(*command, false);
   command->get_option("--model")->description("a model file or folder");
-  command->callback([options] {
+  command
+      ->add_option("--template", *form,
+                   "print a built-in form of conversations as --template-file takes one, to begin "
+                   "a form of your own with")
+      ->check(CLI::IsMember(builtin_template_names()))
+      ->excludes("--model");
+  command->callback([options, form] {
+    if (const ChatTemplate* built_in = find_builtin_template(*form)) {
+      return write_out(template_json(*built_in));
+    }
     if (options->model.empty() && !options->vocabulary.empty()) {
       throw CLI::ValidationError("--vocab", "this is about a model: name it with -m");
     }

@@ -64,6 +64,24 @@ TEST_F(TemplateTest, FlowerBeginsWithTokenZero) {
                 FLOWER "prefix" FLOWER FLOWER "suffix" FLOWER "b" FLOWER "middle" FLOWER "a"}));
 }
 
+// And is read again as the same form.
+TEST_F(TemplateTest, ABuiltInFormIsPrinted) {
+  const std::string any = model({});
+  for (const std::string name :
+       {"chat", "think", "fake-think", "flower", "flower-think", "markdown", "markdown-think"}) {
+    const Result printed = run_anser({"info", "--template", name});
+    ASSERT_EQ(printed.exit_code, 0) << printed.err;
+    EXPECT_EQ(printed.err, "");
+    std::ofstream(dir_ / "printed.json") << printed.out;
+    const Arguments prompt = {"-p", "hi", "--system", "s"};
+    Arguments by_name = prompt, by_file = prompt;
+    by_name.insert(by_name.end(), {"--template", name});
+    by_file.insert(by_file.end(), {"--template-file", dir_ / "printed.json"});
+    EXPECT_EQ(state(any, by_file), state(any, by_name)) << name;
+  }
+  EXPECT_EQ(run_anser({"info", "--template", "nothing"}).exit_code, 2);
+}
+
 TEST_F(TemplateTest, WithoutAPromptAStateGoesOnInEveryForm) {
   const std::string m = vocabulary_model(), first = state(m, {"-p", "hi"});
   std::filesystem::copy_file(dir_ / "state", dir_ / "first");
