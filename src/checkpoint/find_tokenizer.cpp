@@ -12,6 +12,7 @@
 #include "anser/error.h"
 #include "checkpoint/hf_tokenizer.h"
 #include "formats/checks.h"
+#include "formats/hf_folder.h"
 
 namespace anser {
 namespace {
@@ -66,7 +67,8 @@ class Search {
     if (folder_.empty()) folder_ = ".";
     hugging_face_ = file.format == FileFormat::hf_folder ||
                     (is_folder && file.format != FileFormat::gguf) ||
-                    (file.format != FileFormat::gguf && has_hugging_face_names(file));
+                    (file.format != FileFormat::gguf &&
+                     (has_hugging_face_names(file) || is_usual_hf_file(file.path)));
   }
 
   FoundTokenizer run(const std::string& vocabulary_file) {
