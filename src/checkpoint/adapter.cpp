@@ -276,6 +276,7 @@ class Opener {
       if (at != std::string::npos) plain.erase(at, wrapper.size());
     }
     const std::string name = base_name(tensor, plain);
+    refuse_unused(tensor, name);
     expect_type(tensor, out_.path);
     const FileTensor& old = base_.tensors.at(name);
     FileTensor fitted = tensor;
@@ -288,6 +289,21 @@ class Opener {
     if (!out_.whole.emplace(name, std::move(fitted)).second) {
       fail(out_.path, "it holds {} twice", name);
     }
+  }
+
+  // What the base's file holds, but its description takes out of the computation.
+  void refuse_unused(const FileTensor& tensor, const std::string& name) const {
+    const Description& says = base_.says;
+    const char* why = nullptr;
+    if (!says.embedding_norm && name.starts_with("blocks.0.ln0.")) {
+      why = "its embedding holds what ln0 makes of it (embedding_layer_norm_fused)";
+    } else if (!says.norm_bias && name.ends_with(".bias") && !name.ends_with("ln_x.bias")) {
+      why = "its layer norms have no biases (norm_bias)";
+    }
+    if (why == nullptr) return;
+    fail(out_.path,
+         "its tensor {} changes nothing in the base {}: {}. It was made for another model",
+         printable(tensor.name), base_path_, why);
   }
 
   // The base may store low-rank matrices the other way round.
@@ -627,8 +643,7 @@ void refuse_adapter(const TensorFile& file) {
   const FileTensor* found = find_adapter_tensor(file);
   if (found == nullptr) return;
   const std::string method = adapter_method(file);
-  for (const FileTensor& tensor : file.tensors) {
-    if (!tensor.name.ends_with("att.r_k") && !tensor.name.ends_with("attn.r_k")) continue;
+  if (has_r_k(file)) {
     fail(file.path,
          "the model has a {} adapter inside that is not merged into its weights ({}): merge it "
          "where it was trained, or save the adapter in a file of its own and give it with --lora",

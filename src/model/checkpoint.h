@@ -44,6 +44,9 @@ std::string original_name(std::string_view name);
 // be a plain RWKV-7 (RWKV-4, 5, 6, 7a, 7b, ARWKV, a transformer).
 void refuse_other_models(const TensorFile& file);
 
+// In identify.cpp: whether a file has a tensor of RWKV-7 alone, in all its spellings.
+bool has_r_k(const TensorFile& file);
+
 // In identify.cpp: what a file holds in which no RWKV-7 model was found: "a tuned state (24 tensors
 // blocks.*.att.time_state)", "3 tensors: a, b, c".
 std::string describe_contents(const TensorFile& file);

@@ -44,13 +44,6 @@ int64_t integer_of(const TensorFile& file, const char* key, int64_t otherwise) {
   return value == nullptr ? otherwise : *value;
 }
 
-// Of RWKV-7 alone, in all its spellings.
-bool has_r_k(const TensorFile& file) {
-  return has_tensor_ending(file, ".r_k") || has_tensor_ending(file, ".r_k.weight") ||
-         has_tensor_ending(file, ".time_mix_r_k.weight") ||
-         has_tensor_ending(file, ".time_mix_r_k");
-}
-
 [[noreturn]] void refuse(const TensorFile& file, std::string_view what) {
   throw Error(fmt::format("{} is {}, and anser runs only RWKV-7 (x070) models.", file.path, what));
 }
@@ -134,6 +127,12 @@ std::string describe_contents(const TensorFile& file) {
     }
   }
   return text;
+}
+
+bool has_r_k(const TensorFile& file) {
+  return has_tensor_ending(file, ".r_k") || has_tensor_ending(file, ".r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k.weight") ||
+         has_tensor_ending(file, ".time_mix_r_k");
 }
 
 void refuse_other_models(const TensorFile& file) {

@@ -7,6 +7,9 @@
 #include <fstream>
 
 #include "anser/model.h"
+#include "model/dequantize.h"
+#include "model/save_gguf.h"
+#include "model/weights.h"
 #include "support/compare.h"
 #include "support/engines.h"
 #include "support/errors.h"
@@ -504,7 +507,60 @@ TEST_F(AdapterTest, VariantsOfPeftByName) {
   EXPECT_NE(model.notes()[0].find("new_thing"), std::string::npos) << model.notes()[0];
 }
 
+// From the file's own numbers, not from what Q2_K runs as: merged for good it is the same model.
+TEST_F(AdapterTest, IntoTypesThatAreRepacked) {
+  const RandomModel model = random_model({.width = 256, .layers = 2, .ffn = 256});
+  const Tensor a = numbers("blocks.1.att.key.lora_A", {4, 256}, 1),
+               b = numbers("blocks.1.att.key.lora_B", {256, 4}, 2);
+  const std::string lora = write("lora", {a, b});
+  for (const Ggml type : {Ggml::q2_k, Ggml::q3_k, Ggml::iq4_nl, Ggml::iq4_xs}) {
+    RandomModel merged = write_gguf(path_, model, {.type = type});
+    add_product(merged["blocks.1.att.key.weight"], a, b, 4 / 4);
+    for (const bool exact : {false, true}) {
+      OpenOptions options = with(lora, 1, 4);
+      options.exact = exact;
+      const Model opened = Model::open(path_, options);
+      const Matrix& key = opened.weights().layers[1].att.key;
+      ASSERT_EQ(key.type, exact ? DType::f32 : DType::f16) << ggml_name(type);
+      std::vector<float> row(256);
+      for (int o = 0; o < 256; ++o) {
+        dequantize_row(key.type, key.data + size_t(o) * key.row_bytes(), 256, row.data());
+        for (int k = 0; k < 256; ++k) {
+          const double want = merged["blocks.1.att.key.weight"].values[size_t(o) * 256 + k];
+          const double step = exact ? 0x1p-22 : 0x1.01p-11;  // rounded once
+          ASSERT_NEAR(row[k], want, std::max(step * std::fabs(want), 0x1p-24)) << o << " " << k;
+        }
+      }
+    }
+    const Model running = Model::open(path_, with(lora, 1, 4));
+    OpenOptions options = with(lora, 1, 4);
+    options.exact = true;
+    save_gguf(Model::open(path_, options), dir_ / "merged.gguf", {.type = DType::f16});
+    running.check_state(Model::open(dir_ / "merged.gguf").initial_state(), ggml_name(type));
+  }
+}
+
 // ---- never ignored ----
+
+// The base's file may hold what its description takes out of the computation.
+TEST_F(AdapterTest, WholeTensorsThatTheBaseDoesNotUseAreRefused) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"embedding_layer_norm_fused\": true", "blocks.0.ln0.weight"},
+      {"embedding_layer_norm_fused\": true", "blocks.0.ln0.bias"},
+      {"norm_bias\": false", "blocks.1.ln2.bias"},
+      {"norm_bias\": false", "ln_out.bias"}};
+  const Tensor a = numbers(std::string(kKey) + ".lora_A", {4, 32}, 1),
+               b = numbers(std::string(kKey) + ".lora_B", {32, 4}, 2);
+  for (const auto& [says, name] : cases) {
+    write_hf_folder(dir_ / "hf", base_,
+                    {.layout = HfLayout::rwkv7, .config = "{\"" + std::string(says) + "}"});
+    const std::string path = write("lora", {a, b, base_[name]});
+    expect_error({path, name, "changes nothing"},
+                 [&] { Model::open(dir_ / "hf", with(path, 1, 4)); });
+    const std::string ln_x = write("ln_x", {a, b, base_["blocks.1.att.ln_x.bias"]});
+    EXPECT_NO_THROW(Model::open(dir_ / "hf", with(ln_x, 1, 4)));
+  }
+}
 
 TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   const Tensor a = numbers(std::string(kKey) + ".lora_A.weight", {4, 32}, 1),
@@ -525,6 +581,16 @@ TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   both.tensors.push_back(b);
   write_safetensors(dir_ / "both.safetensors", both);
   expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "both.safetensors"); });
+  // Whatever the base's tensors are called.
+  for (const HfLayout layout : kHfLayouts) {
+    write_hf_folder(dir_ / "both", both, {.layout = layout});
+    expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "both"); });
+  }
+  for (const char* r_k : {"rwkv7.blocks.0.attention.r_k", "model.layers.0.attention.r_k.weight",
+                          "model.layers.0.self_attn.r_k", "blk.0.time_mix_r_k.weight"}) {
+    write("named", {numbers(r_k, {2, 16}, 1), a, b});
+    expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "named"); });
+  }
 
   // Beside a model it is another file.
   write_hf_folder(dir_ / "hf", base_);
