@@ -61,7 +61,8 @@ struct OpenOptions {
   // activations to 16 bits anyway and are slow with weights of 32.
   bool merge_to_f16 = false;
   // For models that are opened to be written again: matrices of types that run rounded to F16
-  // (Q2_K, IQ4_XS) become F32 instead, which keeps their values and takes twice the memory.
+  // (Q2_K, IQ4_XS; those that an adapter changes) become F32 instead, which keeps their values and
+  // takes twice the memory.
   bool exact = false;
 };
 

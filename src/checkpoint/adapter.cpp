@@ -178,6 +178,7 @@ class Opener {
       if (at != std::string::npos) plain.erase(at, wrapper.size());
     }
     const std::string name = base_name(tensor, plain);
+    refuse_unused(tensor, name);
     expect_type(tensor, out_.path);
     const FileTensor& old = base_.tensors.at(name);
     FileTensor fitted = tensor;
@@ -190,6 +191,21 @@ class Opener {
     if (!out_.whole.emplace(name, std::move(fitted)).second) {
       fail(out_.path, "it holds {} twice", name);
     }
+  }
+
+  // What the base's file holds, but its description takes out of the computation.
+  void refuse_unused(const FileTensor& tensor, const std::string& name) const {
+    const Description& says = base_.says;
+    const char* why = nullptr;
+    if (!says.embedding_norm && name.starts_with("blocks.0.ln0.")) {
+      why = "its embedding holds what ln0 makes of it (embedding_layer_norm_fused)";
+    } else if (!says.norm_bias && name.ends_with(".bias") && !name.ends_with("ln_x.bias")) {
+      why = "its layer norms have no biases (norm_bias)";
+    }
+    if (why == nullptr) return;
+    fail(out_.path,
+         "its tensor {} changes nothing in the base {}: {}. It was made for another model",
+         printable(tensor.name), base_path_, why);
   }
 
   // The base may store low-rank matrices the other way round.

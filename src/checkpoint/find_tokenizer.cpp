@@ -13,6 +13,7 @@
 #include "checkpoint/hf_tokenizer.h"
 #include "checkpoint/tensor_names.h"
 #include "formats/checks.h"
+#include "formats/hf_folder.h"
 
 namespace anser {
 namespace {
@@ -61,7 +62,8 @@ class Search {
     if (folder_.empty()) folder_ = ".";
     hugging_face_ = file.format == FileFormat::hf_folder ||
                     (is_folder && file.format != FileFormat::gguf) ||
-                    (file.format != FileFormat::gguf && find_tensor_names(file).hugging_face);
+                    (file.format != FileFormat::gguf &&
+                     (find_tensor_names(file).hugging_face || is_usual_hf_file(file.path)));
   }
 
   FoundTokenizer run(const std::string& vocabulary_file) {

@@ -7,12 +7,15 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "anser/error.h"
+#include "base/check.h"
 #include "base/thread_pool.h"
 #include "model/dequantize.h"
 #include "model/load_weights.h"
 #include "model/quantize.h"
+#include "quant/repack.h"
 
 namespace anser {
 namespace {
@@ -157,6 +160,12 @@ void apply(const Change& c, int64_t o, int64_t in, int worker, float* row, float
 }
 
 void read_row(const Matrix& m, int64_t o, float* row) {
+  if (is_repacked(m.type)) {
+    const bool fits = repack(m.type, m.data + o * m.row_bytes(), m.cols, DType::f32,
+                             reinterpret_cast<std::byte*>(row));
+    ANSER_CHECK(fits);
+    return;
+  }
   if (!m.transposed) {
     dequantize_row(m.type, m.data + o * m.row_bytes(), m.cols, row);
     return;
@@ -169,12 +178,12 @@ void read_row(const Matrix& m, int64_t o, float* row) {
 
 class Merger {
  public:
-  Merger(MergedBytes& merged, bool to_f16)
-      : merged_(merged), to_f16_(to_f16), pool_(usable_cores()) {}
+  Merger(MergedBytes& merged, bool to_f16, bool exact)
+      : merged_(merged), to_f16_(to_f16), exact_(exact), pool_(usable_cores()) {}
 
   // Throws Error that begins with `source`.
   void merge(Matrix& m, const std::vector<Change>& changes, const std::string& source) {
-    const bool half = block_elements(m.type) > 1 || (to_f16_ && m.type != DType::f32);
+    const bool half = !exact_ && (block_elements(m.type) > 1 || (to_f16_ && m.type != DType::f32));
     DType type = half ? DType::f16 : DType::f32;
     Matrix to = m;
     to.transposed = false;
@@ -233,7 +242,7 @@ class Merger {
   }
 
   MergedBytes& merged_;
-  const bool to_f16_;
+  const bool to_f16_, exact_;
   ThreadPool pool_;
   int matrices_ = 0;
   size_t before_ = 0, after_ = 0;
@@ -251,8 +260,16 @@ struct Matrices {
 
 }  // namespace
 
+std::set<std::string> changed_matrices(std::span<const OpenedAdapter> adapters) {
+  std::set<std::string> names;
+  for (const OpenedAdapter& adapter : adapters) {
+    for (const auto& [name, change] : adapter.changes) names.insert(name);
+  }
+  return names;
+}
+
 void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
-                    const Hyperparameters& h, bool to_f16, MergedBytes& merged,
+                    const Hyperparameters& h, bool to_f16, bool exact, MergedBytes& merged,
                     std::vector<std::string>& notes) {
   Matrices matrices;
   visit_weights(weights, h, matrices);
@@ -271,7 +288,7 @@ void merge_adapters(std::span<const OpenedAdapter> adapters, Weights& weights,
     }
   }
   if (wanted.empty()) return;
-  Merger merger(merged, to_f16);
+  Merger merger(merged, to_f16, exact);
   std::vector<std::vector<Likeness>> likeness(adapters.size());
   for (auto& one : likeness) one.resize(size_t(merger.workers()));
   for (const auto& [name, list] : wanted) {

@@ -72,8 +72,9 @@ namespace {
 
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const std::string& path, bool exact, OwnedBytes& owned)
-      : checkpoint_(checkpoint), path_(path), exact_(exact), owned_(owned) {}
+  Loader(const Checkpoint& checkpoint, const std::string& path, bool exact,
+         const std::set<std::string>& as_stored, OwnedBytes& owned)
+      : checkpoint_(checkpoint), path_(path), exact_(exact), as_stored_(as_stored), owned_(owned) {}
 
   void vector(const std::string& name, Vector& to, int size) {
     if (!checkpoint_.says.norm_bias && name.ends_with(".bias") && !name.ends_with("ln_x.bias")) {
@@ -95,11 +96,11 @@ class Loader {
   }
 
   void matrix(const std::string& name, Matrix& to, int rows, int cols) {
-    view(get(name), to, rows, cols, false);
+    view(get(name), to, rows, cols, false, as_stored_.count(name) == 0);
   }
 
   void low_rank(const std::string& name, Matrix& to, int rows, int cols) {
-    view(get(name), to, rows, cols, !checkpoint_.low_rank_out_in);
+    view(get(name), to, rows, cols, !checkpoint_.low_rank_out_in, as_stored_.count(name) == 0);
   }
 
   // Which tensors of the file have no part in the model, in one sentence; empty when all have. What
@@ -151,13 +152,14 @@ class Loader {
     return at->second;
   }
 
-  void view(const FileTensor& tensor, Matrix& to, int rows, int cols, bool transposed) {
+  void view(const FileTensor& tensor, Matrix& to, int rows, int cols, bool transposed,
+            bool may_repack) {
     const int64_t first = transposed ? cols : rows, second = transposed ? rows : cols;
     if (tensor.shape.size() != 2 || tensor.shape[0] != first || tensor.shape[1] != second) {
       wrong_shape(tensor, fmt::format("[{}, {}]", first, second), path_);
     }
     to = {tensor.bytes.data(), tensor.type, rows, cols, transposed, tensor.name, tensor.type};
-    if (is_repacked(tensor.type)) repack_matrix(tensor, to);
+    if (may_repack && is_repacked(tensor.type)) repack_matrix(tensor, to);
     if (!tensor.contiguous()) {
       if (tensor.strides[0] == 1 && tensor.strides[1] == first) {
         to.transposed = !transposed;  // a transposed view of a contiguous matrix
@@ -230,6 +232,7 @@ class Loader {
   const std::string& path_;
   std::set<std::string> used_;  // original names
   const bool exact_;
+  const std::set<std::string>& as_stored_;
   OwnedBytes& owned_;
   std::shared_ptr<ThreadPool> pool_;  // made when it is needed
   std::map<std::pair<DType, DType>, Repacked> repacked_;
@@ -287,11 +290,11 @@ struct NotFiniteLowRank : NotFinite {
 }  // namespace
 
 Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
-                     const std::string& path, bool exact, OwnedBytes& owned,
-                     std::vector<std::string>& notes) {
+                     const std::string& path, bool exact, const std::set<std::string>& as_stored,
+                     OwnedBytes& owned, std::vector<std::string>& notes) {
   Weights weights;
   weights.layers.resize(h.layers);
-  Loader loader(checkpoint, path, exact, owned);
+  Loader loader(checkpoint, path, exact, as_stored, owned);
   visit_weights(weights, h, loader);
   for (std::string text : {loader.unused_text(), loader.repacked_text()}) {
     if (!text.empty()) notes.push_back(std::move(text));

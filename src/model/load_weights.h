@@ -3,6 +3,7 @@
 
 #include <list>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,11 +21,12 @@ using OwnedBytes = std::list<std::unique_ptr<std::byte[]>>;
 // turns out not to be finite.)
 //
 // Matrices of types that the kernels do not know are repacked by all cores (quant/repack.h); as F32
-// with `exact`, where F16 would round. `notes` gets a sentence about that, and one about tensors
-// that are not used.
+// with `exact`, where F16 would round. Those named in `as_stored`, by original name, stay as the
+// file has them, for whoever makes others of them at once (merge_adapters.h). `notes` gets a
+// sentence about that, and one about tensors that are not used.
 Weights load_weights(const Checkpoint& checkpoint, const Hyperparameters& h,
-                     const std::string& path, bool exact, OwnedBytes& owned,
-                     std::vector<std::string>& notes);
+                     const std::string& path, bool exact, const std::set<std::string>& as_stored,
+                     OwnedBytes& owned, std::vector<std::string>& notes);
 
 // The first element of any matrix that is not finite, as "tensor blocks.0.att.key.weight: NaN at
 // [3, 17]"; empty when all are finite. Reads all weights.

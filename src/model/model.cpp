@@ -136,10 +136,11 @@ Model Model::build(TensorFile&& file, const OpenOptions& options) {
   const std::vector<OpenedAdapter> adapters =
       open_adapters(options.adapters, checkpoint, file.path, data->notes);
   data->h = hyperparameters_from_shapes(checkpoint, file.path);
-  data->weights =
-      load_weights(checkpoint, data->h, file.path, options.exact, data->owned, data->notes);
+  data->weights = load_weights(checkpoint, data->h, file.path, options.exact,
+                               changed_matrices(adapters), data->owned, data->notes);
   data->weights.files = file.files;
-  merge_adapters(adapters, data->weights, data->h, options.merge_to_f16, data->merged, data->notes);
+  merge_adapters(adapters, data->weights, data->h, options.merge_to_f16, options.exact,
+                 data->merged, data->notes);
   FoundTokenizer found = find_tokenizer(file, data->h.vocab, options.vocabulary);
   data->tokenizer = std::move(found.tokenizer);
   data->no_tokenizer = std::move(found.missing);

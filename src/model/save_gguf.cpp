@@ -25,6 +25,9 @@
 namespace anser {
 namespace {
 
+constexpr const char *kFileTypeKey = "general.file_type",
+                     *kQuantisationKey = "general.quantization_version";
+
 // The tensors of the file, in checkpoint order.
 class Collector {
  public:
@@ -119,8 +122,9 @@ void write_general(GgufWriter& file, const Model& model,
                             : told);
   }
   for (const auto& [key, value] : before) {
+    // Written here, whatever stands there, a text where a number belongs among it.
     if (!key.starts_with("general.") || key == "general.architecture" || key == "general.type" ||
-        is_purpose_key(key)) {
+        key == kFileTypeKey || key == kQuantisationKey || is_purpose_key(key)) {
       continue;
     }
     if (const auto* text = std::get_if<std::string>(&value)) file.text(key, *text);
@@ -136,8 +140,8 @@ void write_general(GgufWriter& file, const Model& model,
   write_purpose(model, {[&](const auto& key, const auto& value) { file.text(key, value); },
                         [&](const auto& key, float value) { file.real(key, value); },
                         [&](const auto& key, int value) { file.integer(key, value); }});
-  file.number("general.file_type", file_type(type));
-  file.number("general.quantization_version", 2);
+  file.number(kFileTypeKey, file_type(type));
+  file.number(kQuantisationKey, 2);
 }
 
 void write_sizes(GgufWriter& file, const Hyperparameters& h) {
@@ -185,7 +189,8 @@ std::string escape_token(std::string_view bytes) {
 void copy_vocabulary(GgufWriter& file, const std::map<std::string, MetaValue>& before) {
   if (before.count(kTokensKey) == 0) return file.text(kModelKey, kNoVocabulary);
   for (const auto& [key, value] : before) {
-    if (key.starts_with("tokenizer.")) file.any(key, value);
+    // The chat template is written for every model, below.
+    if (key.starts_with("tokenizer.") && key != kChatTemplateKey) file.any(key, value);
   }
 }
 

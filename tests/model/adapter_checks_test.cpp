@@ -90,6 +90,26 @@ TEST_F(AdapterTest, VariantsOfPeftByName) {
 
 // ---- never ignored ----
 
+// The base's file may hold what its description takes out of the computation.
+TEST_F(AdapterTest, WholeTensorsThatTheBaseDoesNotUseAreRefused) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"embedding_layer_norm_fused\": true", "blocks.0.ln0.weight"},
+      {"embedding_layer_norm_fused\": true", "blocks.0.ln0.bias"},
+      {"norm_bias\": false", "blocks.1.ln2.bias"},
+      {"norm_bias\": false", "ln_out.bias"}};
+  const Tensor a = numbers(std::string(kKey) + ".lora_A", {4, 32}, 1),
+               b = numbers(std::string(kKey) + ".lora_B", {32, 4}, 2);
+  for (const auto& [says, name] : cases) {
+    write_hf_folder(dir_ / "hf", base_,
+                    {.layout = HfLayout::rwkv7, .config = "{\"" + std::string(says) + "}"});
+    const std::string path = write("lora", {a, b, base_[name]});
+    expect_error({path, name, "changes nothing"},
+                 [&] { Model::open(dir_ / "hf", with(path, 1, 4)); });
+    const std::string ln_x = write("ln_x", {a, b, base_["blocks.1.att.ln_x.bias"]});
+    EXPECT_NO_THROW(Model::open(dir_ / "hf", with(ln_x, 1, 4)));
+  }
+}
+
 TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   const Tensor a = numbers(std::string(kKey) + ".lora_A.weight", {4, 32}, 1),
                b = numbers(std::string(kKey) + ".lora_B.weight", {32, 4}, 2);
@@ -116,6 +136,11 @@ TEST_F(AdapterTest, IsRecognisedWhereAModelOrAStateIsExpected) {
   }
   write_gguf(dir_ / "both.gguf", both);
   expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "both.gguf"); });
+  for (const char* r_k : {"rwkv7.blocks.0.attention.r_k", "model.layers.0.attention.r_k.weight",
+                          "model.layers.0.self_attn.r_k", "blk.0.time_mix_r_k.weight"}) {
+    write("named", {numbers(r_k, {2, 16}, 1), a, b});
+    expect_error({"LoRA", "inside", "not merged"}, [&] { Model::open(dir_ / "named"); });
+  }
 
   // Beside a model it is another file.
   write_hf_folder(dir_ / "hf", base_);

@@ -6,6 +6,9 @@
 #include <fstream>
 
 #include "model/adapter_fixture.h"
+#include "model/dequantize.h"
+#include "model/save_gguf.h"
+#include "model/weights.h"
 
 namespace anser {
 namespace {
@@ -333,6 +336,40 @@ TEST_F(AdapterTest, OnlyWhatIsChangedIsCopied) {
   ASSERT_EQ(model.adapters().size(), 1u);
   EXPECT_NE(model.adapters()[0].find("MiSS of rank 4, 1 matrices"), std::string::npos)
       << model.adapters()[0];
+}
+
+
+// From the file's own numbers, not from what Q2_K runs as: merged for good it is the same model.
+TEST_F(AdapterTest, IntoTypesThatAreRepacked) {
+  const RandomModel model = random_model({.width = 256, .layers = 2, .ffn = 256});
+  const Tensor a = numbers("blocks.1.att.key.lora_A", {4, 256}, 1),
+               b = numbers("blocks.1.att.key.lora_B", {256, 4}, 2);
+  const std::string lora = write("lora", {a, b});
+  for (const Ggml type : {Ggml::q2_k, Ggml::q3_k, Ggml::iq4_nl, Ggml::iq4_xs}) {
+    RandomModel merged = write_gguf(path_, model, {.type = type});
+    add_product(merged["blocks.1.att.key.weight"], a, b, 4 / 4);
+    for (const bool exact : {false, true}) {
+      OpenOptions options = with(lora, 1, 4);
+      options.exact = exact;
+      const Model opened = Model::open(path_, options);
+      const Matrix& key = opened.weights().layers[1].att.key;
+      ASSERT_EQ(key.type, exact ? DType::f32 : DType::f16) << ggml_name(type);
+      std::vector<float> row(256);
+      for (int o = 0; o < 256; ++o) {
+        dequantize_row(key.type, key.data + size_t(o) * key.row_bytes(), 256, row.data());
+        for (int k = 0; k < 256; ++k) {
+          const double want = merged["blocks.1.att.key.weight"].values[size_t(o) * 256 + k];
+          const double step = exact ? 0x1p-22 : 0x1.01p-11;  // rounded once
+          ASSERT_NEAR(row[k], want, std::max(step * std::fabs(want), 0x1p-24)) << o << " " << k;
+        }
+      }
+    }
+    const Model running = Model::open(path_, with(lora, 1, 4));
+    OpenOptions options = with(lora, 1, 4);
+    options.exact = true;
+    save_gguf(Model::open(path_, options), dir_ / "merged.gguf", {.type = DType::f16});
+    running.check_state(Model::open(dir_ / "merged.gguf").initial_state(), ggml_name(type));
+  }
 }
 
 }  // namespace

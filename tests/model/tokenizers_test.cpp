@@ -162,7 +162,13 @@ TEST_F(Tokenizers, OfFilesThatSayNothingIsGuessedByTheRows) {
 }
 
 TEST_F(Tokenizers, OfAnotherKindIsWrittenOnAsItIs) {
-  gguf(kRows, {{"tokenizer.ggml.model", "gpt2"}, {"tokenizer.ggml.bos_token_id", 5}});
+  // A chat template, which is written for all models, and a text where a number belongs: no key may
+  // stand there twice.
+  gguf(kRows, {{"tokenizer.ggml.model", "gpt2"},
+               {"tokenizer.ggml.bos_token_id", 5},
+               {"tokenizer.chat_template", "{{ '<|im_start|>' }}"},
+               {"general.file_type", "a text"},
+               {"general.quantization_version", "a text"}});
   // With a vocabulary and all else of it.
   const TensorFile before = open_tensor_file(dir_ / "m.gguf");
   GgufWriter file(dir_ / "full.gguf");
@@ -338,6 +344,16 @@ TEST_F(Tokenizers, AFileWithHuggingFaceNamesAsksItsFolder) {
   folder(kRows);
   std::filesystem::remove(dir_ / "hf/config.json");
   put("tokenizer.json", {{"model", {{"type", "BPE"}, {"vocab", {{"goose", 0}}}}}});
+  expect_none(Model::open(dir_ / "hf/model.safetensors"), {"BPE"});
+}
+
+// The usual name of a folder's file with a config.json beside it: it is the folder's own.
+TEST_F(Tokenizers, AFileOfOriginalNamesInAFolderAsksIt) {
+  folder(kRows);
+  write_safetensors(dir_ / "hf/model.safetensors", large());
+  put("tokenizer.json", {{"model", {{"type", "BPE"}, {"vocab", {{"goose", 0}}}}}});
+  write_file(dir_ / "hf/rwkv_vocab_v20230424.txt", byte_lines(1));
+  expect_none(Model::open(dir_ / "hf"), {"BPE"});
   expect_none(Model::open(dir_ / "hf/model.safetensors"), {"BPE"});
 }
 
