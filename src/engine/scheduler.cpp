@@ -69,7 +69,12 @@ std::vector<Scheduler::Id> Scheduler::Work::submit(std::vector<Order>&& orders,
   const std::string client = orders[0].client;
   Texts texts;  // all of them are looked at before the first one is queued
   for (size_t i = 0; i < orders.size(); ++i) {
-    texts.push_back(accepted(std::move(orders[i]), std::move(readers[i])));
+    try {
+      texts.push_back(accepted(std::move(orders[i]), std::move(readers[i])));
+    } catch (const Error& error) {
+      if (orders.size() == 1) throw;
+      throw Error(fmt::format("text {} of {}: {}", i + 1, orders.size(), error.what()));
+    }
   }
   std::vector<Id> ids;
   const std::lock_guard lock(mutex_);

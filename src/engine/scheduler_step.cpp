@@ -113,7 +113,6 @@ void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& t
   size_t logits_used = 0;
   for (const auto& [index, count] : plan.parts) {
     Text* text = running_[index].get();
-    if (count == 0) continue;
     float* logits = nullptr;
     if (text->wants_all_logits()) {
       prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);

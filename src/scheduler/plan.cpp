@@ -20,7 +20,8 @@ struct Request {
 struct Share {
   size_t client;
   std::vector<Request> decoding, prompts;
-  size_t begun = 0;   // of these
+  size_t begun = 0;
+  size_t ready = 0;   // of those begun, that could take a place and have not
   size_t places = 0;  // that are its share
   size_t taken = 0;   // places that it has been given
 };
@@ -66,10 +67,11 @@ class Planner {
     for (size_t i = 0; i < running.size(); ++i) {
       const Running& each = running[i];
       Share& share = shares[each.client];
-      const bool decodes = each.decoding || each.left == 0;
-      (decodes ? share.decoding : share.prompts)
-          .push_back({true, i, each.id, each.left, each.last_turn});
       ++share.begun;
+      if (each.left == 0) continue;
+      ++share.ready;
+      (each.decoding ? share.decoding : share.prompts)
+          .push_back({true, i, each.id, each.left, each.last_turn});
     }
     for (size_t i = 0; i < waiting.size(); ++i) {
       shares[waiting[i].client].prompts.push_back({false, i, waiting[i].id, waiting[i].left, 0});
@@ -116,6 +118,7 @@ class Planner {
     ++used_;
     ++share.taken;
     if (request.begun) {
+      --share.ready;
       chosen_.push_back({share.client, request.index, request});
     } else {
       plan_.begin.push_back(request.index);
@@ -159,7 +162,7 @@ class Planner {
     while (used_ < budget_.places) {
       Share* next = nullptr;
       for (Share& share : shares_) {
-        if (share.taken < share.begun && (next == nullptr || share.taken < next->taken)) {
+        if (share.ready > 0 && (next == nullptr || share.taken < next->taken)) {
           next = &share;
         }
       }
@@ -205,7 +208,7 @@ class Planner {
     std::vector<Readers> all;
     for (const Choice& choice : chosen_) {
       const Running& it = running_[choice.sequence];
-      if (it.decoding || it.left == 0) continue;
+      if (it.decoding) continue;
       auto known = std::ranges::find(all, choice.client, &Readers::client);
       if (known == all.end()) known = all.insert(known, {choice.client, {}});
       known->places.push_back(choice.request);
@@ -235,9 +238,8 @@ class Planner {
     }
     for (const Choice& choice : chosen_) {
       const Running& it = running_[choice.sequence];
-      const bool decodes = it.decoding || it.left == 0;
-      if (decodes) plan_.parts.push_back({choice.sequence, it.left});
-      if (decodes || tokens_[root(choice.sequence)] > 0) plan_.turns.push_back(choice.sequence);
+      if (it.decoding) plan_.parts.push_back({choice.sequence, it.left});
+      if (it.decoding || tokens_[root(choice.sequence)] > 0) plan_.turns.push_back(choice.sequence);
     }
     for (size_t i = 0; i < running_.size(); ++i) {
       if (tokens_[i] > 0) plan_.parts.push_back({i, tokens_[i]});

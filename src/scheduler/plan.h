@@ -40,7 +40,7 @@ struct Running {
   uint64_t id = 0;  // in order of arrival
   size_t client = 0;
   bool decoding = false;  // its prompt has been read
-  size_t left = 0;        // tokens to be read
+  size_t left = 0;        // tokens to be read; 0: it needs no place in this step
   // Of a prompt: the most that one step may read of it (at least 1), and how many prompt rows
   // (Budget) each token takes.
   size_t chunk_limit = 1, row_cost = 1;
