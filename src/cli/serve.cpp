@@ -102,7 +102,11 @@ bool on_loopback(const std::string& host) {
 
 ApiKeys keys_of(const ServeOptions& options) {
   ApiKeys keys;
-  for (const std::string& key : options.api_keys) keys.add(key);
+  try {
+    for (const std::string& key : options.api_keys) keys.add(key);
+  } catch (const Error& error) {
+    throw CLI::ValidationError("--api-key (or ANSER_API_KEY)", error.what());
+  }
   if (!options.api_key_file.empty()) {
     if (const auto notice = keys.add_file(options.api_key_file)) say("anser: {}", *notice);
   }
@@ -285,7 +289,8 @@ void add_serve(CLI::App& app) {
                          "request says nothing of reasoning. Without it: auto");
   command
       ->add_option("--max-batch", options->scheduler.max_batch,
-                   "requests that are processed at once")
+                   "requests that are processed at once; clients (keys, or addresses without keys) "
+                   "share them equally")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command
