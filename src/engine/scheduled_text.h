@@ -39,6 +39,9 @@ struct ScheduledText {
   ScheduledText(Order&& order, const Tokenizer& tokenizer, std::shared_ptr<Reader> to,
                 bool may_be_cached);
 
+  // What a small request has at most, prompt and answer together (scheduling::Running).
+  static constexpr size_t kSmall = 256;
+
   Scheduler::Id id = 0;
   const std::shared_ptr<Reader> reader;
   Continuation continuation;
@@ -51,7 +54,7 @@ struct ScheduledText {
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
   const bool prompt_details;
-  const bool keep_state, traced;
+  const bool keep_state, traced, small;
   const bool cached;
   const std::string origin;  // as the cache knows it
   std::vector<Token> prompt;

@@ -38,6 +38,7 @@ size_t Scheduler::Work::client_index(ScheduledClient& client) {
 scheduling::Running Scheduler::Work::view_of(const Text& text, size_t client) const {
   scheduling::Running view{text.id, client, text.writing, text.left()};
   view.last_turn = text.last_turn;
+  view.small = text.small;
   if (!text.in_prompt()) return view;
   view.chunk_limit = view.left;
   if (!text.checkpoints.empty()) {
@@ -63,7 +64,7 @@ scheduling::Plan Scheduler::Work::planned(const scheduling::Budget& budget, bool
   }
   if (with_queue) {
     for (const auto& text : queue_) {
-      waiting.push_back({text->id, client_index(*text->client), text->left()});
+      waiting.push_back({text->id, client_index(*text->client), text->left(), text->small});
     }
   }
   std::vector<scheduling::Client> clients;

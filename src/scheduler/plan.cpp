@@ -14,12 +14,14 @@ struct Request {
   uint64_t id;
   size_t left;
   uint64_t last_turn;
+  bool small;
 };
 
 // A client's requests, and what it may do in this step.
 struct Share {
   size_t client;
   std::vector<Request> decoding, prompts;
+  std::vector<Request> set_aside;  // of these, those that are to get what others leave
   size_t begun = 0;
   size_t ready = 0;   // of those begun, that could take a place and have not
   size_t places = 0;  // that are its share
@@ -71,10 +73,11 @@ class Planner {
       if (each.left == 0) continue;
       ++share.ready;
       (each.decoding ? share.decoding : share.prompts)
-          .push_back({true, i, each.id, each.left, each.last_turn});
+          .push_back({true, i, each.id, each.left, each.last_turn, each.small});
     }
     for (size_t i = 0; i < waiting.size(); ++i) {
-      shares[waiting[i].client].prompts.push_back({false, i, waiting[i].id, waiting[i].left, 0});
+      const Waiting& each = waiting[i];
+      shares[each.client].prompts.push_back({false, i, each.id, each.left, UINT64_MAX, each.small});
     }
     for (size_t i = 0; i < clients.size(); ++i) {
       shares[i].client = i;
@@ -130,7 +133,8 @@ class Planner {
   void choose(Share& share) {
     size_t left = share.places;
     if (left == 0) return;
-    if (share.decoding.size() >= left) return choose_in_turn(share);
+    left -= choose_small(share);
+    if (share.decoding.size() >= left) return choose_in_turn(share, left);
     for (const Request& each : share.decoding) take(share, each), --left;
     if (share.prompts.empty()) return;
     plan_.prompt_turns.push_back(share.client);
@@ -145,14 +149,43 @@ class Planner {
     }
   }
 
+  // Returns how many places they take. Those that have begun come first.
+  size_t choose_small(Share& share) {
+    std::vector<Request> small;
+    std::ranges::copy_if(share.decoding, std::back_inserter(small), &Request::small);
+    std::ranges::copy_if(share.prompts, std::back_inserter(small), &Request::small);
+    std::ranges::sort(small, waited_longer);
+    if (small.size() == share.decoding.size() + share.prompts.size()) return 0;  // all are alike
+    size_t left = std::max<size_t>(1, share.places / 8), taken = 0;
+    if (share.places == 1 && budget_.step % 2 == 0) {  // the others' step
+      const auto is_small = [](const Request& each) { return each.small; };
+      std::erase_if(share.decoding, is_small);
+      std::erase_if(share.prompts, is_small);
+      share.set_aside = small;
+      return 0;
+    }
+    for (const Request& each : small) {
+      if (left == 0 || (!each.begun && begun_ >= 4 * budget_.places)) break;
+      take(share, each);
+      --left, ++taken;
+      std::vector<Request>& list = is_in(share.decoding, each) ? share.decoding : share.prompts;
+      std::erase_if(list, [&](const Request& other) { return other.id == each.id; });
+    }
+    return taken;
+  }
+
+  static bool is_in(const std::vector<Request>& list, const Request& request) {
+    return std::ranges::find(list, request.id, &Request::id) != list.end();
+  }
+
   // Those that decode would take all places: the oldest prompt has its turns among them.
-  void choose_in_turn(Share& share) {
+  void choose_in_turn(Share& share, size_t places) {
     std::vector<Request> turns = share.decoding;
     std::vector<Request> begun;
     std::ranges::copy_if(share.prompts, std::back_inserter(begun), &Request::begun);
     if (!begun.empty()) turns.push_back(*std::ranges::min_element(begun, is_older));
     std::ranges::sort(turns, waited_longer);
-    turns.resize(share.places);
+    turns.resize(places);
     for (const Request& each : turns) take(share, each);
   }
 
@@ -169,6 +202,7 @@ class Planner {
       if (next == nullptr) return;
       std::vector<Request> rest = next->decoding;
       std::ranges::copy_if(next->prompts, std::back_inserter(rest), &Request::begun);
+      std::ranges::copy_if(next->set_aside, std::back_inserter(rest), &Request::begun);
       std::erase_if(rest, [&](const Request& each) {
         return std::ranges::find(chosen_, each.index, &Choice::sequence) != chosen_.end();
       });

@@ -10,6 +10,9 @@
 // fixed size.
 //
 // Where a client has more sequences than places, they take turns, a step each:
+//   - An eighth of its places, at least one, is for small requests if it has any, so that a few
+//   tokens
+//     never wait for long answers. Where it has one place, that is every other step's.
 //   - Those that decode go first, beside the oldest prompt that has begun.
 //   - Of its prompts, running and waiting alike, the shortest and the oldest are chosen in turn, so
 //     that a short one never waits for long ones, and a long one still comes to its end.
@@ -40,6 +43,7 @@ struct Running {
   uint64_t id = 0;  // in order of arrival
   size_t client = 0;
   bool decoding = false;  // its prompt has been read
+  bool small = false;     // prompt and answer are a few tokens
   size_t left = 0;        // tokens to be read; 0: it needs no place in this step
   // Of a prompt: the most that one step may read of it (at least 1), and how many prompt rows
   // (Budget) each token takes.
@@ -56,6 +60,7 @@ struct Waiting {
   uint64_t id = 0;
   size_t client = 0;
   size_t left = 0;  // tokens of its prompt
+  bool small = false;
 };
 
 struct Budget {

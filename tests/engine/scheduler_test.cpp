@@ -347,6 +347,24 @@ TEST_F(SchedulerTest, AShortRequestDoesNotWaitForLongPrompts) {
   for (const Scheduler::Id id : ids) scheduler.cancel(id);
 }
 
+// Endless streams of the same client hold all places, and more of them wait.
+TEST_F(SchedulerTest, AFewTokensDoNotWaitForLongTexts) {
+  SchedulerOptions options;
+  options.max_batch = 2;
+  Scheduler scheduler(*engine_, options);
+  std::vector<std::shared_ptr<Listener>> many;
+  for (uint64_t i = 0; i < 6; ++i) {
+    many.push_back(std::make_shared<Listener>());
+    scheduler.submit(order(5, 1'000'000'000, i), many.back());
+  }
+  for (int i = 0; i < 2; ++i) many[size_t(i)]->wait_for_pieces(3);
+  const Order wanted = order(20, 4, 99);
+  const auto listener = std::make_shared<Listener>();
+  scheduler.submit(wanted, listener);
+  EXPECT_EQ(listener->wait().tokens, expected(wanted).first.tokens);
+  for (const auto& each : many) EXPECT_FALSE(each->ended());
+}
+
 // Streams that have to give up their places to another client are paused, and go on with the same
 // text.
 TEST_F(SchedulerTest, APausedTextIsTheSame) {

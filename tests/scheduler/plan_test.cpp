@@ -61,6 +61,23 @@ TEST(Plan, StreamsOfAnotherClientAreHalved) {
   EXPECT_EQ(simulation.running(), 6u);  // none of the others begins meanwhile
 }
 
+// The streams of the same client hold all places, and more of them wait.
+TEST(Plan, AFewTokensDoNotWaitForStreams) {
+  for (const size_t places : {1, 2, 4, 32}) {
+    Simulation simulation(places, 16);
+    for (int i = 0; i < 60; ++i) simulation.submit({.decode = 99'999});
+    for (int i = 0; i < 50; ++i) simulation.step();
+    for (int round = 0; round < 20; ++round) {
+      const uint64_t id = simulation.submit({.prompt = 3, .small = true}).id;
+      const uint64_t sent = simulation.now();
+      while (!simulation.ended.contains(id) && simulation.now() < sent + 100) simulation.step();
+      ASSERT_TRUE(simulation.ended.contains(id)) << places;
+      EXPECT_LE(simulation.ended[id].ended - sent, 2u) << places;
+    }
+    EXPECT_EQ(simulation.running(), places);
+  }
+}
+
 TEST(Plan, MoreClientsThanPlacesTakeTurns) {
   Simulation simulation(4, 16);
   for (int client = 0; client < 11; ++client) {
@@ -100,11 +117,15 @@ TEST(Plan, AFloodOfShortPromptsStarvesNoLongOne) {
   for (const int others : {0, 1}) {  // whose the short ones are
     for (size_t places = 1; places <= 5; ++places) {
       for (size_t decode = 1; decode <= 5; ++decode) {
-        for (const size_t short_prompt : {1, 7, 40}) {
+        for (const size_t short_prompt : {1, 7, 40, 1001, 1007}) {
+          const bool small = short_prompt > 1000;
           Simulation simulation(places, 16);
           const auto flood = [&] {
             while (simulation.waiting() < 2 * places + 3) {
-              simulation.submit({.client = others, .prompt = short_prompt, .decode = decode});
+              simulation.submit({.client = others,
+                                 .prompt = short_prompt % 1000,
+                                 .decode = decode,
+                                 .small = small});
             }
             simulation.step();
           };
@@ -153,6 +174,7 @@ SimulatedRequest random_request(Random& random, size_t clients, size_t longest) 
   if (random.one_in(8)) request.row_cost = 3;
   if (random.one_in(8)) request.wants_logits = true;
   if (random.one_in(2)) request.stride = size_t(1) << (3 + random.below(6));
+  request.small = request.prompt + request.decode < 20;
   if (random.one_in(5)) request.shared = 1 + random.below(request.prompt);
   return request;
 }

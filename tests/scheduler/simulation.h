@@ -22,6 +22,7 @@ struct SimulatedRequest {
   size_t row_cost = 1;
   size_t stride = SIZE_MAX;  // of checkpoints: no chunk goes past a multiple of it
   bool wants_logits = false;
+  bool small = false;
   size_t shared = 0;  // with the running prompt before it, if there is one
   // What became of it.
   uint64_t arrived = 0, begun = 0, ended = 0;  // steps; 0: not yet
@@ -138,6 +139,7 @@ class Simulation {
       view.row_cost = each.row_cost;
       view.wants_logits = each.wants_logits;
       view.last_turn = each.last_turn;
+      view.small = each.small;
       for (size_t i = 0; i < running_.size(); ++i) {
         if (each.leader != 0 && running_[i].id == each.leader) view.leader = i;
       }
@@ -145,7 +147,7 @@ class Simulation {
     }
     if (with_waiting) {
       for (const auto& each : waiting_)
-        waiting.push_back({each.id, index(each.client), each.prompt});
+        waiting.push_back({each.id, index(each.client), each.prompt, each.small});
     }
     running_view_ = running;
     return plan(running, waiting, clients, {places_, rows_, 64, step_});
