@@ -36,7 +36,8 @@ size_t Scheduler::Work::client_index(ScheduledClient& client) {
 }
 
 scheduling::Running Scheduler::Work::view_of(const Text& text, size_t client) const {
-  scheduling::Running view{text.id, client, text.writing, text.left()};
+  scheduling::Running view{.id = text.id, .client = client, .decoding = text.writing};
+  view.left = text.left();
   view.last_turn = text.last_turn;
   view.small = text.small;
   if (!text.in_prompt()) return view;
