@@ -21,7 +21,8 @@ MAY_INCLUDE = {
     "model": {"base", "formats", "checkpoint", "text", "quant", "model"},
     "cpu": {"base", "formats", "text", "quant", "model", "cpu"},
     "cuda": {"base", "formats", "text", "quant", "model", "cuda"},
-    "engine": {"base", "formats", "text", "quant", "model", "grammar", "cpu", "cuda", "engine"},
+    "scheduler": {"base", "scheduler"},  # the plan of a step; the rest is in engine still
+    "engine": {"scheduler", "base", "formats", "text", "quant", "model", "grammar", "cpu", "cuda", "engine"},
 }
 MAY_INCLUDE["store"] = MAY_INCLUDE["engine"] | {"store"}
 MAY_INCLUDE["server"] = MAY_INCLUDE["store"] | {"server"}

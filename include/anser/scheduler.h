@@ -19,8 +19,15 @@
 namespace anser {
 
 struct SchedulerOptions {
-  int max_batch = 32;   // texts in work at once; the others wait, and begin in order of arrival
-  int max_queue = 256;  // that may wait; more are refused
+  // Requests that take part in one step. Clients (Order::client) share these places, and the time
+  // that prompts have, equally; what one does not need is for the others. Where requests of one
+  // client wait, its shortest and its oldest prompts come first, in turn. A request that has to
+  // give up its place to another client is paused between two tokens, its state kept; up to four
+  // times `max_batch` have a state.
+  int max_batch = 32;
+  // That may wait without a state; more are refused, but those of a client that has fewer waiting
+  // than its equal share.
+  int max_queue = 256;
   // The longest that the prompts of others may hold up a text that is being written, in seconds: a
   // step reads so much of all prompts as takes this long here (never less than 16 tokens).
   double piece_seconds = 0.05;
@@ -31,6 +38,9 @@ struct SchedulerOptions {
   // What states after beginnings of texts may take, so that no beginning is read twice; 0: none are
   // kept. One takes what Model::initial_state() and a row of logits take.
   size_t cache_bytes = size_t(256) << 20;
+  // One client's cached states serve others, too. If not, no client can find out from times and
+  // from Finished::cached_tokens what others have asked.
+  bool shared_cache = true;
 };
 
 // What a token was drawn from, before penalties and biases, at temperature 1.
@@ -64,6 +74,8 @@ struct Order {
   // and the cache knows beginnings by it. Empty is the model's initial state; another state without
   // a name has no part in the cache.
   std::string origin = {};
+  // Who asks: shares are per client. Any text.
+  std::string client = {};
   // Numbers of tokens of the prompt after which others are likely to go on otherwise (where
   // messages end): states are kept there, besides those at powers of two, at the prompt's end and
   // where prompts have been seen to part.
@@ -98,6 +110,7 @@ class Reader {
 
 struct SchedulerStats {
   int running = 0, queued = 0;
+  int paused = 0;              // of those running, that had no place in the last step
   uint64_t prompt_tokens = 0;  // read; cached_tokens did not have to be
   uint64_t cached_tokens = 0, generated_tokens = 0, steps = 0;
   size_t cached_states = 0, cache_bytes = 0;
@@ -123,6 +136,9 @@ class Scheduler {
   // happened, for what Engine::forward and generate() would refuse: a token outside the vocabulary,
   // a state of another model, nothing to go on from, bad options.
   Id submit(Order order, std::shared_ptr<Reader> reader);
+  // All of them or none: empty, and no reader will hear anything, if there is not room for all;
+  // throws if one is refused. A reader for each order; the orders are of one client.
+  std::vector<Id> submit(std::vector<Order> orders, std::vector<std::shared_ptr<Reader>> readers);
 
   // Ends it before the next step, if it has not ended. on_end() is called with what there is.
   void cancel(Id id);

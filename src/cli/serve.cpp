@@ -1,5 +1,6 @@
 // anser serve: an HTTP server with OpenAI's addresses, on one engine.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -33,6 +34,8 @@ struct ServeOptions {
   http::Options http;
   SchedulerOptions scheduler;
   std::vector<std::string> api_keys;
+  std::string api_key_file;
+  bool shared_cache = false;
   std::string model_name;
   TemplateFlags format;
   openai::Limits limits;
@@ -95,6 +98,30 @@ std::string name_of(const ServeOptions& options, const Model& model) {
 
 bool on_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+ApiKeys keys_of(const ServeOptions& options) {
+  ApiKeys keys;
+  try {
+    for (const std::string& key : options.api_keys) keys.add(key);
+  } catch (const Error& error) {
+    throw CLI::ValidationError("--api-key (or ANSER_API_KEY)", error.what());
+  }
+  if (!options.api_key_file.empty()) {
+    if (const auto notice = keys.add_file(options.api_key_file)) say("anser: {}", *notice);
+  }
+  return keys;
+}
+
+void say_who_may_enter(const ServeOptions& options, const ApiKeys& keys) {
+  if (!keys.empty()) {
+    say("anser: whoever has one of {}'s keys may use it", fmt::join(keys.names(), ", "));
+  } else if (!on_loopback(options.http.host)) {
+    say("anser: WARNING: there is no API key, and others can reach {}: whoever does may use this "
+        "server, and read, change and delete all its states. Give --api-key-file FILE, or --host "
+        "127.0.0.1",
+        options.http.host);
+  }
 }
 
 // No states: none are kept.
@@ -173,9 +200,17 @@ void check_state_options(const ServeOptions& options, const CLI::App& command) {
   }
 }
 
+void check_key_options(const ServeOptions& options) {
+  if (options.shared_cache && options.api_keys.empty() && options.api_key_file.empty()) {
+    throw CLI::ValidationError("--shared-cache", "without API keys the cache is shared anyhow");
+  }
+}
+
 void serve_command(ServeOptions options) {
   options.sampling.check();
   std::optional<ChatTemplate> given = options.format.given();
+  ApiKeys keys = keys_of(options);
+  say_who_may_enter(options, keys);
   const EndSignals signals;
   http::check_address(options.http);  // before minutes are spent on loading
   std::optional<EndSignals::AtOnce> loading(signals);
@@ -187,6 +222,8 @@ void serve_command(ServeOptions options) {
     throw CLI::ValidationError("--template: this is a story model, which has no conversations");
   }
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
+  // Whoever has a key shall not find out what others have asked.
+  options.scheduler.shared_cache = keys.empty() || options.shared_cache;
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
   if (store.states != nullptr) {
@@ -197,7 +234,7 @@ void serve_command(ServeOptions options) {
   Scheduler scheduler(*loaded.engine, options.scheduler);
 
   ServiceOptions service_options;
-  service_options.api_keys = options.api_keys;
+  service_options.api_keys = std::move(keys);
   service_options.model_name = name_of(options, model);
   if (given) {
     service_options.form = *std::move(given);
@@ -240,13 +277,20 @@ void add_serve(CLI::App& app) {
                    "require this bearer token; repeatable. Without it there is no authentication")
       ->envname("ANSER_API_KEY")
       ->allow_extra_args(false);
+  command->add_option("--api-key-file", options->api_key_file,
+                      "file of bearer tokens, one a line: KEY, or NAME KEY. Names appear in "
+                      "messages and metrics, keys never");
+  command->add_flag("--shared-cache", options->shared_cache,
+                    "use the prefix cache across keys. Whoever has a key can then find out by "
+                    "guessing what others have sent");
   command->add_option("--name", options->model_name, "what clients call the model");
   options->format.add_to(*command, {},
                          "Those with think in their names differ in how an answer begins where a "
                          "request says nothing of reasoning. Without it: auto");
   command
       ->add_option("--max-batch", options->scheduler.max_batch,
-                   "requests that are processed at once")
+                   "requests that are processed at once; clients (keys, or addresses without keys) "
+                   "share them equally")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command
@@ -328,6 +372,7 @@ void add_serve(CLI::App& app) {
   command->callback([options, command] {
     // An empty one would let everybody in.
     if (options->api_keys.empty()) from_environment("ANSER_API_KEY");
+    check_key_options(*options);
     check_state_options(*options, *command);
     serve_command(*options);
   });

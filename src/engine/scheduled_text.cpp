@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "anser/error.h"
 
 namespace anser {
@@ -29,6 +31,7 @@ ScheduledText::ScheduledText(Order&& order, const Tokenizer& tokenizer, std::sha
       prompt_details(order.prompt_details && order.top_logprobs >= 0),
       keep_state(order.keep_state),
       traced(order.trace),
+      small(pending.size() + size_t(std::max(order.generation.max_tokens, 0)) <= kSmall),
       cached(may_be_cached),
       origin(std::move(order.origin)),
       prompt(pending),

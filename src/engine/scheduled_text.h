@@ -16,11 +16,20 @@
 #include "anser/scheduler.h"
 #include "engine/continuation.h"
 #include "engine/logprobs.h"
+#include "scheduler/plan.h"
 
 namespace anser {
 
 // Throws Error for an order that the engine would refuse.
 void check_order(const Order& order, const Model& model);
+
+// Who has requests here; the scheduler's thread alone looks at its turns.
+struct ScheduledClient {
+  std::string name;
+  scheduling::Client turns;
+  uint64_t seen = 0;  // the step that it was last part of
+  size_t index = 0;   // in that step's plan
+};
 
 struct ScheduledText {
   using Clock = std::chrono::steady_clock;
@@ -29,6 +38,9 @@ struct ScheduledText {
 
   ScheduledText(Order&& order, const Tokenizer& tokenizer, std::shared_ptr<Reader> to,
                 bool may_be_cached);
+
+  // What a small request has at most, prompt and answer together (scheduling::Running).
+  static constexpr size_t kSmall = 256;
 
   Scheduler::Id id = 0;
   const std::shared_ptr<Reader> reader;
@@ -42,9 +54,9 @@ struct ScheduledText {
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
   const bool prompt_details;
-  const bool keep_state, traced;
+  const bool keep_state, traced, small;
   const bool cached;
-  const std::string origin;
+  const std::string origin;  // as the cache knows it
   std::vector<Token> prompt;
   std::set<size_t> checkpoints;  // numbers of tokens of the prompt
   size_t cached_tokens = 0;
@@ -56,6 +68,9 @@ struct ScheduledText {
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
   bool overdue = false;
+
+  std::shared_ptr<ScheduledClient> client;  // set when it is submitted
+  uint64_t last_turn = 0;                   // scheduling::Running
 
   // Rows of others' prompts that one of its own takes as long as. Three is what a traced row costs
   // with the embedded model; where products are larger, a trace's share is smaller.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -22,7 +23,8 @@ size_t common(std::span<const Token> a, std::span<const Token> b) {
 
 }  // namespace
 
-Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& reader) {
+std::unique_ptr<Scheduler::Work::Text> Scheduler::Work::accepted(
+    Order&& order, std::shared_ptr<Reader>&& reader) const {
   const Model& model = engine_.model();
   check_order(order, model);
   if (order.trace && engine_.device() != Device::cpu) {
@@ -33,18 +35,63 @@ Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& r
       options_.cache_bytes > 0 && !order.trace && (!order.origin.empty() || initial);
   // A long queue shall not take a state a text.
   if (initial) order.state = State();
+  if (!options_.shared_cache) {
+    order.origin = fmt::format("{}:{}{}", order.client.size(), order.client, order.origin);
+  }
   auto text =
       std::make_unique<Text>(std::move(order), model.tokenizer(), std::move(reader), cached);
   text->from_the_beginning = initial;
-  const std::lock_guard lock(mutex_);
-  if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue) {
-    ++stats_.refused;
-    return 0;
+  return text;
+}
+
+// With mutex_ held, as the next one.
+bool Scheduler::Work::has_room(const std::string& client, size_t count) const {
+  const size_t most = size_t(options_.max_queue);
+  if (queue_.size() + count <= most) return true;
+  // Others have filled the queue: a client that has less than its share may wait all the same.
+  std::map<std::string_view, size_t> waiting;
+  for (const auto& text : queue_) ++waiting[text->client->name];
+  waiting[client] += count;
+  return waiting[client] <= most / waiting.size();
+}
+
+std::shared_ptr<ScheduledClient> Scheduler::Work::client_of(const std::string& name) {
+  if (auto known = clients_[name].lock()) return known;
+  std::erase_if(clients_, [](const auto& entry) { return entry.second.expired(); });
+  auto client = std::make_shared<ScheduledClient>(name);
+  clients_[name] = client;
+  return client;
+}
+
+std::vector<Scheduler::Id> Scheduler::Work::submit(std::vector<Order>&& orders,
+                                                   std::vector<std::shared_ptr<Reader>>&& readers) {
+  if (orders.empty()) return {};
+  const std::string client = orders[0].client;
+  Texts texts;  // all of them are looked at before the first one is queued
+  for (size_t i = 0; i < orders.size(); ++i) {
+    try {
+      texts.push_back(accepted(std::move(orders[i]), std::move(readers[i])));
+    } catch (const Error& error) {
+      if (orders.size() == 1) throw;
+      throw Error(fmt::format("text {} of {}: {}", i + 1, orders.size(), error.what()));
+    }
   }
-  text->id = ++last_id_;
-  queue_.push_back(std::move(text));
+  std::vector<Id> ids;
+  const std::lock_guard lock(mutex_);
+  if (draining_ || stopping_ || !has_room(client, texts.size())) {
+    stats_.refused += texts.size();
+    return {};
+  }
+  const std::shared_ptr<ScheduledClient> known = client_of(client);
+  for (auto& text : texts) {
+    text->client = known;
+    ids.push_back(text->id = ++last_id_);
+  }
+  // Nothing throws any more, or nothing has happened.
+  queue_.insert(queue_.end(), std::make_move_iterator(texts.begin()),
+                std::make_move_iterator(texts.end()));
   changed_.notify_all();
-  return last_id_;
+  return ids;
 }
 
 void Scheduler::Work::cancel(Id id) {
@@ -74,7 +121,6 @@ void Scheduler::Work::serve() {
 bool Scheduler::Work::admit() {
   std::vector<Id> cancelled;
   Texts dropped, overdue;  // from the queue
-  const size_t old = running_.size();
   bool stopping, concluding;
   {
     std::unique_lock lock(mutex_);
@@ -94,14 +140,7 @@ bool Scheduler::Work::admit() {
       }
     }
     std::erase(queue_, nullptr);
-    while (!stopping && !queue_.empty() && int(running_.size()) < options_.max_batch) {
-      running_.push_back(std::move(queue_.front()));
-      running_.back()->begun = Clock::now();
-      queue_.pop_front();
-    }
-    stats_.running = int(running_.size());
   }
-  for (size_t i = old; i < running_.size(); ++i) begin(*running_[i]);
   for (const auto& text : dropped) finish(*text, StopReason::cancelled);
   for (const auto& text : overdue) {
     text->overdue = true;
@@ -260,7 +299,14 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
 Scheduler::~Scheduler() = default;
 
 Scheduler::Id Scheduler::submit(Order order, std::shared_ptr<Reader> reader) {
-  return work_->submit(std::move(order), std::move(reader));
+  std::vector<Order> orders;
+  orders.push_back(std::move(order));
+  const std::vector<Id> ids = submit(std::move(orders), {std::move(reader)});
+  return ids.empty() ? 0 : ids[0];
+}
+std::vector<Scheduler::Id> Scheduler::submit(std::vector<Order> orders,
+                                             std::vector<std::shared_ptr<Reader>> readers) {
+  return work_->submit(std::move(orders), std::move(readers));
 }
 void Scheduler::cancel(Id id) {
   work_->cancel(id);

@@ -26,48 +26,106 @@ void Scheduler::Work::step() {
   remove_finished();
 }
 
-// Every text that is being written has its next token read; prompts share what time there is.
-void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& texts) {
-  int prompts = 0;
-  bool writing = false;
-  for (const auto& text : running_) {
-    if (text->writing) writing = true;
-    if (text->in_prompt() && text->leader == 0) ++prompts;
+size_t Scheduler::Work::client_index(ScheduledClient& client) {
+  if (client.turns.last_turn == 0) client.turns.last_turn = step_ - 1;  // it has come just now
+  if (std::exchange(client.seen, plans_) != plans_) {
+    client.index = step_clients_.size();
+    step_clients_.push_back(&client);
   }
-  // Where nobody waits for a next token, longer pieces read weights less often.
-  size_t rows =
-      prompts == 0
-          ? 0
-          : size_t(std::max(prompts, pace_.rows_in(options_.piece_seconds * (writing ? 1 : 4))));
-  int shares = prompts;
-  const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
-  size_t room = std::max<size_t>(1, kPromptLogits / vocab);  // rows of prompt_logits_
-  size_t logits_used = 0;
+  return client.index;
+}
+
+scheduling::Running Scheduler::Work::view_of(const Text& text, size_t client) const {
+  scheduling::Running view{.id = text.id, .client = client, .decoding = text.writing};
+  view.left = text.left();
+  view.last_turn = text.last_turn;
+  view.small = text.small;
+  if (!text.in_prompt()) return view;
+  view.chunk_limit = view.left;
+  if (!text.checkpoints.empty()) {
+    // Not past a state that is to be kept.
+    const auto next = text.checkpoints.upper_bound(text.fed);
+    if (next != text.checkpoints.end()) view.chunk_limit = *next - text.fed;
+  }
+  view.row_cost = text.row_cost();
+  view.wants_logits = text.wants_all_logits();
+  for (size_t i = 0; i < running_.size() && text.leader != 0; ++i) {
+    if (running_[i]->id == text.leader) view.leader = i;
+  }
+  return view;
+}
+
+scheduling::Plan Scheduler::Work::planned(const scheduling::Budget& budget, bool with_queue) {
+  ++plans_;
+  step_clients_.clear();
+  std::vector<scheduling::Running> running;
+  std::vector<scheduling::Waiting> waiting;
   for (const auto& text : running_) {
-    size_t count = text->left();
-    if (count == 0 || text->leader != 0) continue;
+    running.push_back(view_of(*text, client_index(*text->client)));
+  }
+  if (with_queue) {
+    for (const auto& text : queue_) {
+      waiting.push_back({text->id, client_index(*text->client), text->left(), text->small});
+    }
+  }
+  std::vector<scheduling::Client> clients;
+  for (const ScheduledClient* client : step_clients_) clients.push_back(client->turns);
+  return scheduling::plan(running, waiting, clients, budget);
+}
+
+// Who takes part in this step, and how much of their prompts is read (scheduler/plan.h); those
+// begin who are to.
+scheduling::Plan Scheduler::Work::plan_step() {
+  ++step_;
+  const auto writing = [](const auto& text) { return text->writing; };
+  // Where nobody waits for a next token, longer pieces read weights less often.
+  const double seconds = options_.piece_seconds * (std::ranges::any_of(running_, writing) ? 1 : 4);
+  const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
+  const scheduling::Budget budget{size_t(options_.max_batch), size_t(pace_.rows_in(seconds)),
+                                  std::max<size_t>(1, kPromptLogits / vocab), step_};
+  const size_t old = running_.size();
+  scheduling::Plan plan;
+  {
+    const std::lock_guard lock(mutex_);
+    plan = planned(budget, true);
+    for (const size_t client : plan.prompt_turns) ++step_clients_[client]->turns.prompt_turns;
+    for (const size_t i : plan.begin) running_.push_back(std::move(queue_[i]));
+    std::erase(queue_, nullptr);
+    stats_.running = int(running_.size());
+  }
+  if (running_.size() > old) {
+    for (size_t i = old; i < running_.size(); ++i) {
+      running_[i]->begun = Clock::now();
+      running_[i]->last_turn = step_;
+      begin(*running_[i]);
+    }
+    plan = planned(budget, false);
+  }
+  for (const size_t i : plan.turns) {
+    running_[i]->last_turn = running_[i]->client->turns.last_turn = step_;
+  }
+  return plan;
+}
+
+// Every text that has a place and is being written has its next token read; prompts share what time
+// there is.
+void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& texts) {
+  const scheduling::Plan plan = plan_step();
+  const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
+  size_t logits_used = 0;
+  for (const auto& [index, count] : plan.parts) {
+    Text* text = running_[index].get();
     float* logits = nullptr;
-    if (!text->writing) {
-      // An equal share of what is left, so that short prompts are done soon; what they leave over
-      // goes to the others.
-      count = std::min(count, std::max<size_t>(1, rows / size_t(shares--) / text->row_cost()));
-      // Not past a state that is to be kept.
-      count = std::min(count, *text->checkpoints.upper_bound(text->fed) - text->fed);
-      if (text->wants_all_logits()) {
-        if (room == 0) continue;  // in a later step
-        count = std::min(count, room);
-        room -= count;
-        prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);
-        logits = prompt_logits_.data() + std::exchange(logits_used, logits_used + count * vocab);
-      }
-      rows -= std::min(rows, count * text->row_cost());
+    if (text->wants_all_logits()) {
+      prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);
+      logits = prompt_logits_.data() + std::exchange(logits_used, logits_used + count * vocab);
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);
     const LogitsFor wanted = logits != nullptr       ? LogitsFor::all
                              : count == text->left() ? LogitsFor::last
                                                      : LogitsFor::none;
     batch.push_back({&text->state, piece, wanted, logits, text->traced ? &text->trace : nullptr});
-    texts.push_back(text.get());
+    texts.push_back(text);
   }
 }
 
@@ -102,6 +160,7 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
   {
     const std::lock_guard lock(mutex_);
     ++stats_.steps;
+    stats_.paused = int(running_.size() - texts.size());
     stats_.prompt_tokens += uint64_t(prompt_rows);
     if (writing && prompt_rows > 0) {
       stats_.longest_step_s = std::max(stats_.longest_step_s, seconds);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,7 +39,8 @@ class Scheduler::Work {
     changed_.notify_all();
   }
 
-  Id submit(Order&& order, std::shared_ptr<Reader>&& reader);
+  std::vector<Id> submit(std::vector<Order>&& orders,
+                         std::vector<std::shared_ptr<Reader>>&& readers);
   void cancel(Id id);
   bool drain(double seconds);
   void conclude();
@@ -46,6 +48,7 @@ class Scheduler::Work {
     const std::lock_guard lock(mutex_);
     SchedulerStats now = stats_;
     now.queued = int(queue_.size());
+    now.paused = std::min(now.paused, now.running);
     return now;
   }
 
@@ -63,6 +66,9 @@ class Scheduler::Work {
     return options_.max_wait_seconds > 0 &&
            seconds_since(text.submitted) > options_.max_wait_seconds;
   }
+  std::unique_ptr<Text> accepted(Order&& order, std::shared_ptr<Reader>&& reader) const;
+  bool has_room(const std::string& client, size_t count) const;
+  std::shared_ptr<ScheduledClient> client_of(const std::string& name);
   void end_if_overdue(Text& text);
   void begin(Text& text);
   void keep(const Text& text);
@@ -72,6 +78,10 @@ class Scheduler::Work {
   void cut_short(Text& text);
   void conclude(Text& text);
   void step();
+  scheduling::Plan plan_step();
+  scheduling::Plan planned(const scheduling::Budget& budget, bool with_queue);
+  scheduling::Running view_of(const Text& text, size_t client) const;
+  size_t client_index(ScheduledClient& client);
   void choose(std::vector<Sequence>& batch, std::vector<Text*>& texts);
   void read(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
   void describe_prompts(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
@@ -91,6 +101,7 @@ class Scheduler::Work {
   mutable std::mutex mutex_;  // of all that follows, up to the next comment
   std::condition_variable changed_;
   std::deque<std::unique_ptr<Text>> queue_;
+  std::map<std::string, std::weak_ptr<ScheduledClient>> clients_;
   std::vector<Id> cancelled_;
   bool stopping_ = false, draining_ = false, concluding_ = false;
   Id last_id_ = 0;
@@ -98,7 +109,9 @@ class Scheduler::Work {
 
   // The thread's own.
   Texts running_;
-  std::vector<Id> finished_;          // of running_, to be removed
+  uint64_t step_ = 0, plans_ = 0;               // numbers of the step and of the plan
+  std::vector<ScheduledClient*> step_clients_;  // of the plan that is being made
+  std::vector<Id> finished_;                    // of running_, to be removed
   std::vector<float> prompt_logits_;  // of a step's texts that want all, one behind the other
   Pace pace_;
   PrefixCache cache_;

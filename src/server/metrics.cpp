@@ -11,6 +11,8 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
                        type, value);
   };
   add("running", "gauge", "Texts in work.", stats.running);
+  add("paused", "gauge", "Requests being processed that give up their places to other clients.",
+      stats.paused);
   add("queued", "gauge", "Texts that wait.", stats.queued);
   add("prompt_tokens_total", "counter", "Tokens of prompts that were read.",
       double(stats.prompt_tokens));
@@ -38,6 +40,20 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
   add("states_loaded_total", "counter", "Times that a text began from a stored state.",
       double(states->loaded));
   return out;
+}
+
+std::string keys_text(const ApiKeys& keys) {
+  if (keys.empty()) return {};
+  std::string out =
+      "# HELP anser_key_requests_total Requests with a key of this holder.\n"
+      "# TYPE anser_key_requests_total counter\n";
+  for (const ApiKeys::Count& each : keys.counts()) {
+    out += fmt::format("anser_key_requests_total{{key=\"{}\"}} {}\n", each.name, each.requests);
+  }
+  return out + fmt::format(
+                   "# HELP anser_key_refused_total Requests without a valid key.\n"
+                   "# TYPE anser_key_refused_total counter\nanser_key_refused_total {}\n",
+                   keys.refused());
 }
 
 }  // namespace anser

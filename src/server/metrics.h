@@ -4,11 +4,15 @@
 #include <string>
 
 #include "anser/scheduler.h"
+#include "server/api_keys.h"
 #include "server/state_desk.h"
 
 namespace anser {
 
 // `states`: nullptr where none are kept.
 std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states);
+
+// Requests of each key's holder, by name. Nothing where there are no keys.
+std::string keys_text(const ApiKeys& keys);
 
 }  // namespace anser

@@ -163,6 +163,7 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   }
   Order order{beginning.state, std::move(tokens), std::move(generation), wanted.top_logprobs};
   order.origin = beginning.origin;
+  order.client = beginning.client;
   order.checkpoints = checkpoints(tokenizer, order.prompt, prompt.message_ends);
   std::vector<Tool> tools;
   if (wanted.tool_choice.kind != ToolChoice::Kind::none) tools = std::move(wanted.tools);
@@ -182,6 +183,7 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     }
     Order again{begun.state, encode_chat(model, form, whole, goes_on)};
     again.origin = begun.origin;
+    again.client = begun.client;
     return again;
   };
   return {std::move(order), std::move(form), std::move(opening), std::move(tools),

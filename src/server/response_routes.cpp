@@ -70,13 +70,19 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   }
   if (wanted.store && desk_->errands().busy()) throw ApiError::busy(kManyStates);
   const bool looks_first = goes_on || (wanted.save && !wanted.save->name.empty());
-  if (!looks_first) return write(wanted, {model_.initial_state(), {}, {}}, reply);
-  desk_->later(reply, [this, wanted = std::move(wanted), goes_on, reply] {
+  const Beginning nothing{model_.initial_state(), {}, {}, request.client};
+  if (!looks_first) return write(wanted, nothing, reply);
+  desk_->later(reply, [this, wanted = std::move(wanted), goes_on, nothing, reply] {
     if (wanted.save) desk_->check_labels(*wanted.save);
-    if (!goes_on) return write(wanted, {model_.initial_state(), {}, {}}, reply);
-    if (wanted.previous.empty()) return write(wanted, desk_->load(wanted.state, "state"), reply);
-    const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
-    write(wanted, desk_->load(previous.id, "previous_response_id"), reply);
+    if (!goes_on) return write(wanted, nothing, reply);
+    std::string state = wanted.state, param = "state";
+    if (!wanted.previous.empty()) {
+      param = "previous_response_id";
+      state = find_response(*desk_, wanted.previous, param).id;
+    }
+    Beginning beginning = desk_->load(state, param);
+    beginning.client = nothing.client;
+    write(wanted, beginning, reply);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "anser/error.h"
 #include "base/answer_seed.h"
 #include "server/answering.h"
+#include "server/client.h"
 #include "server/metrics.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
@@ -19,19 +20,6 @@
 namespace anser {
 
 using namespace openai;
-
-namespace {
-
-// Takes the same time wherever they differ.
-bool equal_in_constant_time(std::string_view a, std::string_view b) {
-  unsigned difference = a.size() == b.size() ? 0 : 1;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference |= unsigned(uint8_t(a[i]) ^ uint8_t(b.empty() ? 0 : b[i % b.size()]));
-  }
-  return difference == 0;
-}
-
-}  // namespace
 
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
@@ -84,36 +72,39 @@ http::Router Service::routes() {
 http::Handler Service::guarded(Handle handle, bool open) {
   return [this, handle = std::move(handle), open](http::Request request, Reply reply) {
     answering(*reply, [&] {
-      if (!open && !may_enter(request)) {
-        throw ApiError(401, "authentication_error",
-                       "a valid API key is needed: Authorization: Bearer KEY", {},
-                       "invalid_api_key");
+      if (!open) {
+        std::optional<std::string> client = client_of(request);
+        if (!client) {
+          throw ApiError(401, "authentication_error",
+                         "a valid API key is needed: Authorization: Bearer KEY", {},
+                         "invalid_api_key");
+        }
+        request.client = *std::move(client);
       }
       handle(request, reply);
     });
   };
 }
 
-void Service::begin(const WriteRequest& request, size_t choices, const Reply& reply,
-                    std::function<void(const Beginning&)> then) {
+void Service::begin(const WriteRequest& request, size_t choices, const std::string& client,
+                    const Reply& reply, std::function<void(const Beginning&)> then) {
   if (request.save && !request.save->name.empty() && choices > 1) {
     throw ApiError::bad_field(
         "save_state.name",
         fmt::format("a name is for one state, and {} answers are asked for", choices));
   }
-  begin_at(options_.desk, engine_.model(), request.state, "state", request.save, reply,
+  begin_at(options_.desk, engine_.model(), request.state, "state", request.save, client, reply,
            std::move(then));
 }
 
-bool Service::may_enter(const http::Request& request) const {
-  if (options_.api_keys.empty()) return true;
-  std::string_view given = request.headers["Authorization"];
+std::optional<std::string> Service::client_of(const http::Request& request) const {
+  if (options_.api_keys.empty()) return client_of_peer(request.peer);
+  const std::string_view given = request.headers["Authorization"];
   constexpr std::string_view kBearer = "Bearer ";
-  if (!given.starts_with(kBearer)) return false;
-  given.remove_prefix(kBearer.size());
-  bool known = false;
-  for (const std::string& key : options_.api_keys) known |= equal_in_constant_time(given, key);
-  return known;
+  const std::string* holder = options_.api_keys.holder(
+      given.starts_with(kBearer) ? given.substr(kBearer.size()) : std::string_view());
+  if (holder == nullptr) return {};
+  return client_of_holder(*holder);
 }
 
 void Service::health(const http::Request&, const Reply& reply) {
@@ -124,7 +115,8 @@ void Service::metrics(const http::Request&, const Reply& reply) {
   std::optional<DeskStats> states;
   if (options_.desk != nullptr) states = options_.desk->stats();
   reply->send(200, "text/plain; version=0.0.4",
-              prometheus_text(scheduler_.stats(), states ? &*states : nullptr));
+              prometheus_text(scheduler_.stats(), states ? &*states : nullptr) +
+                  keys_text(options_.api_keys));
 }
 
 Json Service::model_card() const {
@@ -156,7 +148,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   const auto wanted = std::make_shared<const CompletionRequest>(
       read_completion_request(Fields(body), options_.limits, tokenizer));
-  begin(*wanted, wanted->prompts.size() * size_t(wanted->n), reply,
+  begin(*wanted, wanted->prompts.size() * size_t(wanted->n), request.client, reply,
         [this, wanted, reply](const Beginning& beginning) {
           write_completions(*wanted, beginning, reply);
         });
@@ -175,6 +167,7 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
     for (int i = 0; i < wanted.n; ++i) {
       Order order{beginning.state, prompt, wanted.generation, wanted.top_logprobs};
       order.origin = beginning.origin;
+      order.client = beginning.client;
       // Each prompt's answers have the seeds that they would have if it came alone.
       order.generation.sampling.seed = answer_seed(wanted.generation.sampling.seed, uint64_t(i));
       order.generation.constraint = constraint;
@@ -195,9 +188,9 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const auto wanted =
       std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
-  begin(*wanted, size_t(wanted->n), reply, [this, wanted, reply](const Beginning& beginning) {
-    write_chat(*wanted, beginning, reply);
-  });
+  begin(
+      *wanted, size_t(wanted->n), request.client, reply,
+      [this, wanted, reply](const Beginning& beginning) { write_chat(*wanted, beginning, reply); });
 }
 
 void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,

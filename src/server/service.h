@@ -4,11 +4,13 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "anser/engine.h"
 #include "anser/scheduler.h"
+#include "server/api_keys.h"
 #include "server/http/options.h"
 #include "server/http/router.h"
 #include "server/openai/write_request.h"
@@ -29,7 +31,7 @@ class Choice;
 
 struct ServiceOptions {
   // Who may use it: "Authorization: Bearer KEY" must name one of them. Empty: everybody.
-  std::vector<std::string> api_keys;
+  ApiKeys api_keys;
   std::string model_name;                        // as /v1/models has it
   ChatTemplate form = builtin_template("chat");  // of conversations; of no matter to story models
   openai::Limits limits;
@@ -63,9 +65,10 @@ class Service {
   // Answers with JSON what an ApiError says.
   using Handle = std::function<void(const http::Request&, const Reply&)>;
   http::Handler guarded(Handle handle, bool open);
-  // Hands over where the text shall begin, on a thread of the desk's if that takes time.
-  void begin(const openai::WriteRequest& request, size_t choices, const Reply& reply,
-             std::function<void(const Beginning&)> then);
+  // Hands over where the text shall begin, on a thread of the desk's if that takes time. `client`:
+  // who asks.
+  void begin(const openai::WriteRequest& request, size_t choices, const std::string& client,
+             const Reply& reply, std::function<void(const Beginning&)> then);
   void write_completions(const openai::CompletionRequest& wanted, const Beginning& beginning,
                          const Reply& reply);
   void write_chat(const openai::ChatRequest& wanted, const Beginning& beginning,
@@ -77,7 +80,8 @@ class Service {
                                          const Beginning& beginning,
                                          std::vector<std::unique_ptr<openai::Choice>> choices,
                                          const Reply& reply, openai::Instead instead = {});
-  bool may_enter(const http::Request& request) const;
+  // Who asks; nothing: somebody who may not.
+  std::optional<std::string> client_of(const http::Request& request) const;
 
   void health(const http::Request& request, const Reply& reply);
   void metrics(const http::Request& request, const Reply& reply);

@@ -149,12 +149,16 @@ DeskStats StateDesk::stats() const {
 
 void begin_at(StateDesk* desk, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
-              std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then) {
-  if (state.empty() && !save) return then({model.initial_state(), {}, {}});
+              const std::string& client, std::shared_ptr<http::Reply> reply,
+              std::function<void(const Beginning&)> then) {
+  if (state.empty() && !save) return then({model.initial_state(), {}, {}, client});
   if (desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
-  desk->later(std::move(reply), [desk, &model, state, param, save, then = std::move(then)] {
+  desk->later(std::move(reply), [desk, &model, state, param, save, client, then = std::move(then)] {
     if (save) desk->check_labels(*save);
-    then(state.empty() ? Beginning{model.initial_state(), {}, {}} : desk->load(state, param));
+    Beginning beginning{model.initial_state(), {}, {}};
+    if (!state.empty()) beginning = desk->load(state, param);
+    beginning.client = client;
+    then(beginning);
   });
 }
 

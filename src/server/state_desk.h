@@ -20,8 +20,9 @@ namespace anser {
 // Where a text begins.
 struct Beginning {
   State state;
-  std::string id;      // of the stored state; empty: the model's initial state
-  std::string origin;  // for Order: equal for all stored states that share their bytes
+  std::string id;           // of the stored state; empty: the model's initial state
+  std::string origin;       // for Order: equal for all stored states that share their bytes
+  std::string client = {};  // for Order: who asks
 };
 
 struct DeskStats {
@@ -77,10 +78,11 @@ class StateDesk {
 };
 
 // Hands over where a text shall begin: at once for an empty `state` and nothing to save, else as an
-// errand, for which `desk` is needed. `param`: the field that `state` stood in.
+// errand, for which `desk` is needed. `param`: the field that `state` stood in; `client`: who asks.
 void begin_at(StateDesk* desk, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
-              std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then);
+              const std::string& client, std::shared_ptr<http::Reply> reply,
+              std::function<void(const Beginning&)> then);
 
 inline constexpr char kManyStates[] = "too many states are being read and written; try again later";
 

@@ -148,6 +148,7 @@ void StateRoutes::create(const http::Request& request, const Reply& reply) {
   if (const auto state = fields.text("state")) beginning = desk_->load(*state, "state");
   Order order{beginning.state, tokens_to_read(body, beginning)};
   order.origin = beginning.origin;
+  order.client = request.client;
   read_prompt(
       scheduler_, std::move(order), reply,
       [desk = desk_, reply, parent = beginning.id, labels](const State& state) {

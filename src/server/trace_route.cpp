@@ -9,6 +9,7 @@
 
 #include "server/answering.h"
 #include "server/openai/fields.h"
+#include "server/openai/writing.h"
 
 namespace anser {
 
@@ -70,9 +71,7 @@ class TraceReader final : public Reader {
 
   void on_end(Finished finished) override {
     if (reply_->closed()) return;
-    if (!finished.error.empty()) {
-      return send_error(*reply_, {500, "server_error", finished.error});
-    }
+    if (!finished.error.empty()) return send_error(*reply_, error_of(finished));
     if (finished.reason == StopReason::cancelled) {
       return send_error(*reply_, ApiError::unavailable("the server is ending; ask again"));
     }
@@ -114,7 +113,7 @@ void TraceRoute::handle(const http::Request& request, const Reply& reply) {
   if (errands_->busy()) throw ApiError::busy("too many traces are asked for; try again later");
   Json body = parse_body(request.body);
   const std::string state = Fields(body).text("state").value_or("");
-  begin_at(desk_, model_, state, "state", std::nullopt, reply,
+  begin_at(desk_, model_, state, "state", std::nullopt, request.client, reply,
            [this, body = std::move(body), reply](const Beginning& beginning) {
              submit(body, beginning, reply);
            });
@@ -130,6 +129,7 @@ void TraceRoute::submit(const Json& body, const Beginning& beginning, const Repl
   Order order{beginning.state, tokens};
   order.generation.max_tokens = 0;
   order.trace = true;
+  order.client = beginning.client;
   const Scheduler::Id id = scheduler_.submit(
       std::move(order),
       std::make_shared<TraceReader>(reply, std::move(tokens), model_.tokenizer(), errands_));

@@ -1,8 +1,11 @@
 // Exit codes and who says what where: 0 done, 1 explained, 2 wrong usage; stdout is data only.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "cli/models.h"
 #include "cli/program.h"
+#include "support/temp_dir.h"
 
 namespace support {
 namespace {
@@ -209,6 +212,68 @@ TEST(Usage, EmptyEnvironmentIsExplained) {
     EXPECT_EQ(result.exit_code, 2);
     EXPECT_NE(result.err.find(name), std::string::npos) << result.err;
   }
+}
+
+// Keys that everybody would know or nobody could send; and what is wrong in a file of them, by
+// line. The key itself is not repeated.
+TEST(Usage, BadApiKeysAreExplained) {
+  const Arguments serve = {"serve", "--no-states", "-m", "/nonexistent"};
+  for (const char* key : {" ", "\t", " a", "a ", "a\nb",
+                          "a\x01"
+                          "b",
+                          "a\x7f"}) {
+    Arguments arguments = serve;
+    arguments.insert(arguments.end(), {"--api-key", key});
+    Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_NE(result.err.find("an API key"), std::string::npos) << result.err;
+    setenv("ANSER_API_KEY", key, 1);
+    result = run_anser(serve);
+    unsetenv("ANSER_API_KEY");
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_NE(result.err.find("ANSER_API_KEY"), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(run_anser({"serve", "--shared-cache"}).exit_code, 2);  // without keys
+  const TempDir folder;
+  const std::string file = folder / "keys";
+  for (const auto& [text, sentence] :
+       {std::pair("", "there is no API key"), std::pair("# none\n\n", "there is no API key"),
+        std::pair("ok\na b c\n", "line 2: expected NAME KEY"),
+        std::pair("a secret\nb secret\n", "line 2: an API key is given twice"),
+        std::pair("sec/ret alice\n", "line 1: the name")}) {
+    write_file(file, text);
+    Arguments arguments = serve;
+    arguments.insert(arguments.end(), {"--api-key-file", file});
+    const Result result = run_anser(arguments);
+    EXPECT_EQ(result.exit_code, 1) << result.err;
+    EXPECT_NE(result.err.find(sentence), std::string::npos) << result.err;
+    EXPECT_EQ(result.err.find("sec"), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(
+      run_anser({"serve", "-m", "/nonexistent", "--api-key-file", "/nonexistent/keys"}).exit_code,
+      1);
+}
+
+// Before the model is loaded, which these have none of.
+TEST(Usage, AServerThatOthersCanReachWithoutAKeyIsSaidLoudly) {
+  const auto said = [](Arguments arguments) {
+    arguments.insert(arguments.end(), {"-m", "/nonexistent", "--no-states", "--port", "0"});
+    return run_anser(arguments).err;
+  };
+  constexpr char kLoud[] = "WARNING: there is no API key";
+  EXPECT_NE(said({"serve", "--host", "0.0.0.0"}).find(kLoud), std::string::npos);
+  EXPECT_EQ(said({"serve"}).find(kLoud), std::string::npos);
+  const TempDir folder;
+  const std::string file = folder / "keys";
+  write_file(file, "alice secret\n");
+  std::filesystem::permissions(file, std::filesystem::perms(0644));
+  const std::string open = said({"serve", "--host", "0.0.0.0", "--api-key-file", file});
+  EXPECT_EQ(open.find(kLoud), std::string::npos);
+  EXPECT_NE(open.find("alice"), std::string::npos) << open;
+  EXPECT_NE(open.find("chmod 600"), std::string::npos) << open;
+  EXPECT_EQ(open.find("secret"), std::string::npos) << open;
+  std::filesystem::permissions(file, std::filesystem::perms(0600));
+  EXPECT_EQ(said({"serve", "--api-key-file", file}).find("chmod"), std::string::npos);
 }
 
 // A closed stream would be the next file that is opened.

@@ -78,6 +78,36 @@ TEST(HttpStream, ArrivesChunkByChunk) {
   EXPECT_EQ(held.gone, 0) << "both answers were complete";
 }
 
+// A handler that answers twice is wrong, and harms only itself: what was complete stands, and a
+// stream is cut.
+TEST(HttpStream, ASecondAnswerIsDroppedAndReported) {
+  std::atomic<int> faults = 0;
+  Options options = any_port();
+  options.on_fault = [&](const std::string&) { ++faults; };
+  Held held(options);
+  Client client(held.server.port());
+  client.send(get("/"));
+  held.reply(0)->send(200, "text/plain", "first");
+  held.reply(0)->send(400, "text/plain", "second");
+  held.reply(0)->begin(200, "text/event-stream");
+  EXPECT_FALSE(held.reply(0)->write("third"));
+  held.reply(0)->end();
+  EXPECT_EQ(client.read_answer().body, "first");
+  EXPECT_EQ(faults, 4);
+  client.send(get("/stream"));
+  held.reply(1)->write("abc");
+  held.reply(1)->send(400, "text/plain", "second");
+  EXPECT_EQ(client.read_to_end().find("0\r\n\r\n"), std::string::npos);
+  EXPECT_FALSE(held.reply(1)->write("more"));
+  held.reply(1)->end();
+  Client next(held.server.port());
+  next.send(get("/"));
+  held.reply(2)->end();  // before it has begun
+  EXPECT_FALSE(held.reply(2)->write("x"));
+  held.reply(2)->send(200, "text/plain", "still there");
+  EXPECT_EQ(next.read_answer().body, "still there");
+}
+
 TEST(HttpStream, OfHttp10EndsWithTheConnectionAndOfHeadHasNoBody) {
   Held held;
   Client old(held.server.port());

@@ -70,9 +70,19 @@ void Exchange::put_head(int status, std::string_view content_type, const Headers
   out_ += head;
 }
 
+// With mutex_ held. A handler that answers twice, or out of order, is wrong; but that is no reason
+// to end all others' requests. The first answer stands if it is complete; a stream is cut, so that
+// it never looks complete.
+bool Exchange::is_in(State expected) {
+  if (state_ == expected) return true;
+  if (options_->on_fault) options_->on_fault("a request was answered twice, or out of order");
+  if (state_ == State::streaming) cut();
+  return false;
+}
+
 void Exchange::put_whole(Lock& lock, int status, std::string_view content_type,
                          std::string_view body, const Headers& more) {
-  ANSER_CHECK(state_ == State::waiting);
+  if (!is_in(State::waiting)) return;
   if (!closed_) {
     put_head(status, content_type, more,
              bodiless(status) ? "" : fmt::format("Content-Length: {}\r\n", body.size()));
@@ -123,7 +133,8 @@ void Exchange::error(int status, const std::string& message, const Headers& more
 
 void Exchange::begin(int status, std::string_view content_type, const Headers& more) {
   const Lock lock(mutex_);
-  ANSER_CHECK(state_ == State::waiting && !bodiless(status));
+  ANSER_CHECK(!bodiless(status));
+  if (!is_in(State::waiting)) return;
   if (!closed_) {
     if (!form_.http11) form_.keep_alive = false;  // the end of the connection is the stream's
     put_head(status, content_type, more, form_.http11 ? "Transfer-Encoding: chunked\r\n" : "");
@@ -134,7 +145,7 @@ void Exchange::begin(int status, std::string_view content_type, const Headers& m
 
 bool Exchange::write(std::string_view chunk) {
   const Lock lock(mutex_);
-  ANSER_CHECK(state_ == State::streaming);
+  if (!is_in(State::streaming)) return false;
   if (out_.size() + taken_ > options_->stream_backlog_bytes) cut();
   if (closed_) return false;
   if (chunk.empty() || form_.head) return true;
@@ -147,7 +158,7 @@ bool Exchange::write(std::string_view chunk) {
 
 void Exchange::end() {
   Lock lock(mutex_);
-  ANSER_CHECK(state_ == State::streaming);
+  if (!is_in(State::streaming)) return;
   if (!closed_ && form_.http11 && !form_.head) out_ += "0\r\n\r\n";
   finish(lock);
 }

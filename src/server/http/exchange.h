@@ -58,6 +58,7 @@ class Exchange {
   void put_whole(Lock& lock, int status, std::string_view content_type, std::string_view body,
                  const Headers& more);
   void finish(Lock& lock);
+  bool is_in(State expected);
   void cut();
   void wake();
   bool keeps_alive() const { return form_.keep_alive && !*stopping_; }

@@ -18,6 +18,7 @@ struct Request {
   Headers headers;     // those before the body; trailers are dropped
   std::string body;    // without its transfer coding
   std::string peer;    // the client's address, without its port
+  std::string client;  // empty; for handlers that find out who asks
 
   // Set by the router: what stood for {id} in the route's pattern, decoded. See router.h.
   std::vector<std::pair<std::string, std::string>> captures;

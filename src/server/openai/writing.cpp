@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "anser/error.h"
 #include "server/answering.h"
 #include "server/openai/sentence_reader.h"
 
@@ -95,6 +96,16 @@ Writing::Writing(std::unique_ptr<Answer> answer, Delivery delivery,
       answer_(std::move(answer)) {}
 
 void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens) {
+  std::vector<std::shared_ptr<Reader>> readers;
+  for (size_t i = 0; i < orders.size(); ++i) {
+    orders[i].keep_state = saving_.has_value();
+    readers.push_back(std::make_shared<TextReader>(shared_from_this(), int(i)));
+    if (sentences_ && orders[i].generation.constraint == nullptr) {
+      readers.back() = std::make_shared<SentenceReader>(std::move(readers.back()),
+                                                        sentences_->decode(orders[i].prompt),
+                                                        orders[i].generation.max_tokens);
+    }
+  }
   {
     const std::lock_guard lock(mutex_);
     left_ = orders.size();
@@ -102,23 +113,15 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
     unsent_.resize(orders.size());
     usage_.prompt_tokens = prompt_tokens + state_tokens;
     usage_.cached_tokens = state_tokens_ = state_tokens;
-    // The lock is held: nothing of an answer may go out before all have a place in the queue.
-    for (size_t i = 0; i < orders.size(); ++i) {
-      orders[i].keep_state = saving_.has_value();
-      std::shared_ptr<Reader> reader = std::make_shared<TextReader>(shared_from_this(), int(i));
-      if (sentences_ && orders[i].generation.constraint == nullptr) {
-        reader = std::make_shared<SentenceReader>(std::move(reader),
-                                                  sentences_->decode(orders[i].prompt),
-                                                  orders[i].generation.max_tokens);
-      }
-      const Scheduler::Id id = scheduler_.submit(std::move(orders[i]), std::move(reader));
-      if (id == 0) return fail(ApiError::busy("too many requests are waiting; try again later"));
-      ids_.push_back(id);
-    }
+    // Whatever can fail comes before all have a place in the queue, or none; and the lock is held,
+    // so that nothing of an answer goes out before its opening.
+    const std::string opening = delivery_.stream ? answer_->opening() : "";
+    ids_ = scheduler_.submit(std::move(orders), std::move(readers));
+    if (ids_.empty()) return fail(ApiError::busy("too many requests are waiting; try again later"));
     if (delivery_.stream) {
       begun_ = true;
       reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}});
-      send(answer_->opening());
+      send(opening);
     }
   }
   reply_->on_close([weak = weak_from_this()] {
@@ -176,28 +179,36 @@ void Writing::on_end(int index, Finished finished) {
   if (!saving_->instead) return save_later(index, finished.reason, std::move(state));
   saving_->desk->errands().add(
       [self = shared_from_this(), index, reason = finished.reason, state = std::move(state)] {
-        self->read_instead(index, reason, state);
+        self->or_fail([&] { self->read_instead(index, reason, state); });
       });
 }
 
 void Writing::read_instead(int index, StopReason reason, std::shared_ptr<const State> state) {
   const std::lock_guard lock(mutex_);
   if (failed_) return;
-  if (std::optional<Order> order = saving_->instead(texts_[size_t(index)], reason)) {
-    order->generation.max_tokens = 0;
-    order->keep_state = true;
-    const Scheduler::Id id = scheduler_.submit(
-        *std::move(order),
-        std::make_shared<InsteadReader>(shared_from_this(), index, reason, state));
-    if (id != 0) return ids_.push_back(id);
+  try {
+    std::optional<Order> order = saving_->instead(texts_[size_t(index)], reason);
+    if (order) {
+      order->generation.max_tokens = 0;
+      order->keep_state = true;
+      ids_.reserve(ids_.size() + 1);
+      const Scheduler::Id id = scheduler_.submit(
+          *std::move(order),
+          std::make_shared<InsteadReader>(shared_from_this(), index, reason, state));
+      if (id != 0) return ids_.push_back(id);
+    }
+  } catch (const Error&) {
+    // There is nothing to be read, for one: the text's own state will do.
   }
   save_later(index, reason, std::move(state));
 }
 
 // Not on the scheduler's thread, which all texts wait for.
 void Writing::save_later(int index, StopReason reason, std::shared_ptr<const State> state) {
-  saving_->desk->errands().add([self = shared_from_this(), index, reason,
-                                state = std::move(state)] { self->save(index, reason, *state); });
+  saving_->desk->errands().add(
+      [self = shared_from_this(), index, reason, state = std::move(state)] {
+        self->or_fail([&] { self->save(index, reason, *state); });
+      });
 }
 
 // An answer is not lost with its state.
@@ -216,6 +227,16 @@ void Writing::save(int index, StopReason reason, const State& state) {
   }
   const std::lock_guard lock(mutex_);
   if (!failed_) end_text(index, ending);
+}
+
+// An errand must not throw, and the client waits for an answer.
+void Writing::or_fail(const std::function<void()>& errand) {
+  try {
+    errand();
+  } catch (const std::exception& error) {
+    const std::lock_guard lock(mutex_);
+    if (!failed_) fail(ApiError(500, "server_error", error.what()));
+  }
 }
 
 void Writing::end_text(int index, const Ending& ending) {

@@ -87,9 +87,9 @@ class Writing : public std::enable_shared_from_this<Writing> {
   // reads the orders' prompts.
   void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
 
-  // Hands everything to the scheduler; if its queue is full, all are taken back, and the client is
-  // told to come again. `prompt_tokens`: of all different prompts, and before them `state_tokens`
-  // that stored states have read.
+  // Hands everything to the scheduler, or nothing: if its queue has not room for all, the client is
+  // told to come again; if one is refused, this throws. `prompt_tokens`: of all different prompts,
+  // and before them `state_tokens` that stored states have read.
   void start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens);
 
  private:
@@ -101,6 +101,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   void read_instead(int index, StopReason reason, std::shared_ptr<const State> state);
   void save(int index, StopReason reason, const State& state);
   void save_later(int index, StopReason reason, std::shared_ptr<const State> state);
+  void or_fail(const std::function<void()>& errand);
   void cancel_all();
   // Below: with mutex_ held.
   void end_text(int index, const Ending& ending);
