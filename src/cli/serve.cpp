@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include "cli/options.h"
 #include "cli/state_commands.h"
 #include "cli/template_options.h"
+#include "cli/web_options.h"
 #include "server/http/server.h"
 #include "server/service.h"
 
@@ -32,6 +34,7 @@ struct ServeOptions {
   SamplingFlags sampling;
   http::Options http;
   SchedulerOptions scheduler;
+  WebFlags web;
   std::vector<std::string> api_keys;
   std::string model_name;
   TemplateFlags format;
@@ -176,6 +179,7 @@ void check_state_options(const ServeOptions& options, const CLI::App& command) {
 void serve_command(ServeOptions options) {
   options.sampling.check();
   std::optional<ChatTemplate> given = options.format.given();
+  const WebPolicy policy(options.web.policy(options.http.host, !options.api_keys.empty()));
   const EndSignals signals;
   http::check_address(options.http);  // before minutes are spent on loading
   std::optional<EndSignals::AtOnce> loading(signals);
@@ -215,7 +219,9 @@ void serve_command(ServeOptions options) {
 
   options.http.error_body = &Service::error_body;
   options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
-  http::Server server(options.http, service.routes());
+  options.http.refusal = std::bind_front(&WebPolicy::refusal, policy);
+  options.http.answer_fields = std::bind_front(&WebPolicy::answer_fields, policy);
+  http::Server server(options.http, policy.answering_preflights(service.routes()));
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;
   say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(),
@@ -240,6 +246,7 @@ void add_serve(CLI::App& app) {
                    "require this bearer token; repeatable. Without it there is no authentication")
       ->envname("ANSER_API_KEY")
       ->allow_extra_args(false);
+  options->web.add_to(*command);
   command->add_option("--name", options->model_name, "what clients call the model");
   options->format.add_to(*command, {},
                          "Those with think in their names differ in how an answer begins where a "

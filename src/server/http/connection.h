@@ -50,6 +50,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_end_of_input();
   void want_errors();
   void parse();
+  bool admit();
+  Headers answer_fields() const;
   bool account_body();
   void answer();
   void answer_error(int status, std::string message, const Headers& more = {});

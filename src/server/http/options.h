@@ -4,7 +4,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+
+#include "server/http/headers.h"
 
 namespace anser::http {
 
@@ -14,6 +17,14 @@ using std::chrono::milliseconds;
 struct ErrorBody {
   std::string content_type;
   std::string text;
+};
+
+struct Request;
+
+// Why a request is not served.
+struct Refusal {
+  int status;
+  std::string message;
 };
 
 struct Options {
@@ -36,6 +47,16 @@ struct Options {
   // Makes the body of every error that this layer answers by itself, and of Reply::error. Called
   // from any thread. Without one: the message as plain text.
   std::function<ErrorBody(int status, const std::string& message)> error_body;
+
+  // Asked when a request's header is complete, before any of its body is waited for: what comes
+  // back is the answer, and the connection is closed. Called from any thread. Without one: none is
+  // refused.
+  std::function<std::optional<Refusal>(const Request& header)> refusal;
+
+  // Fields of every answer, also of this layer's own errors, beside those of the answer itself,
+  // which count where both have one. Not `whole`: of the header only so much had come when it was
+  // refused. Called from any thread.
+  std::function<Headers(const Request& header, bool whole)> answer_fields;
 
   // Hears what went wrong on our side: what a handler threw. Called from any thread; never with
   // anything that a client sent.
