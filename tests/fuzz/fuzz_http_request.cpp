@@ -43,13 +43,16 @@ void check_header(const Request& header) {
   ANSER_CHECK(bytes <= kHeaderBytes && header.headers.size() <= RequestReader::kMaxFields);
 }
 
-// What the connection's first request is, read in pieces of so many bytes and fewer.
+// What the connection's first request is, read in pieces of so many bytes and fewer; in one if
+// there are not so many.
 std::string read(std::string_view bytes, size_t piece, unsigned shake) {
   RequestReader reader(kHeaderBytes, kBodyBytes);
   std::string rest;
   size_t header_read = 0;
   while (!bytes.empty()) {
-    const size_t count = std::min(bytes.size(), 1 + (shake = shake * 75 + 74) % 65537 % piece);
+    shake = shake * 75 + 74;
+    const size_t count =
+        piece > bytes.size() ? bytes.size() : std::min(bytes.size(), 1 + shake % 65537 % piece);
     rest += bytes.substr(0, count);
     bytes.remove_prefix(count);
     RequestReader::Step step;

@@ -1,6 +1,7 @@
 // What is refused: too much, too slow, too many, and what is no HTTP.
 #include <gtest/gtest.h>
 
+#include <future>
 #include <random>
 #include <thread>
 
@@ -194,6 +195,40 @@ TEST(HttpLimits, OfConnections) {
   Client another(server.port());
   another.send(get("/"));
   EXPECT_EQ(another.read_answer().status, 200);
+}
+
+// Clients that keep all places, with requests that do not end or with none, keep others out for a
+// second; a request that is being answered keeps its place.
+TEST(HttpLimits, OfConnectionsThatWaitDoNotKeepOthersOut) {
+  Options options = tight();
+  options.connections = 4;
+  std::shared_ptr<Reply> held;
+  std::promise<void> asked;
+  Server server(options, [&](Request request, std::shared_ptr<Reply> reply) {
+    if (request.path != "/held") return accept_all(std::move(request), std::move(reply));
+    held = std::move(reply);
+    asked.set_value();
+  });
+  server.start();
+  Client answered(server.port());
+  answered.send(get("/held"));
+  asked.get_future().wait();
+  std::vector<Client> greedy;
+  for (const char* begin : {"GET / HTTP/1.1\r\n", "", "POST / HTTP/1.1\r\nHost: x\r\n"}) {
+    greedy.emplace_back(server.port());
+    greedy.back().send(begin);
+  }
+  ASSERT_TRUE(soon([&] { return server.connections() == 4; }));
+  int status = 503;
+  EXPECT_TRUE(soon([&] {
+    Client client(server.port());
+    client.send(get("/", "Connection: close\r\n"));
+    status = client.read_answer().status;
+    if (status == 503) std::this_thread::sleep_for(milliseconds(50));
+    return status == 200;
+  }));
+  held->send(200, "text/plain", "held");
+  EXPECT_EQ(answered.read_answer().body, "held");
 }
 
 TEST(HttpLimits, OfTime) {

@@ -73,6 +73,13 @@ void Connection::cut() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->close(true); });
 }
 
+void Connection::give_way() {
+  waiting_since_ = Clock::time_point::max();  // it is not to be chosen again
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    if (self->phase_ == Phase::idle || self->phase_ == Phase::reading) self->close(false);
+  });
+}
+
 void Connection::refuse() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
     self->answer_error(503,
@@ -191,6 +198,7 @@ void Connection::make_exchange(Exchange::Form form) {
   core_->body_bytes -= std::exchange(accounted_, 0);
   reader_.reset();
   phase_ = Phase::answering;
+  waiting_since_ = Clock::time_point::max();
   clear_deadline();
   exchange_ = std::make_shared<Exchange>(std::move(form), core_->options, core_->stopping,
                                          [weak = weak_from_this()] {
@@ -259,6 +267,7 @@ void Connection::finish_exchange() {
   out_ = {};
   if (!next) return linger();
   phase_ = Phase::idle;
+  waiting_since_ = Clock::now();
   parse();
 }
 
@@ -290,6 +299,7 @@ void Connection::linger() {
 void Connection::close(bool reset) {
   if (phase_ == Phase::closed) return;
   phase_ = Phase::closed;
+  waiting_since_ = Clock::time_point::max();
   Error ignored;
   if (reset) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
   socket_.close(ignored);

@@ -112,8 +112,10 @@ RequestReader::Step RequestReader::put(std::string_view bytes, size_t& used) {
     return refuse(400, "the request is not HTTP: " + error.message());
   }
   if (!header_done_) return check_header_size(bytes, used);
-  // Of a body only a chunk's head and the trailer are left unread until they are whole.
-  return bytes.size() - used > most_unread(header_bytes_) ? refuse_chunk_head() : Step::more;
+  // Of a body only a chunk's head and the trailer are left unread until they are whole; behind it
+  // the next requests may have come.
+  const size_t unread = parser_->is_done() ? 0 : bytes.size() - used;
+  return unread > most_unread(header_bytes_) ? refuse_chunk_head() : Step::more;
 }
 
 // `used` of them have been consumed. Short fields are consumed one by one, as they come.
