@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
@@ -22,6 +23,7 @@
 #include "cli/options.h"
 #include "cli/state_commands.h"
 #include "cli/template_options.h"
+#include "cli/web_options.h"
 #include "server/http/server.h"
 #include "server/service.h"
 
@@ -33,6 +35,7 @@ struct ServeOptions {
   SamplingFlags sampling;
   http::Options http;
   SchedulerOptions scheduler;
+  WebFlags web;
   std::vector<std::string> api_keys;
   std::string api_key_file;
   bool shared_cache = false;
@@ -211,6 +214,7 @@ void serve_command(ServeOptions options) {
   std::optional<ChatTemplate> given = options.format.given();
   ApiKeys keys = keys_of(options);
   say_who_may_enter(options, keys);
+  const WebPolicy policy(options.web.policy(options.http.host, !keys.empty()));
   const EndSignals signals;
   http::check_address(options.http);  // before minutes are spent on loading
   std::optional<EndSignals::AtOnce> loading(signals);
@@ -252,7 +256,9 @@ void serve_command(ServeOptions options) {
 
   options.http.error_body = &Service::error_body;
   options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
-  http::Server server(options.http, service.routes());
+  options.http.refusal = std::bind_front(&WebPolicy::refusal, policy);
+  options.http.answer_fields = std::bind_front(&WebPolicy::answer_fields, policy);
+  http::Server server(options.http, policy.answering_preflights(service.routes()));
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;
   say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(),
@@ -283,6 +289,7 @@ void add_serve(CLI::App& app) {
   command->add_flag("--shared-cache", options->shared_cache,
                     "use the prefix cache across keys. Whoever has a key can then find out by "
                     "guessing what others have sent");
+  options->web.add_to(*command);
   command->add_option("--name", options->model_name, "what clients call the model");
   options->format.add_to(*command, {},
                          "Those with think in their names differ in how an answer begins where a "

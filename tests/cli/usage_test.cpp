@@ -65,6 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
         Arguments{"chat", "-n", ""}, Arguments{"chat", "--stop", ""}, Arguments{"serve", "-m", ""},
         Arguments{"serve", "--api-key", ""}, Arguments{"serve", "--host", ""},
         Arguments{"serve", "--port", ""}, Arguments{"serve", "--name", ""},
+        Arguments{"serve", "--allowed-host", ""}, Arguments{"serve", "--cors-origin", ""},
         Arguments{"serve", "--state-dir", ""}, Arguments{"serve", "--state-store", ""},
         Arguments{"serve", "--max-n", ""}, Arguments{"eval", "--perplexity", ""},
         Arguments{"eval", "--kl", "", "--text", "x"},
@@ -109,22 +110,27 @@ INSTANTIATE_TEST_SUITE_P(
 // What would have no effect.
 INSTANTIATE_TEST_SUITE_P(
     Combinations, WrongUsage,
-    testing::Values(Arguments{"run", "-m", "x", "-m", "y", "-p", "x"},
-                    Arguments{"run", "-p", "x", "--seed", "1", "--seed", "2"},
-                    Arguments{"run", "--load-state", "s", "--suffix", "y", "-p", "x"},
-                    Arguments{"run", "--load-state", "s", "--system", "y", "-p", "x"},
-                    Arguments{"run", "--load-state", ANSER_BINARY, "--template", "fim", "--suffix",
-                              "y"},
-                    Arguments{"serve", "--no-states", "--state-dir", "x"},
-                    Arguments{"serve", "--no-states", "--state-ram-mb", "1"},
-                    Arguments{"serve", "--state-dir", "x", "--state-days", "1"},
-                    Arguments{"serve", "--state-dir", "x", "--state-store", "redis://x"},
-                    Arguments{"serve", "--state-store", "redis://x", "--state-disk-mb", "1"},
-                    Arguments{"state", "save", "file", "--device", "cpu"},
-                    Arguments{"state", "save", "file", "--vocab", "x"},
-                    Arguments{"logits", "-p", "x", "-o", "-"},
-                    Arguments{"run", "-p", "x", "--save-state", "-"},
-                    Arguments{"state", "label", "x"}));
+    testing::Values(
+        Arguments{"run", "-m", "x", "-m", "y", "-p", "x"},
+        Arguments{"run", "-p", "x", "--seed", "1", "--seed", "2"},
+        Arguments{"run", "--load-state", "s", "--suffix", "y", "-p", "x"},
+        Arguments{"run", "--load-state", "s", "--system", "y", "-p", "x"},
+        Arguments{"run", "--load-state", ANSER_BINARY, "--template", "fim", "--suffix", "y"},
+        Arguments{"serve", "--no-states", "--state-dir", "x"},
+        Arguments{"serve", "--no-states", "--state-ram-mb", "1"},
+        Arguments{"serve", "--state-dir", "x", "--state-days", "1"},
+        Arguments{"serve", "--state-dir", "x", "--state-store", "redis://x"},
+        Arguments{"serve", "--state-store", "redis://x", "--state-disk-mb", "1"},
+        Arguments{"serve", "--cors-origin", "*"}, Arguments{"serve", "--cors-origin", "null"},
+        Arguments{"serve", "--cors-origin", "http://a.example/page"},
+        Arguments{"serve", "--cors-origin", "a.example"},
+        Arguments{"serve", "--allowed-host", "http://a.example"},
+        Arguments{"serve", "--allowed-host", "a.example:8080"},
+        Arguments{"serve", "--allowed-host", "*"},
+        Arguments{"state", "save", "file", "--device", "cpu"},
+        Arguments{"state", "save", "file", "--vocab", "x"},
+        Arguments{"logits", "-p", "x", "-o", "-"}, Arguments{"run", "-p", "x", "--save-state", "-"},
+        Arguments{"state", "label", "x"}));
 
 TEST(Usage, WrongUsageIsSaidInWordsOfTheProgram) {
   for (const auto& [arguments, sentence] :
@@ -137,6 +143,10 @@ TEST(Usage, WrongUsageIsSaidInWordsOfTheProgram) {
                   "--max-tokens = 2147483648 is out of range"),
         std::pair(Arguments{"run", "-p", "x", "--seed", "1", "--seed", "2"},
                   "--seed: given more than once"),
+        std::pair(Arguments{"serve", "--cors-origin", "*"},
+                  "--cors-origin: * lets every web page in; that needs an API key (--api-key)"),
+        std::pair(Arguments{"serve", "--allowed-host", "a.example:80"},
+                  "--allowed-host: \"a.example:80\" is no name"),
         std::pair(Arguments{"run", "--sing", "x"}, "not expected: --sing x"),
         std::pair(Arguments{"sing"}, "there is no command sing"),
         std::pair(Arguments{"state", "sing"}, "there is no command sing")}) {

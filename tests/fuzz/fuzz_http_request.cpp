@@ -1,5 +1,6 @@
 // Bytes of a connection: nothing but requests and refusals come of them, and the same ones however
-// the bytes are cut. The first byte says how they are.
+// the bytes are cut, and what is kept of them is bounded whatever the pieces are. The first byte
+// says how they are cut.
 #include <algorithm>
 #include <string>
 
@@ -29,27 +30,48 @@ std::string described(const Request& request) {
   return text + '\n' + request.body;
 }
 
-// What the connection's first request is, read in pieces of so many bytes and fewer.
+// What a reader keeps while it wants more, and what a connection keeps for it.
+void check_bounds(const RequestReader& reader, size_t header_read, size_t unread) {
+  ANSER_CHECK(header_read <= kHeaderBytes && reader.body_received() <= kBodyBytes);
+  ANSER_CHECK(unread <= (reader.header_done() ? RequestReader::most_unread(kHeaderBytes)
+                                              : kHeaderBytes - header_read));
+}
+
+void check_header(const Request& header) {
+  size_t bytes = header.method.size() + header.path.size() + header.query.size();
+  for (const auto& [name, value] : header.headers) bytes += name.size() + value.size();
+  ANSER_CHECK(bytes <= kHeaderBytes && header.headers.size() <= RequestReader::kMaxFields);
+}
+
+// What the connection's first request is, read in pieces of so many bytes and fewer; in one if
+// there are not so many.
 std::string read(std::string_view bytes, size_t piece, unsigned shake) {
   RequestReader reader(kHeaderBytes, kBodyBytes);
   std::string rest;
+  size_t header_read = 0;
   while (!bytes.empty()) {
-    const size_t count = std::min(bytes.size(), 1 + (shake = shake * 75 + 74) % 65537 % piece);
+    shake = shake * 75 + 74;
+    const size_t count =
+        piece > bytes.size() ? bytes.size() : std::min(bytes.size(), 1 + shake % 65537 % piece);
     rest += bytes.substr(0, count);
     bytes.remove_prefix(count);
     RequestReader::Step step;
     do {
       size_t used = 0;
+      const bool in_header = !reader.header_done();
       step = reader.read(rest, used);
       ANSER_CHECK(used <= rest.size());
       rest.erase(0, used);
+      if (in_header) header_read += used;
     } while (step == RequestReader::Step::header);
+    if (step == RequestReader::Step::more) check_bounds(reader, header_read, rest.size());
     if (step == RequestReader::Step::refused) {
       ANSER_CHECK(!reader.message().empty());
       return std::to_string(reader.status());
     }
     if (step == RequestReader::Step::done) {
       ANSER_CHECK(reader.body_received() <= kBodyBytes);
+      check_header(reader.header());
       return described(reader.take());
     }
   }

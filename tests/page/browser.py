@@ -24,7 +24,7 @@ def missing():
 class Browser:
     """One window. `script` calls run in the page; what they return comes back as Python values."""
 
-    def __init__(self, width=1360, height=860, dark=False, downloads=None):
+    def __init__(self, width=1360, height=860, dark=False, downloads=None, arguments=(), network=False):
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in self._driver.stdout:
@@ -36,12 +36,12 @@ class Browser:
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                 f"--window-size={width},{height}", f"--user-data-dir={self._profile.name}",
-                *(["--force-dark-mode"] if dark else []),
+                *(["--force-dark-mode"] if dark else []), *arguments,
             ],
             "prefs": {"download.default_directory": downloads or self._profile.name},
         }
         session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}})
+            "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", **({"performance": "ALL"} if network else {})}}}})
         self._base += f"/session/{session['sessionId']}"
         self.metrics(width, height)
         self.cdp("Emulation.setEmulatedMedia",
@@ -65,6 +65,13 @@ class Browser:
 
     def open(self, url):
         self._call("POST", "/url", {"url": url})
+
+    def script_async(self, text, *arguments):
+        """Of a script that returns a promise, what that comes to."""
+        return self._call("POST", "/execute/async", {"script": """
+            const done = arguments[arguments.length - 1];
+            (async function () { %s }).apply(null, [...arguments].slice(0, -1)).then(done, (error) => done(String(error)))""" % text,
+            "args": list(arguments)})
 
     def script(self, text, *arguments):
         return self._call("POST", "/execute/sync", {"script": text, "args": list(arguments)})
@@ -95,6 +102,11 @@ class Browser:
         """What the page, or the browser about the page, has complained of since the last call."""
         entries = self._call("POST", "/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+
+    def network(self):
+        """[(event of DevTools' domain Network, its parameters)] since the last call, of a Browser(network=True)."""
+        entries = (json.loads(entry["message"])["message"] for entry in self._call("POST", "/se/log", {"type": "performance"}))
+        return [(entry["method"], entry["params"]) for entry in entries if entry["method"].startswith("Network.")]
 
     def screenshot(self, path):
         with open(path, "wb") as file:

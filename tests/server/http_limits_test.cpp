@@ -1,6 +1,7 @@
 // What is refused: too much, too slow, too many, and what is no HTTP.
 #include <gtest/gtest.h>
 
+#include <future>
 #include <random>
 #include <thread>
 
@@ -44,6 +45,33 @@ void expect_refused(uint16_t port, const std::string& bytes, int status,
   EXPECT_FALSE(client.broken()) << "the client may lose the answer";
 }
 
+// Reads `bytes` in pieces that end where `cut` says; the first character tells how it went.
+std::string read_in_pieces(std::string_view bytes, const std::function<size_t(size_t)>& cut) {
+  RequestReader reader(1000, 5000);
+  std::string rest;
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t end = std::min(bytes.size(), cut(at));
+    rest += bytes.substr(at, end - at);
+    at = end;
+    RequestReader::Step step;
+    do {
+      size_t used = 0;
+      step = reader.read(rest, used);
+      EXPECT_LE(used, rest.size());
+      rest.erase(0, used);
+    } while (step == RequestReader::Step::header);
+    if (step == RequestReader::Step::refused) return "R" + std::to_string(reader.status());
+    if (step == RequestReader::Step::done) {
+      const Request request = reader.take();
+      std::string text =
+          "D" + request.method + request.path + "?" + request.query + request.body + "|";
+      for (const auto& [name, value] : request.headers) text += name + "=" + value + ";";
+      return text;
+    }
+  }
+  return "M";
+}
+
 TEST(HttpLimits, OfSizesEachHasItsError) {
   Server server(tight(), accept_all);
   server.start();
@@ -60,12 +88,64 @@ TEST(HttpLimits, OfSizesEachHasItsError) {
   expect_refused(port, chunked + "1388\r\n" + std::string(5000, 'x') + "\r\n1\r\nx\r\n", 413,
                  "more than 5000 bytes");
   expect_refused(port, chunked + "ffffffffffffff\r\n", 413, "more than 5000 bytes");
-  expect_refused(port, chunked + "1;" + std::string(2000, 'x'), 431,
-                 "a line has more than 1000 bytes");
+  expect_refused(port, chunked + "1;" + std::string(3000, 'x'), 431, "more than 1000 bytes");
 
   Client client(port);
   client.send(post("/", std::string(5000, 'x')));
   EXPECT_EQ(client.read_answer().body, "5000");
+}
+
+std::string repeated(const std::string& text, int times) {
+  std::string result;
+  for (int i = 0; i < times; ++i) result += text;
+  return result;
+}
+
+// However short a header's fields are, and however the client cuts it.
+TEST(HttpLimits, OfSizesHoldForAllPiecesTogether) {
+  Server server(tight(), accept_all);
+  server.start();
+  const uint16_t port = server.port();
+  const std::string head = "GET / HTTP/1.1\r\nHost: x";
+  expect_refused(port, head + repeated("\r\nA:", 2000), 431, "");
+  expect_refused(port, head + repeated("\r\nLonger: field", 100), 431, "more than 1000 bytes");
+  expect_refused(port, head + repeated("\r\nA:", 100) + "\r\n\r\n", 431, "more than 100 header");
+  {
+    // A piece leaves a field unread that the next one ends.
+    Client client(port);
+    for (int i = 0; i < 200; ++i) {
+      client.send(i == 0 ? head + "\r\nA" : ":\r\nA");
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_EQ(client.read_answer().status, 431);
+  }
+  const std::string chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  expect_refused(port, chunked + "0\r\n" + repeated("T: u\r\n", 1000), 431, "more than 1000 bytes");
+  expect_refused(port, chunked + "0\r\n" + repeated("Trailer: u\r\n", 90) + "\r\n", 431,
+                 "more than 1000 bytes");
+  expect_refused(port, chunked + "0\r\n" + repeated("T:\r\n", 101) + "\r\n", 431,
+                 "more than 100 header fields");
+  expect_refused(port, chunked + repeated("1;a=b\r\nx\r\n", 300), 431, "more than 1000 bytes");
+  expect_refused(port, chunked + repeated("0", 40) + "1\r\nx\r\n", 431, "more than 1000 bytes");
+
+  Client client(port);
+  client.send(head + repeated("\r\nA:", 99) + "\r\n\r\n");
+  EXPECT_EQ(client.read_answer().status, 200);
+  client.send(chunked + repeated("1\r\nx\r\n", 3000) + "0;a=b\r\n" + repeated("T: u\r\n", 99) +
+              "\r\n");
+  EXPECT_EQ(client.read_answer().body, "3000");
+}
+
+// Longer than the limit by one byte, or not, in every way of cutting it.
+TEST(HttpLimits, OfAHeaderIsExact) {
+  const std::string head = "GET / HTTP/1.1\r\nHost: x\r\nX: ", end = "\r\n\r\n";
+  for (const size_t size : {999u, 1000u, 1001u}) {
+    const std::string bytes = head + std::string(size - head.size() - end.size(), 'x') + end;
+    for (const size_t piece : {1u, 2u, 7u, 500u, 5000u}) {
+      const std::string read = read_in_pieces(bytes, [=](size_t at) { return at + piece; });
+      EXPECT_EQ(read.substr(0, 4), size <= 1000 ? "DGET" : "R431") << size << " " << piece;
+    }
+  }
 }
 
 // A body that is much larger than what the system's buffers hold is not waited for.
@@ -117,6 +197,40 @@ TEST(HttpLimits, OfConnections) {
   EXPECT_EQ(another.read_answer().status, 200);
 }
 
+// Clients that keep all places, with requests that do not end or with none, keep others out for a
+// second; a request that is being answered keeps its place.
+TEST(HttpLimits, OfConnectionsThatWaitDoNotKeepOthersOut) {
+  Options options = tight();
+  options.connections = 4;
+  std::shared_ptr<Reply> held;
+  std::promise<void> asked;
+  Server server(options, [&](Request request, std::shared_ptr<Reply> reply) {
+    if (request.path != "/held") return accept_all(std::move(request), std::move(reply));
+    held = std::move(reply);
+    asked.set_value();
+  });
+  server.start();
+  Client answered(server.port());
+  answered.send(get("/held"));
+  asked.get_future().wait();
+  std::vector<Client> greedy;
+  for (const char* begin : {"GET / HTTP/1.1\r\n", "", "POST / HTTP/1.1\r\nHost: x\r\n"}) {
+    greedy.emplace_back(server.port());
+    greedy.back().send(begin);
+  }
+  ASSERT_TRUE(soon([&] { return server.connections() == 4; }));
+  int status = 503;
+  EXPECT_TRUE(soon([&] {
+    Client client(server.port());
+    client.send(get("/", "Connection: close\r\n"));
+    status = client.read_answer().status;
+    if (status == 503) std::this_thread::sleep_for(milliseconds(50));
+    return status == 200;
+  }));
+  held->send(200, "text/plain", "held");
+  EXPECT_EQ(answered.read_answer().body, "held");
+}
+
 TEST(HttpLimits, OfTime) {
   Options options = tight();
   options.read_timeout = milliseconds(60);
@@ -127,16 +241,25 @@ TEST(HttpLimits, OfTime) {
   expect_refused(server.port(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", 408,
                  "within 60 ms");
 
-  // A byte now and then does not help.
-  Client slow(server.port());
-  std::thread dripping([&] {
-    for (int i = 0; i < 30; ++i) {
-      slow.send("x");
-      std::this_thread::sleep_for(milliseconds(10));
-    }
-  });
-  EXPECT_EQ(slow.read_answer().status, 408);
-  dripping.join();
+  // A byte now and then does not help, wherever it stands.
+  const std::string chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const auto& [first, dripped] : std::vector<std::pair<std::string, std::string>>{
+           {"", "x"},
+           {"GET / HTTP/1.1\r\nHost: x\r\n", "X: y\r\n"},
+           {chunked, "1\r\nx\r\n"},
+           {chunked + "1;", "e"},
+           {chunked + "0\r\n", "T: u\r\n"}}) {
+    Client slow(server.port());
+    slow.send(first);
+    std::thread dripping([&] {
+      for (int i = 0; i < 30; ++i) {
+        slow.send(dripped);
+        std::this_thread::sleep_for(milliseconds(10));
+      }
+    });
+    EXPECT_EQ(slow.read_answer().status, 408) << first << dripped;
+    dripping.join();
+  }
 
   Client idle(server.port());
   EXPECT_TRUE(idle.at_end()) << "before the first request";
@@ -191,6 +314,11 @@ const Bad kBad[] = {
     {"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
     {"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400},
     {"GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: x\r\nX: y\r\n\tz\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: x\r\nX:\r\n \r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: u\r\n v\r\n\r\n",
+     400},
     {"GET / HTTP/1.1\r\nHost: x\r\nX\r\n\r\n", 400},
     {"GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400},
     {"GET / HTTP/1.1\r\nHost: x\r\nX: a\x01\r\n\r\n", 400},
@@ -233,33 +361,6 @@ TEST(HttpLimits, WhatIsNoHttpOrCouldBeReadInTwoWays) {
   Client client(server.port());
   client.send(get("/"));
   EXPECT_EQ(client.read_answer().status, 200);
-}
-
-// Reads `bytes` in pieces that end where `cut` says; the first character tells how it went.
-std::string read_in_pieces(std::string_view bytes, const std::function<size_t(size_t)>& cut) {
-  RequestReader reader(1000, 5000);
-  std::string rest;
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t end = std::min(bytes.size(), cut(at));
-    rest += bytes.substr(at, end - at);
-    at = end;
-    RequestReader::Step step;
-    do {
-      size_t used = 0;
-      step = reader.read(rest, used);
-      EXPECT_LE(used, rest.size());
-      rest.erase(0, used);
-    } while (step == RequestReader::Step::header);
-    if (step == RequestReader::Step::refused) return "R" + std::to_string(reader.status());
-    if (step == RequestReader::Step::done) {
-      const Request request = reader.take();
-      std::string text =
-          "D" + request.method + request.path + "?" + request.query + request.body + "|";
-      for (const auto& [name, value] : request.headers) text += name + "=" + value + ";";
-      return text;
-    }
-  }
-  return "M";
 }
 
 TEST(HttpLimits, BytesMeanTheSameHoweverTheyAreCut) {

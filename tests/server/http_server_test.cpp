@@ -75,11 +75,18 @@ TEST(HttpServer, AnswersThousandsOfPipelinedRequests) {
   server.start();
   Client client(server.port());
   std::string requests;
-  for (int i = 0; i < 3000; ++i) requests += get("/" + std::to_string(i));
+  const std::string chunked =
+      " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+  for (int i = 0; i < 3000; ++i) {
+    const std::string path = "/" + std::to_string(i);
+    requests += i % 2 == 0 ? get(path) : "POST " + path + chunked;
+  }
   std::thread sender([&] { client.send(requests); });
   int right = 0;
   for (int i = 0; i < 3000; ++i) {
-    right += client.read_answer().body == "GET /" + std::to_string(i) + " [] ";
+    const std::string path = "/" + std::to_string(i);
+    right += client.read_answer().body ==
+             (i % 2 == 0 ? "GET " + path + " [] " : "POST " + path + " [] x");
   }
   sender.join();
   EXPECT_EQ(right, 3000);

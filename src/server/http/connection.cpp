@@ -73,6 +73,13 @@ void Connection::cut() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->close(true); });
 }
 
+void Connection::give_way() {
+  waiting_since_ = Clock::time_point::max();  // it is not to be chosen again
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    if (self->phase_ == Phase::idle || self->phase_ == Phase::reading) self->close(false);
+  });
+}
+
 void Connection::refuse() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
     self->answer_error(503,
@@ -149,14 +156,10 @@ void Connection::parse() {
           return answer_error(503, "too many requests are being received, try again",
                               {{"Retry-After", "1"}});
         }
-        // Only a line without end is kept unread: the grammar does not limit a chunk's.
-        if (in_.size() > options.header_bytes) {
-          return answer_error(431,
-                              fmt::format("a line has more than {} bytes", options.header_bytes));
-        }
         if (input_ended_) return close(false);
         return want_read();
       case RequestReader::Step::header:
+        if (!admit()) return;
         if (reader_->wants_continue() && in_.empty()) send_now("HTTP/1.1 100 Continue\r\n\r\n");
         continue;
       case RequestReader::Step::done:
@@ -165,6 +168,20 @@ void Connection::parse() {
         return answer_error(reader_->status(), reader_->message());
     }
   }
+}
+
+// False when the request was refused by the options.
+bool Connection::admit() {
+  const auto& refusal = core_->options->refusal;
+  const auto refused = refusal ? refusal(reader_->header()) : std::nullopt;
+  if (refused) answer_error(refused->status, refused->message);
+  return !refused;
+}
+
+Headers Connection::answer_fields() const {
+  const auto& fields = core_->options->answer_fields;
+  if (!fields) return {};
+  return reader_ ? fields(reader_->header(), reader_->header_done()) : fields(Request(), false);
 }
 
 // False when the bodies that are being received would take more memory than they may.
@@ -181,20 +198,24 @@ void Connection::make_exchange(Exchange::Form form) {
   core_->body_bytes -= std::exchange(accounted_, 0);
   reader_.reset();
   phase_ = Phase::answering;
+  waiting_since_ = Clock::time_point::max();
   clear_deadline();
-  exchange_ =
-      std::make_shared<Exchange>(form, core_->options, core_->stopping, [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->queue(&Connection::flush);
-      });
+  exchange_ = std::make_shared<Exchange>(std::move(form), core_->options, core_->stopping,
+                                         [weak = weak_from_this()] {
+                                           if (const auto self = weak.lock())
+                                             self->queue(&Connection::flush);
+                                         });
 }
 
 void Connection::answer() {
+  Headers fields = answer_fields();
   Request request = reader_->take();
   Error ignored;
   request.peer = socket_.remote_endpoint(ignored).address().to_string();
   make_exchange({.http11 = reader_->http11(),
                  .keep_alive = reader_->keep_alive(),
-                 .head = request.method == "HEAD"});
+                 .head = request.method == "HEAD",
+                 .fields = std::move(fields)});
   want_read();
   try {
     core_->handler(std::move(request), std::make_shared<Reply>(exchange_));
@@ -207,7 +228,7 @@ void Connection::answer() {
 
 void Connection::answer_error(int status, std::string message, const Headers& more) {
   const bool head = reader_ && reader_->head();
-  make_exchange({.keep_alive = false, .head = head});
+  make_exchange({.keep_alive = false, .head = head, .fields = answer_fields()});
   in_.clear();
   want_read();
   exchange_->error(status, message, more);
@@ -246,6 +267,7 @@ void Connection::finish_exchange() {
   out_ = {};
   if (!next) return linger();
   phase_ = Phase::idle;
+  waiting_since_ = Clock::now();
   parse();
 }
 
@@ -277,6 +299,7 @@ void Connection::linger() {
 void Connection::close(bool reset) {
   if (phase_ == Phase::closed) return;
   phase_ = Phase::closed;
+  waiting_since_ = Clock::time_point::max();
   Error ignored;
   if (reset) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
   socket_.close(ignored);

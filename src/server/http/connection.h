@@ -7,6 +7,7 @@
 // connection costs some hundred bytes.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
@@ -26,14 +27,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ~Connection();
 
   // From any thread; what they do is queued.
-  void start();   // serve
-  void refuse();  // there are too many: 503 and close
-  void drain();   // close after the running answer, at once if there is none
-  void cut();     // close now
+  void start();     // serve
+  void refuse();    // there are too many: 503 and close
+  void drain();     // close after the running answer, at once if there is none
+  void cut();       // close now
+  void give_way();  // close now, unless a request has come whole; another wants the place
+
+  using Clock = std::chrono::steady_clock;
+  // Since when it waits for a whole request; never while one is answered. From any thread.
+  Clock::time_point waiting_since() const { return waiting_since_; }
 
  private:
   using Error = boost::system::error_code;
-  using Clock = std::chrono::steady_clock;
   enum class Phase {
     idle,       // nothing of the next request has come
     reading,    // some of it has
@@ -50,6 +55,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_end_of_input();
   void want_errors();
   void parse();
+  bool admit();
+  Headers answer_fields() const;
   bool account_body();
   void answer();
   void answer_error(int status, std::string message, const Headers& more = {});
@@ -69,6 +76,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::ip::tcp::socket socket_;
   boost::asio::steady_timer timer_;
   Phase phase_ = Phase::idle;
+  std::atomic<Clock::time_point> waiting_since_ = Clock::now();
 
   std::string in_;  // bytes not yet parsed
   bool read_pending_ = false;

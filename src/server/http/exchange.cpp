@@ -46,7 +46,7 @@ Exchange::Exchange(Form form, std::shared_ptr<const Options> options,
                    std::shared_ptr<const std::atomic<bool>> stopping, std::function<void()> wake)
     : options_(std::move(options)),
       stopping_(std::move(stopping)),
-      form_(form),
+      form_(std::move(form)),
       wake_(std::move(wake)) {}
 
 void Exchange::put_head(int status, std::string_view content_type, const Headers& more,
@@ -65,7 +65,11 @@ void Exchange::put_head(int status, std::string_view content_type, const Headers
   } else if (!form_.http11) {
     field("Connection", "keep-alive");
   }
+  field("X-Content-Type-Options", "nosniff");
   for (const auto& [name, value] : more) field(name, value);
+  for (const auto& [name, value] : form_.fields) {
+    if (more.count(name) == 0) field(name, value);
+  }
   fmt::format_to(to, "{}\r\n", framing);
   out_ += head;
 }

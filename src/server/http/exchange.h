@@ -23,6 +23,7 @@ class Exchange {
     bool http11 = true;
     bool keep_alive = true;  // the connection takes another request after this
     bool head = false;       // the client wants no body
+    Headers fields = {};     // Options::answer_fields
   };
   // `wake` tells the connection that there is something to take; it is called with a lock held and
   // must only queue. From `stopping` on the connection takes no other request.

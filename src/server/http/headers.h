@@ -23,6 +23,7 @@ class Headers {
   // The first field of that name, "" when there is none.
   std::string_view operator[](std::string_view name) const;
   int count(std::string_view name) const;
+  int size() const { return int(fields_.size()); }
 
   auto begin() const { return fields_.begin(); }
   auto end() const { return fields_.end(); }

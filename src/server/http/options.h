@@ -4,7 +4,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+
+#include "server/http/headers.h"
 
 namespace anser::http {
 
@@ -14,6 +17,14 @@ using std::chrono::milliseconds;
 struct ErrorBody {
   std::string content_type;
   std::string text;
+};
+
+struct Request;
+
+// Why a request is not served.
+struct Refusal {
+  int status;
+  std::string message;
 };
 
 struct Options {
@@ -26,7 +37,7 @@ struct Options {
   uint32_t header_bytes = 16 << 10;     // request line and header fields              431
   uint64_t body_bytes = 16 << 20;       // one body                                    413
   uint64_t all_body_bytes = 256 << 20;  // bodies being received, all together         503
-  int connections = 1024;               // open at once                                503
+  int connections = 1024;               // open at once (server.cpp, kMayWait)         503
   milliseconds read_timeout{30'000};    // from a request's first byte to its last     408
   milliseconds idle_timeout{60'000};    // before the first byte, or the next request: closed
   milliseconds write_timeout{30'000};   // without the client taking a byte: cut off
@@ -36,6 +47,16 @@ struct Options {
   // Makes the body of every error that this layer answers by itself, and of Reply::error. Called
   // from any thread. Without one: the message as plain text.
   std::function<ErrorBody(int status, const std::string& message)> error_body;
+
+  // Asked when a request's header is complete, before any of its body is waited for: what comes
+  // back is the answer, and the connection is closed. Called from any thread. Without one: none is
+  // refused.
+  std::function<std::optional<Refusal>(const Request& header)> refusal;
+
+  // Fields of every answer, also of this layer's own errors, beside those of the answer itself,
+  // which count where both have one. Not `whole`: of the header only so much had come when it was
+  // refused. Called from any thread.
+  std::function<Headers(const Request& header, bool whole)> answer_fields;
 
   // Hears what went wrong on our side: what a handler threw. Called from any thread; never with
   // anything that a client sent.

@@ -40,8 +40,9 @@ class Reply {
   Reply(const Reply&) = delete;
   Reply& operator=(const Reply&) = delete;
 
-  // The whole answer; no limit on its size, which waits in memory. Content-Length, Connection and
-  // Date are added. Throws anser::Error when a field holds what cannot stand in one (line ends).
+  // The whole answer; no limit on its size, which waits in memory. Content-Length, Connection, Date
+  // and X-Content-Type-Options are added. Throws anser::Error when a field holds what cannot stand
+  // in one (line ends).
   void send(int status, std::string_view content_type, std::string_view body,
             const Headers& more = {});
 

@@ -15,6 +15,7 @@ struct Request {
   std::string method;  // as sent, "GET"
   std::string path;    // as sent, still percent-encoded; begins with '/', or is "*"
   std::string query;   // as sent, without '?'
+  std::string host;    // of a target "http://host:port/path", else the Host field
   Headers headers;     // those before the body; trailers are dropped
   std::string body;    // without its transfer coding
   std::string peer;    // the client's address, without its port

@@ -26,6 +26,11 @@ using ErrorCode = boost::system::error_code;
 // So many connections beyond the limit are told so at a time; more are closed without a word.
 constexpr size_t kRefusedAtOnce = 64;
 
+// Where all places are taken, a connection keeps its own for so long without a whole request. After
+// that a newcomer gets the place of the one that has waited longest: some hundred clients that send
+// a byte now and then, or none, must not keep out all others.
+constexpr milliseconds kMayWait{1000};
+
 // After accepting failed, which is for want of file descriptors or memory.
 constexpr milliseconds kAcceptAgain{100};
 
@@ -87,6 +92,7 @@ struct Server::Impl {
   void accept();
   void take(tcp::socket socket);
   std::vector<std::shared_ptr<Connection>> connections();
+  std::shared_ptr<Connection> longest_waiting();  // longer than it may; none: nullptr
   bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
 
   const std::shared_ptr<Core> core;
@@ -128,7 +134,22 @@ void Server::Impl::take(tcp::socket socket) {
   const size_t limit = size_t(core->options->connections);
   if (open >= limit + kRefusedAtOnce) return;
   const auto connection = std::make_shared<Connection>(core, std::move(socket));
-  open < limit ? connection->start() : connection->refuse();
+  if (open < limit) return connection->start();
+  const std::shared_ptr<Connection> other = longest_waiting();
+  if (!other) return connection->refuse();
+  other->give_way();
+  connection->start();
+}
+
+std::shared_ptr<Connection> Server::Impl::longest_waiting() {
+  std::shared_ptr<Connection> longest;
+  auto since = std::chrono::steady_clock::now() - kMayWait;
+  for (const auto& connection : connections()) {
+    if (connection->waiting_since() >= since) continue;
+    since = connection->waiting_since();
+    longest = connection;
+  }
+  return longest;
 }
 
 std::vector<std::shared_ptr<Connection>> Server::Impl::connections() {
