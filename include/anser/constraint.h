@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 
+#include "anser/error.h"
 #include "anser/tokenizer.h"
 
 namespace anser {
@@ -41,7 +42,11 @@ class Constraint {
   };
   // {"name": ..., "arguments": {...}}, in this order: a call of one of the functions, with what its
   // parameters allow. Each schema stands for itself: '#' in it is its own root. Throws Error, also
-  // for a function that could never be called.
+  // for a function that could never be called: FunctionError where one of them is to blame.
+  struct FunctionError : Error {
+    FunctionError(const std::string& what, size_t function) : Error(what), index(function) {}
+    size_t index;  // of `functions`
+  };
   static std::shared_ptr<const Constraint> json_call(const Tokenizer& tokenizer, int vocab,
                                                      std::span<const Function> functions);
 
