@@ -24,6 +24,8 @@
 
 namespace anser {
 
+class Automaton;  // src/grammar
+
 class Constraint {
  public:
   // One JSON object, any. `vocab` is the model's number of logits (hyperparameters().vocab). Throws
@@ -73,8 +75,14 @@ class ConstraintMatcher {
   bool accept(std::string_view bytes);
 
   // The tokens that may come next: id i is bit i % 64 of word i / 64. None has no bytes. Valid
-  // until the next call.
+  // until the next call. Throws Error where the schema is so ambiguous that it cannot be found out
+  // with a bounded effort.
   std::span<const uint64_t> allowed();
+
+  // Does some of the work of allowed(): true when nothing is left of it. `units` of work, some ten
+  // nanoseconds each, are done at the most, and it is lowered by what was. Whoever has a copy of
+  // this matcher can do the work beside it, and give the copy back. Throws as allowed() does.
+  bool prepare(size_t& units);
 
   bool complete() const { return complete_; }  // the text may end here
   bool open() const { return open_; }          // it may go on
@@ -82,10 +90,10 @@ class ConstraintMatcher {
   const Constraint& constraint() const { return *constraint_; }
 
  private:
-  void refresh();
+  void begin_mask();
 
   std::shared_ptr<const Constraint> constraint_;
-  std::shared_ptr<const void> automaton_;  // keeps alive what `id_` is a number of
+  std::shared_ptr<Automaton> automaton_;  // that `id_` is a number of
   int32_t id_;
   bool complete_, open_;
 };
