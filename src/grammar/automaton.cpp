@@ -30,6 +30,12 @@ uint64_t mixed(uint64_t hash, uint64_t part) {
   return hash ^ (hash >> 29);
 }
 
+[[noreturn]] void fail_ambiguous() {
+  throw Error(
+      "the schema is too ambiguous: a text can be read in so many ways that it takes too long to "
+      "find out what may follow it. Use simpler patterns and fewer alternatives that begin alike");
+}
+
 uint64_t finished(uint64_t hash) {
   hash *= 0xbf58476d1ce4e5b9u;
   return hash ^ (hash >> 32);
@@ -183,43 +189,58 @@ size_t Automaton::remembered() const {
          configurations_.size() * (sizeof(Configuration) + 16) + steps_.size() * sizeof(Id);
 }
 
-bool Automaton::prepare(Id id, const TokenTree& tokens, size_t vocab, size_t& units) {
-  if (configurations_[size_t(id)].mask == nullptr) {
-    auto begun = std::make_unique<Mask>(Mask{TokenSet((vocab + 63) / 64)});
-    begun->path.assign(tokens.depth() + 1, kDead);
-    begun->path[0] = id;
-    mask_bytes_ += begun->set.size() * sizeof(uint64_t) + sizeof(Mask);
-    configurations_[size_t(id)].mask = std::move(begun);
+Automaton::Mask& Automaton::mask_of(Id id, const TokenTree& tokens, size_t vocab) {
+  std::unique_ptr<Mask>& mask = configurations_[size_t(id)].mask;
+  if (mask == nullptr) {
+    mask = std::make_unique<Mask>(Mask{TokenSet((vocab + 63) / 64)});
+    mask->path.assign(tokens.depth() + 1, kDead);
+    mask->path[0] = id;
+    mask_bytes_ += mask->set.size() * sizeof(uint64_t) + sizeof(Mask);
   }
-  Mask& mask = *configurations_[size_t(id)].mask;  // stays where it is
+  return *mask;  // stays where it is
+}
+
+// A step that is not known yet, done for a mask.
+Automaton::Id Automaton::find_step_for(Mask& mask, Id from, uint8_t byte) {
+  if (mask.units > kMaxUnits || mask.bytes > kMaxBytes) fail_ambiguous();
+  const size_t units_before = units_, bytes_before = remembered();
+  const Id to = find_step(from, byte);
+  mask.units += units_ - units_before;
+  mask.bytes += remembered() - bytes_before;
+  return to;
+}
+
+bool Automaton::prepare(Id id, const TokenTree& tokens, size_t vocab, size_t& units) {
+  Mask& mask = mask_of(id, tokens, vocab);
   if (mask.path.empty()) return true;
   const std::span<const TokenTree::Node> nodes = tokens.nodes();
-  while (mask.at + 1 < nodes.size()) {
-    if (mask.units > kMaxUnits || mask.bytes > kMaxBytes) {
-      throw Error(
-          "the schema is too ambiguous: a text can be read in so many ways that it takes too long "
-          "to find out what may follow it. Use simpler patterns and fewer alternatives that begin "
-          "alike");
+  const std::span<Id> path = mask.path;
+  // Whatever ends the walk with an exception, it cannot go on.
+  size_t i = std::exchange(mask.at, kBroken), left = units;
+  if (i == kBroken) fail_ambiguous();
+  while (i + 1 < nodes.size() && left > 0) {
+    const TokenTree::Node& at = nodes[i];
+    const Id from = path[at.depth - 1];
+    Id to = steps_[size_t(from) * size_t(grammar_.classes) + grammar_.class_of[at.byte]];
+    --left;
+    if (to == kUnknown) {
+      const size_t before = mask.units;
+      to = find_step_for(mask, from, at.byte);
+      left -= std::min(left, mask.units - before);
     }
-    if (units == 0) return false;
-    const TokenTree::Node& at = nodes[mask.at];
-    const size_t units_before = units_;
-    const size_t bytes_before = remembered();
-    const Id to = step(mask.path[at.depth - 1], at.byte);
-    const size_t used = 1 + units_ - units_before;
-    units -= std::min(units, used);
-    mask.units += used;
-    mask.bytes += remembered() - bytes_before;
     if (to == kDead) {
-      mask.at = at.end;
+      i = at.end;
       continue;
     }
-    mask.path[at.depth] = to;
-    for (const Token token : tokens.tokens(mask.at)) {
+    path[at.depth] = to;
+    for (const Token token : tokens.tokens(i)) {
       if (size_t(token) < vocab) mask.set[size_t(token) / 64] |= uint64_t{1} << token % 64;
     }
-    ++mask.at;
+    ++i;
   }
+  mask.at = i;
+  units = left;
+  if (i + 1 < nodes.size()) return false;
   mask.path = {};
   return true;
 }

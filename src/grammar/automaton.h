@@ -69,6 +69,7 @@ class Automaton {
     bool operator==(const Node&) const = default;
   };
   // The walk over all tokens, as far as it has come.
+  static constexpr size_t kBroken = SIZE_MAX;
   struct Mask {
     TokenSet set;
     size_t at = 0;                // of the tree's nodes
@@ -90,6 +91,8 @@ class Automaton {
   Id number();
   size_t remembered() const;
   Id find_step(Id from, uint8_t byte);
+  Mask& mask_of(Id id, const TokenTree& tokens, size_t vocab);
+  Id find_step_for(Mask& mask, Id from, uint8_t byte);
   std::span<const uint32_t> stacks_of(const Configuration& configuration) const {
     return std::span(stacks_).subspan(configuration.first, configuration.count);
   }
