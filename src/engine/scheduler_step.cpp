@@ -16,7 +16,7 @@ constexpr size_t kPromptLogits = size_t(16) << 20;
 
 // Of ConstraintMatcher::prepare(): what the next tokens' masks may cost in the step itself, all
 // texts together and each. Ordinary ones need less, and are not worth a change of threads.
-constexpr size_t kUnitsOfStep = 1'000'000, kUnitsOfText = 250'000;
+constexpr size_t kUnitsOfStep = 600'000, kUnitsOfText = 200'000;
 
 // Whether all is done. An error is left to whoever does the rest.
 bool prepare(ConstraintMatcher& matcher, size_t units) {

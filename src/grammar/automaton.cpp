@@ -58,6 +58,7 @@ uint32_t Automaton::node(const Node& node) {
   const uint64_t hash = finished(mixed(mixed(node.state, node.count), node.outer));
   const auto [id, is_new] = node_ids_.find_or_add(
       hash, uint32_t(nodes_.size()), [&](uint32_t other) { return nodes_[other] == node; });
+  units_ += is_new ? 6 : 2;
   if (is_new) {
     nodes_.push_back(node);
     depth_.push_back(node.outer == kNone ? 0 : depth_[node.outer] + 1);

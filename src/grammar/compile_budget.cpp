@@ -17,12 +17,7 @@ constexpr size_t kMaxMerged = 4 << 20;
 // Of all that is copied, compared and searched on the way; a few tenths of a second.
 constexpr size_t kMaxBytes = 32 << 20;
 
-// Programs for tests, that are not optimised or look over every access, take ten times as long.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
-constexpr double kMaxSeconds = 5;
-#else
-constexpr double kMaxSeconds = 0.5;
-#endif
+constexpr double kMaxSeconds = CompileBudget::kMaxSeconds;
 constexpr size_t kTicks = 512;  // between two looks at the clock
 
 // Of this thread, so that others on a busy machine do not make a schema too large.

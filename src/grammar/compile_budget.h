@@ -8,6 +8,15 @@
 
 #include "anser/error.h"
 
+// Whether the compiler adds checks to every access to memory.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ANSER_CHECKS_ACCESSES true
+#elif defined(__has_feature)
+#define ANSER_CHECKS_ACCESSES (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define ANSER_CHECKS_ACCESSES false
+#endif
+
 namespace anser {
 
 // `alone`: what has been spent since CompileBudget::begin_part() would have been too much by
@@ -20,6 +29,14 @@ struct BudgetExceeded : Error {
 // One of these for one grammar, passed to all that work on it. All throw BudgetExceeded.
 class CompileBudget {
  public:
+  // Of the thread that compiles. Programs for tests, which are not optimised or look over every
+  // access, take many times as long.
+#ifdef __OPTIMIZE__
+  static constexpr double kMaxSeconds = ANSER_CHECKS_ACCESSES ? 3 : 0.5;
+#else
+  static constexpr double kMaxSeconds = 3;
+#endif
+
   CompileBudget();
 
   void add_state();
