@@ -19,9 +19,12 @@
 #include <string>
 #include <string_view>
 
+#include "anser/error.h"
 #include "anser/tokenizer.h"
 
 namespace anser {
+
+class Automaton;  // src/grammar
 
 class Constraint {
  public:
@@ -41,7 +44,11 @@ class Constraint {
   };
   // {"name": ..., "arguments": {...}}, in this order: a call of one of the functions, with what its
   // parameters allow. Each schema stands for itself: '#' in it is its own root. Throws Error, also
-  // for a function that could never be called.
+  // for a function that could never be called: FunctionError where one of them is to blame.
+  struct FunctionError : Error {
+    FunctionError(const std::string& what, size_t function) : Error(what), index(function) {}
+    size_t index;  // of `functions`
+  };
   static std::shared_ptr<const Constraint> json_call(const Tokenizer& tokenizer, int vocab,
                                                      std::span<const Function> functions);
 
@@ -68,8 +75,14 @@ class ConstraintMatcher {
   bool accept(std::string_view bytes);
 
   // The tokens that may come next: id i is bit i % 64 of word i / 64. None has no bytes. Valid
-  // until the next call.
+  // until the next call. Throws Error where the schema is so ambiguous that it cannot be found out
+  // with a bounded effort.
   std::span<const uint64_t> allowed();
+
+  // Does some of the work of allowed(): true when nothing is left of it. `units` of work, some ten
+  // nanoseconds each, are done at the most, and it is lowered by what was. Whoever has a copy of
+  // this matcher can do the work beside it, and give the copy back. Throws as allowed() does.
+  bool prepare(size_t& units);
 
   bool complete() const { return complete_; }  // the text may end here
   bool open() const { return open_; }          // it may go on
@@ -77,10 +90,10 @@ class ConstraintMatcher {
   const Constraint& constraint() const { return *constraint_; }
 
  private:
-  void refresh();
+  void begin_mask();
 
   std::shared_ptr<const Constraint> constraint_;
-  std::shared_ptr<const void> automaton_;  // keeps alive what `id_` is a number of
+  std::shared_ptr<Automaton> automaton_;  // that `id_` is a number of
   int32_t id_;
   bool complete_, open_;
 };

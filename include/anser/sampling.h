@@ -122,6 +122,9 @@ class Sampler {
   // so at once. A banned token is drawn only where the constraint allows no other. Throws Error for
   // an end that the constraint may need within a text.
   void constrain(std::shared_ptr<const Constraint> constraint, std::span<const Token> ends);
+  // Where the text is in its constraint; nullptr without one. For whoever prepares what is allowed
+  // next ahead of sample().
+  ConstraintMatcher* matcher() { return matcher_ ? &*matcher_ : nullptr; }
   // A constrained text is complete, and nothing but its end may follow.
   bool ended() const {
     return matcher_ && matcher_->complete() && (ends_.empty() || !matcher_->open());

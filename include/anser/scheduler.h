@@ -86,6 +86,7 @@ struct Finished {
   StopReason reason = StopReason::length;
   std::string error;          // not empty: it failed, and nothing else here counts
   bool overdue = false;       // why it failed: SchedulerOptions::max_wait_seconds or max_seconds
+  bool ambiguous = false;     // why it failed: its constraint takes too long to be followed
   std::vector<Token> tokens;  // all that the state has read after the prompt
   // With Order::keep_state; empty when the text was cancelled. On the host, for any thread.
   State state;
@@ -116,8 +117,10 @@ struct SchedulerStats {
   size_t cached_states = 0, cache_bytes = 0;
   uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;
   uint64_t overdue = 0;  // of the finished and the failed: their time was over
-  // The longest time between two tokens of a text while others' prompts were read.
-  double longest_step_s = 0;
+  // The longest time between two tokens of a text, with all that happens in between: prompts of
+  // others, draws, what constraints allow. Where a text alone waited because its own constraint is
+  // ambiguous, and sat out the steps of the others, that time is the second.
+  double longest_step_s = 0, longest_mask_s = 0;
 };
 
 // One thread of its own, which from now on is the only one that may use the engine. All functions

@@ -67,7 +67,14 @@ struct ScheduledText {
 
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
-  bool overdue = false;
+  bool overdue = false, ambiguous = false;
+
+  // What may come next, of a text with a constraint: nobody looks for it, it is being prepared
+  // (engine/mask_preparation.h), or it is at hand.
+  enum class Mask { unknown, in_preparation, ready };
+  Mask mask = Mask::unknown;
+  bool waited_for_mask = false;  // since its last token
+  Clock::time_point last_token;  // when it was drawn; at first when the prompt had been read
 
   std::shared_ptr<ScheduledClient> client;  // set when it is submitted
   uint64_t last_turn = 0;                   // scheduling::Running

@@ -247,6 +247,7 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   finished.reason = reason;
   finished.error = std::move(error);
   finished.overdue = text.overdue;
+  finished.ambiguous = text.ambiguous;
   finished.tokens = text.continuation.tokens();
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
     try {
@@ -288,7 +289,10 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
 void Scheduler::Work::remove_finished() {
   if (finished_.empty()) return;
   for (const auto& text : running_) {
-    if (is_finished(*text)) go_on_after(*text);
+    if (!is_finished(*text)) continue;
+    go_on_after(*text);
+    const ConstraintMatcher* const matcher = text->continuation.sampler().matcher();
+    if (matcher != nullptr) masks_.drop(text->id, *matcher);
   }
   std::erase_if(running_, [&](const std::unique_ptr<Text>& text) { return is_finished(*text); });
   finished_.clear();

@@ -14,6 +14,21 @@ namespace {
 // Of prompts whose tokens' probabilities are wanted: so many logits are kept at a time, 64 MB.
 constexpr size_t kPromptLogits = size_t(16) << 20;
 
+// Of ConstraintMatcher::prepare(): what the next tokens' masks may cost in the step itself, all
+// texts together and each. Ordinary ones need less, and are not worth a change of threads.
+constexpr size_t kUnitsOfStep = 600'000, kUnitsOfText = 200'000;
+
+// Whether all is done. An error is left to whoever does the rest.
+bool prepare(ConstraintMatcher& matcher, size_t units) {
+  try {
+    while (units > 0) {
+      if (matcher.prepare(units)) return true;
+    }
+  } catch (const std::exception&) {
+  }
+  return false;
+}
+
 }  // namespace
 
 void Scheduler::Work::step() {
@@ -22,8 +37,10 @@ void Scheduler::Work::step() {
   choose(batch, texts);
   if (!batch.empty()) read(batch, texts);
   remove_finished();
-  draw();
+  const bool drawn = draw();
   remove_finished();
+  // All wait for what their constraints allow.
+  if (batch.empty() && !drawn && !running_.empty()) masks_.wait(0.002);
 }
 
 size_t Scheduler::Work::client_index(ScheduledClient& client) {
@@ -98,6 +115,7 @@ scheduling::Plan Scheduler::Work::plan_step() {
       running_[i]->begun = Clock::now();
       running_[i]->last_turn = step_;
       begin(*running_[i]);
+      is_mask_ready(*running_[i]);  // if not, the prompt is read meanwhile
     }
     plan = planned(budget, false);
   }
@@ -162,9 +180,6 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
     ++stats_.steps;
     stats_.paused = int(running_.size() - texts.size());
     stats_.prompt_tokens += uint64_t(prompt_rows);
-    if (writing && prompt_rows > 0) {
-      stats_.longest_step_s = std::max(stats_.longest_step_s, seconds);
-    }
   }
   if (!error.empty()) fail(batch, texts, error);
   for (Text* text : texts) {
@@ -207,8 +222,29 @@ void Scheduler::Work::fail(const std::vector<Sequence>& batch, const std::vector
   }
 }
 
-// A token for every text that has been read to its end.
-void Scheduler::Work::draw() {
+// Whether what the text's constraint allows next, if it has one, is at hand. If not, it is looked
+// for beside the steps from now on.
+bool Scheduler::Work::is_mask_ready(Text& text) {
+  ConstraintMatcher* const matcher = text.continuation.sampler().matcher();
+  if (matcher == nullptr || text.mask == Text::Mask::ready) return true;
+  if (text.mask == Text::Mask::unknown) {
+    masks_.begin(text.id, *matcher);
+    text.mask = Text::Mask::in_preparation;
+  }
+  std::optional<MaskPreparation::Prepared> prepared = masks_.take(text.id);
+  if (!prepared) return false;
+  if (!prepared->error.empty()) {
+    text.ambiguous = true;
+    finish(text, StopReason::cancelled, prepared->error);
+    return false;
+  }
+  *matcher = std::move(prepared->matcher);
+  text.mask = Text::Mask::ready;
+  return true;
+}
+
+// A token for every text that has been read to its end, and whose mask is at hand. False: for none.
+bool Scheduler::Work::draw() {
   std::vector<Draw> draws;
   std::vector<Text*> texts;
   for (const auto& text : running_) {
@@ -216,10 +252,14 @@ void Scheduler::Work::draw() {
     if (!text->writing) {
       text->writing = true;
       text->continuation.begin(unfinished_end(text->state.text_end()));
-      text->written = Clock::now();
+      text->written = text->last_token = Clock::now();
     }
     if (text->end || !text->continuation.wants_token()) {
       finish(*text, text->end.value_or(StopReason::length));
+      continue;
+    }
+    if (!is_mask_ready(*text)) {
+      text->waited_for_mask = true;
       continue;
     }
     draws.push_back({&text->state, &text->continuation.sampler()});
@@ -230,18 +270,37 @@ void Scheduler::Work::draw() {
   } catch (const std::exception& failure) {
     // Some samplers have drawn already, and none can be told from the others.
     for (Text* text : texts) finish(*text, StopReason::cancelled, failure.what());
-    return;
+    return true;
   }
-  engine_.for_each(texts.size(), [&](size_t i) { take(*texts[i], draws[i].token); });
+  const size_t mask_units =
+      std::min(kUnitsOfText, kUnitsOfStep / std::max<size_t>(1, texts.size()));
+  engine_.for_each(texts.size(), [&](size_t i) { take(*texts[i], draws[i].token, mask_units); });
+  note_drawn(texts);
   for (Text* text : texts) {
-    if (text->end && (text->pending.empty() || !text->keep_state)) finish(*text, *text->end);
+    if (text->end && (text->pending.empty() || !text->keep_state)) {
+      finish(*text, *text->end);
+    } else if (!text->end) {
+      is_mask_ready(*text);  // if not, the engine computes meanwhile
+    }
   }
+  return !texts.empty();
+}
+
+// How long each has waited for its token.
+void Scheduler::Work::note_drawn(const std::vector<Text*>& texts) {
+  const Clock::time_point now = Clock::now();
   const std::lock_guard lock(mutex_);
-  stats_.generated_tokens += draws.size();
+  stats_.generated_tokens += texts.size();
+  for (Text* text : texts) {
+    const std::chrono::duration<double> gap = now - std::exchange(text->last_token, now);
+    double& longest =
+        std::exchange(text->waited_for_mask, false) ? stats_.longest_mask_s : stats_.longest_step_s;
+    longest = std::max(longest, gap.count());
+  }
 }
 
 // What a token means for its text, and for nobody else: others' are taken at the same time.
-void Scheduler::Work::take(Text& text, Token token) {
+void Scheduler::Work::take(Text& text, Token token, size_t mask_units) {
   if (text.top_logprobs >= 0) {
     text.details.push_back(
         token_details(std::as_const(text.state).logits(), token, text.top_logprobs));
@@ -256,6 +315,9 @@ void Scheduler::Work::take(Text& text, Token token) {
   if (!text.end && !text.continuation.wants_token()) {
     text.give(text.continuation.finish());
     text.end = StopReason::length;
+  }
+  if (ConstraintMatcher* matcher = text.continuation.sampler().matcher(); matcher && !text.end) {
+    text.mask = prepare(*matcher, mask_units) ? Text::Mask::ready : Text::Mask::unknown;
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "anser/scheduler.h"
+#include "engine/mask_preparation.h"
 #include "engine/pace.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduled_text.h"
@@ -87,8 +88,10 @@ class Scheduler::Work {
   void describe_prompts(const std::vector<Sequence>& batch, const std::vector<Text*>& texts);
   void fail(const std::vector<Sequence>& batch, const std::vector<Text*>& texts,
             const std::string& error);
-  void draw();
-  static void take(Text& text, Token token);
+  bool draw();
+  bool is_mask_ready(Text& text);
+  void note_drawn(const std::vector<Text*>& texts);
+  static void take(Text& text, Token token, size_t mask_units);
   void finish(Text& text, StopReason reason, std::string error = {});
   void remove_finished();
   bool is_finished(const Text& text) const {
@@ -115,6 +118,7 @@ class Scheduler::Work {
   std::vector<float> prompt_logits_;  // of a step's texts that want all, one behind the other
   Pace pace_;
   PrefixCache cache_;
+  MaskPreparation masks_;
 
   std::jthread thread_;  // the last, so that it ends before the rest does
 };

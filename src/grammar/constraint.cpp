@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "anser/error.h"
@@ -12,9 +16,13 @@
 namespace anser {
 namespace {
 
-// Of what an automaton remembers. Then a new one begins, and texts take their places over: what a
-// text may be does not depend on it.
-constexpr size_t kMaxRemembered = 64 << 20;
+// Of what an automaton remembers. Then a new one begins, and texts take their places over to it:
+// what a text may be does not depend on it. Where all automata together remember much, each has
+// less.
+constexpr size_t kMaxRemembered = 32 << 20, kMaxOfAll = 256 << 20, kLeast = 4 << 20;
+
+// Of one call of prepare(): what others that use the constraint wait for at the most, milliseconds.
+constexpr size_t kUnitsAtOnce = 50'000;
 
 }  // namespace
 
@@ -45,8 +53,26 @@ struct Constraint::Work {
   const int vocab;
   const Grammar grammar;
   mutable std::mutex mutex;
+  mutable std::atomic<int> waiting = 0;  // for the mutex
   mutable std::shared_ptr<Automaton> automaton;
 };
+
+namespace {
+
+// The lock for a moment. Who takes it again and again, for long work, gives way to these.
+class Turn {
+ public:
+  explicit Turn(const auto& work) {
+    ++work.waiting;
+    lock_ = std::unique_lock(work.mutex);
+    --work.waiting;
+  }
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+};
+
+}  // namespace
 
 Constraint::Constraint(std::unique_ptr<Work> work) : work_(std::move(work)) {}
 Constraint::~Constraint() = default;
@@ -79,45 +105,57 @@ std::shared_ptr<const Constraint> Constraint::json_call(const Tokenizer& tokeniz
 
 ConstraintMatcher::ConstraintMatcher(std::shared_ptr<const Constraint> constraint)
     : constraint_(std::move(constraint)) {
-  const Constraint::Work& work = *constraint_->work_;
-  const std::lock_guard lock(work.mutex);
-  automaton_ = work.automaton;
-  id_ = work.automaton->start();
-  complete_ = work.automaton->complete(id_);
-  open_ = work.automaton->open(id_);
-}
-
-// To the automaton that is in use. The caller holds the lock.
-void ConstraintMatcher::refresh() {
-  const Constraint::Work& work = *constraint_->work_;
-  if (work.automaton->size() > kMaxRemembered) {
-    work.automaton = std::make_shared<Automaton>(work.grammar);
-  }
-  if (automaton_ == work.automaton) return;
-  id_ = work.automaton->import(*static_cast<const Automaton*>(automaton_.get()), id_);
-  automaton_ = work.automaton;
+  const Turn turn(*constraint_->work_);
+  automaton_ = constraint_->work_->automaton;
+  id_ = automaton_->start();
+  complete_ = automaton_->complete(id_);
+  open_ = automaton_->open(id_);
 }
 
 bool ConstraintMatcher::accept(std::string_view bytes) {
-  const Constraint::Work& work = *constraint_->work_;
-  const std::lock_guard lock(work.mutex);
-  refresh();
+  const Turn turn(*constraint_->work_);
   Automaton::Id at = id_;
   for (const char byte : bytes) {
-    at = work.automaton->step(at, uint8_t(byte));
+    at = automaton_->step(at, uint8_t(byte));
     if (at == Automaton::kDead) return false;
   }
   id_ = at;
-  complete_ = work.automaton->complete(at);
-  open_ = work.automaton->open(at);
+  complete_ = automaton_->complete(at);
+  open_ = automaton_->open(at);
   return true;
 }
 
-std::span<const uint64_t> ConstraintMatcher::allowed() {
+// In the automaton that is in use, which is a new one where that has become large. The caller holds
+// the lock.
+void ConstraintMatcher::begin_mask() {
+  if (automaton_->is_begun(id_)) return;
   const Constraint::Work& work = *constraint_->work_;
+  const size_t size = work.automaton->size();
+  const size_t most = Automaton::size_of_all() > kMaxOfAll ? kLeast : kMaxRemembered;
+  if (size > most) work.automaton = std::make_shared<Automaton>(work.grammar);
+  if (automaton_ == work.automaton) return;
+  id_ = work.automaton->import(*automaton_, id_);
+  automaton_ = work.automaton;
+}
+
+bool ConstraintMatcher::prepare(size_t& units) {
+  const Constraint::Work& work = *constraint_->work_;
+  while (work.waiting > 0) std::this_thread::yield();
   const std::lock_guard lock(work.mutex);
-  refresh();
-  return work.automaton->allowed(id_, work.tokens.tree(), size_t(work.vocab));
+  begin_mask();
+  const size_t before = units;
+  size_t now = std::min(units, kUnitsAtOnce);
+  const size_t given = now;
+  const bool ready = automaton_->prepare(id_, work.tokens.tree(), size_t(work.vocab), now);
+  units = before - (given - now);
+  return ready;
+}
+
+std::span<const uint64_t> ConstraintMatcher::allowed() {
+  for (size_t units = kUnitsAtOnce; !prepare(units);) units = kUnitsAtOnce;
+  // A mask that is ready is not changed any more, and stays as long as the automaton.
+  const Turn turn(*constraint_->work_);
+  return automaton_->allowed(id_);
 }
 
 }  // namespace anser

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 #include <string>
 #include <utility>
 
@@ -14,10 +13,13 @@ namespace {
 
 using Kind = GrammarEdge::Kind;
 
-// Some 20 MB. What people write has a few thousand states.
-constexpr size_t kMaxStates = 200'000, kMaxEdges = 600'000;
-
 }  // namespace
+
+CircularRule::CircularRule(RuleId in_circle)
+    : Error(
+          "the schema refers to itself in a circle of $ref, anyOf or allOf with no object or list "
+          "between; such a schema says nothing. Put the reference inside properties or items"),
+      rule(in_circle) {}
 
 RuleId GrammarBuilder::add_rule() {
   const RuleId rule = RuleId(grammar_.rules.size());
@@ -27,12 +29,7 @@ RuleId GrammarBuilder::add_rule() {
 }
 
 StateId GrammarBuilder::add_state(RuleId rule) {
-  if (grammar_.states.size() == kMaxStates) {
-    throw Error(
-        fmt::format("the schema is too large: its grammar has more than {} states. Use fewer or "
-                    "shorter enums, patterns and properties",
-                    kMaxStates));
-  }
+  budget_.add_state();
   grammar_.states.push_back({rule});
   return StateId(grammar_.states.size() - 1);
 }
@@ -43,11 +40,7 @@ void GrammarBuilder::set_counter(RuleId rule, uint32_t least, uint32_t most) {
 }
 
 void GrammarBuilder::add(StateId from, GrammarEdge edge) {
-  if (edges_++ == kMaxEdges) {
-    throw Error(fmt::format(
-        "the schema is too large: its grammar has more than {} edges. Use simpler patterns",
-        kMaxEdges));
-  }
+  budget_.add_edge();
   grammar_.states[from].edges.push_back(edge);
 }
 
@@ -118,40 +111,54 @@ void GrammarBuilder::add_sequence(StateId from, uint32_t low, uint32_t high, int
   }
 }
 
-// From the ends backwards. A height only falls, and is at most kMaxCalls once it is known.
+// From the ends backwards, in the order of heights: so each state's is found once. Where a call is
+// needed the height is that of the callee and one more, or of what follows, whichever is larger.
 void GrammarBuilder::find_heights() {
   auto& states = grammar_.states;
+  // The edges that depend on a state's height, as lists within one: state s has those of
+  // [begin[s], begin[s + 1]).
   struct Use {
     StateId state;
     uint32_t edge;
   };
-  std::vector<std::vector<Use>> uses(states.size());  // the edges that depend on a state's height
-  std::deque<StateId> changed;
-  for (StateId s = 0; s < states.size(); ++s) {
-    for (uint32_t e = 0; e < states[s].edges.size(); ++e) {
-      const GrammarEdge& edge = states[s].edges[e];
-      uses[edge.to].push_back({s, e});
-      if (edge.kind == Kind::call) uses[grammar_.rules[edge.rule].start].push_back({s, e});
-    }
-    if (states[s].final) {
-      states[s].height = 0;
-      changed.push_back(s);
-    }
-  }
-  while (!changed.empty()) {
-    const StateId at = changed.front();
-    changed.pop_front();
-    for (const Use use : uses[at]) {
-      GrammarState& state = states[use.state];
-      const GrammarEdge& edge = state.edges[use.edge];
-      uint32_t needed = states[edge.to].height;
-      if (edge.kind == Kind::call && needed != kUnlimited) {
-        const uint32_t callee = grammar_.start_of(edge.rule).height;
-        needed = callee == kUnlimited ? kUnlimited : std::max(needed, callee + 1);
+  std::vector<uint32_t> begin(states.size() + 1);
+  const auto for_each_use = [&](auto&& work) {
+    for (StateId s = 0; s < states.size(); ++s) {
+      for (uint32_t e = 0; e < states[s].edges.size(); ++e) {
+        const GrammarEdge& edge = states[s].edges[e];
+        work(edge.to, Use{s, e});
+        if (edge.kind == Kind::call) work(grammar_.rules[edge.rule].start, Use{s, e});
       }
-      if (needed > kMaxCalls || needed >= state.height) continue;
-      state.height = needed;
-      changed.push_back(use.state);
+    }
+  };
+  for_each_use([&](StateId of, const Use&) { ++begin[of + 1]; });
+  for (size_t s = 0; s < states.size(); ++s) begin[s + 1] += begin[s];
+  std::vector<Use> uses(begin.back());
+  std::vector<uint32_t> next(begin.begin(), begin.end() - 1);
+  for_each_use([&](StateId of, const Use& use) { uses[next[of]++] = use; });
+
+  std::array<std::vector<StateId>, kMaxCalls + 1> found;  // of each height, some found lower since
+  for (StateId s = 0; s < states.size(); ++s) {
+    if (!states[s].final) continue;
+    states[s].height = 0;
+    found[0].push_back(s);
+  }
+  for (uint32_t height = 0; height <= kMaxCalls; ++height) {
+    for (size_t i = 0; i < found[height].size(); ++i) {
+      const StateId at = found[height][i];
+      if (states[at].height < height) continue;
+      for (uint32_t u = begin[at]; u < begin[at + 1]; ++u) {
+        GrammarState& state = states[uses[u].state];
+        const GrammarEdge& edge = state.edges[uses[u].edge];
+        uint32_t needed = states[edge.to].height;
+        if (edge.kind == Kind::call && needed != kUnlimited) {
+          const uint32_t callee = grammar_.start_of(edge.rule).height;
+          needed = callee == kUnlimited ? kUnlimited : std::max(needed, callee + 1);
+        }
+        if (needed > kMaxCalls || needed >= state.height) continue;
+        state.height = needed;
+        found[needed].push_back(uses[u].state);
+      }
     }
   }
 }
@@ -203,12 +210,7 @@ void GrammarBuilder::check_recursion() const {
         continue;
       }
       const RuleId callee = first[rule][next++];
-      if (mark[callee] == open) {
-        throw Error(
-            "the schema refers to itself in a circle of $ref, anyOf or allOf with no object or "
-            "list between; such a schema says nothing. Put the reference inside properties or "
-            "items");
-      }
+      if (mark[callee] == open) throw CircularRule(callee);
       if (mark[callee] == unknown) {
         mark[callee] = open;
         path.push_back({callee, 0});

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "grammar/compile_budget.h"
+
 namespace anser {
 
 // How deep calls may be nested, and with them objects and lists in a text.
@@ -62,12 +64,21 @@ struct Grammar {
   const GrammarState& start_of(RuleId rule) const { return states[rules[rule].start]; }
 };
 
+// A rule that calls itself before a byte is read.
+struct CircularRule : Error {
+  explicit CircularRule(RuleId in_circle);
+  RuleId rule;
+};
+
 class GrammarBuilder {
  public:
+  // The budget must outlive it. All that adds something throws BudgetExceeded.
+  explicit GrammarBuilder(CompileBudget& budget) : budget_(budget) {}
+
   // A rule with a start, and nothing after it.
   RuleId add_rule();
+  RuleId rules() const { return RuleId(grammar_.rules.size()); }
   StateId start(RuleId rule) const { return grammar_.rules[rule].start; }
-  // Throws Error when the grammar becomes too large.
   StateId add_state(RuleId rule);
   RuleId rule_of(StateId state) const { return grammar_.states[state].rule; }
   void set_counter(RuleId rule, uint32_t least, uint32_t most);
@@ -84,7 +95,7 @@ class GrammarBuilder {
   // One character of a range, as UTF-8. Surrogates in the range are left out.
   void add_characters(StateId from, uint32_t low, uint32_t high, StateId to);
 
-  // Throws Error where no text can be right, and where a rule calls itself before anything is read.
+  // Throws Error where no text can be right, and CircularRule.
   Grammar build(RuleId root) &&;
 
  private:
@@ -94,8 +105,8 @@ class GrammarBuilder {
   void check_recursion() const;
   void find_classes();
 
+  CompileBudget& budget_;
   Grammar grammar_;
-  size_t edges_ = 0;
 };
 
 }  // namespace anser

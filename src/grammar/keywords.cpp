@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 #include "anser/error.h"
 
@@ -116,23 +119,46 @@ Schema merge_types(const Schema& a, const Schema& b) {
   return both;
 }
 
-Schema merge_properties(const Schema& a, const Schema& b) {
-  Schema all = a;
-  for (const auto& [name, schema] : b.items()) {
-    const auto found = all.find(name);
-    if (found == all.end()) {
-      all[name] = schema;
-    } else if (*found != schema) {
-      *found = {{"allOf", Schema::array({*found, schema})}};
+// Where each key of an object is.
+std::unordered_map<std::string, size_t> places_of(const Schema& object) {
+  std::unordered_map<std::string, size_t> places;
+  size_t place = 0;
+  for (auto at = object.begin(); at != object.end(); ++at) places.emplace(at.key(), place++);
+  return places;
+}
+
+void merge_properties(Schema& into, const Schema& more) {
+  auto& all = into.get_ref<Schema::object_t&>();
+  const auto places = places_of(into);
+  for (const auto& [name, schema] : more.items()) {
+    const auto place = places.find(name);
+    if (place == places.end()) {
+      all.emplace_back(name, schema);
+      continue;
     }
+    Schema& own = (all.begin() + ptrdiff_t(place->second))->second;
+    if (own != schema) own = {{"allOf", Schema::array({own, schema})}};
   }
-  return all;
+}
+
+void merge_required(Schema& into, const Schema& more) {
+  std::unordered_set<std::string> names;
+  for (const Schema& name : into) {
+    if (name.is_string()) names.insert(name.get<std::string>());
+  }
+  for (const Schema& name : more) {
+    if (!name.is_string() || names.insert(name.get<std::string>()).second) into.push_back(name);
+  }
 }
 
 Schema common(const Schema& a, const Schema& b) {
+  std::vector<const Schema*> others;
+  for (const Schema& value : b) others.push_back(&value);
+  const auto less = [](const Schema* x, const Schema* y) { return *x < *y; };
+  std::ranges::sort(others, less);
   Schema both = Schema::array();
   for (const Schema& value : a) {
-    if (std::ranges::find(b, value) != b.end()) both.push_back(value);
+    if (std::ranges::binary_search(others, &value, less)) both.push_back(value);
   }
   return both;
 }
@@ -141,9 +167,11 @@ Schema common(const Schema& a, const Schema& b) {
 void check_additional(const Schema& limited, const Schema& other, const std::string& pointer) {
   const auto additional = limited.find("additionalProperties");
   if (additional == limited.end() || *additional == true || !other.contains("properties")) return;
-  const Schema own = limited.value("properties", Schema::object());
+  const auto own = limited.find("properties");
+  const auto names =
+      own == limited.end() ? std::unordered_map<std::string, size_t>() : places_of(*own);
   for (const auto& [name, schema] : other["properties"].items()) {
-    if (!own.contains(name)) refuse_merge(pointer, "additionalProperties");
+    if (!names.contains(name)) refuse_merge(pointer, "additionalProperties");
   }
 }
 
@@ -167,11 +195,9 @@ void merge_keyword(Schema& into, const std::string& keyword, const Schema& value
   if (keyword == "type") {
     old = merge_types(old, value);
   } else if (keyword == "properties" && old.is_object() && value.is_object()) {
-    old = merge_properties(old, value);
+    merge_properties(old, value);
   } else if (keyword == "required" && old.is_array() && value.is_array()) {
-    for (const Schema& name : value) {
-      if (std::ranges::find(old, name) == old.end()) old.push_back(name);
-    }
+    merge_required(old, value);
   } else if (keyword == "enum" && old.is_array() && value.is_array()) {
     old = common(old, value);
   } else if (keyword == "items") {
@@ -191,7 +217,7 @@ void merge_keyword(Schema& into, const std::string& keyword, const Schema& value
 
 }  // namespace
 
-bool is_assertion(const std::string& keyword) {
+bool is_assertion(std::string_view keyword) {
   return contains(kObeyed, keyword);
 }
 
@@ -206,36 +232,53 @@ void check_keywords(const Schema& schema, const std::string& pointer) {
     throw Error(
         fmt::format("{}: '{}' is no keyword that is known here. Remove it, or begin its name with "
                     "'x-' if it is a note",
-                    pointer, keyword));
+                    pointer, shown(keyword)));
   }
 }
 
-Schema assertions(const Schema& schema, const std::string& except) {
-  Schema kept = Schema::object();
+bool has_assertions_beside(const Schema& schema, std::string_view except) {
+  for (auto at = schema.begin(); at != schema.end(); ++at) {
+    if (at.key() != except && is_assertion(at.key())) return true;
+  }
+  return false;
+}
+
+Schema assertions(const Schema& schema, CompileBudget& budget, std::string_view except) {
+  budget.spend(bytes_of_keys(schema));
+  Schema::object_t kept;
   for (const auto& [keyword, value] : schema.items()) {
-    if (is_assertion(keyword) && keyword != except) kept[keyword] = value;
+    if (!is_assertion(keyword) || keyword == except) continue;
+    budget.spend(bytes_of_copy(value));
+    kept.emplace_back(keyword, value);
   }
   return kept;
 }
 
-Schema merge_schemas(const Schema& a, const Schema& b, const std::string& pointer) {
-  if (a.is_boolean()) return a == true ? b : a;
-  if (b.is_boolean()) return b == true ? a : b;
-  check_additional(a, b, pointer);
-  check_additional(b, a, pointer);
-  check_items(a, b, pointer);
-  check_items(b, a, pointer);
-  Schema merged = assertions(a);
-  const Schema more = assertions(b);
+void merge_schema(Schema& into, const Schema& more, const std::string& pointer,
+                  CompileBudget& budget) {
+  if (into == false || more == true) return;
+  budget.spend(bytes_of_keys(more));
+  if (more.is_boolean() || into.is_boolean()) {
+    budget.spend(bytes_of_copy(more));
+    into = more;
+    return;
+  }
+  check_additional(into, more, pointer);
+  check_additional(more, into, pointer);
+  check_items(into, more, pointer);
+  check_items(more, into, pointer);
   for (const auto& [keyword, value] : more.items()) {
+    if (!is_assertion(keyword)) continue;
+    // What is there already is compared with it, or searched.
+    const auto own = into.find(keyword);
+    budget.spend(bytes_of_copy(value) + (own != into.end() ? bytes_of_copy(*own) : 0));
     // Both must be followed, one after the other.
-    if (keyword == "$ref" && merged.contains("$ref") && merged["$ref"] != value) {
-      merge_keyword(merged, "allOf", Schema::array({{{"$ref", value}}}), pointer);
+    if (keyword == "$ref" && own != into.end() && *own != value) {
+      merge_keyword(into, "allOf", Schema::array({{{"$ref", value}}}), pointer);
     } else {
-      merge_keyword(merged, keyword, value, pointer);
+      merge_keyword(into, keyword, value, pointer);
     }
   }
-  return merged;
 }
 
 }  // namespace anser

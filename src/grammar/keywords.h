@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "grammar/schema_text.h"
 
@@ -11,13 +12,17 @@ namespace anser {
 void check_keywords(const Schema& schema, const std::string& pointer);
 
 // Whether the keyword limits texts: not title, description, $defs and the like.
-bool is_assertion(const std::string& keyword);
+bool is_assertion(std::string_view keyword);
+
+// Whether a schema (an object) limits texts by other keywords than this one.
+bool has_assertions_beside(const Schema& schema, std::string_view except);
 
 // `schema` without the keywords that limit nothing, and without `except`.
-Schema assertions(const Schema& schema, const std::string& except = {});
+Schema assertions(const Schema& schema, CompileBudget& budget, std::string_view except = {});
 
-// A schema that both satisfy (booleans and objects). Simple cases only: throws Error, which names
-// the keyword, where two values of a keyword cannot be made one.
-Schema merge_schemas(const Schema& a, const Schema& b, const std::string& pointer);
+// Makes `into`, assertions or a boolean, what satisfies `more`, too. Simple cases only: throws
+// Error, which names the keyword, where two values of a keyword cannot be made one.
+void merge_schema(Schema& into, const Schema& more, const std::string& pointer,
+                  CompileBudget& budget);
 
 }  // namespace anser

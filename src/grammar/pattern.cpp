@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "anser/error.h"
+#include "grammar/schema_text.h"
 #include "text/utf8.h"
 
 namespace anser {
@@ -85,7 +86,7 @@ class Parser {
     throw Error(fmt::format(
         "{}: the pattern '{}' has {} at character {}, which is not supported. Supported "
         "are literals, classes, groups, |, * + ? {{m,n}}, and ^ and $ at the ends",
-        where_, pattern_, what, at_));
+        where_, shown(pattern_), what, at_));
   }
 
   bool at_end() const { return at_ == text_.size(); }

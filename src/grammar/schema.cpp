@@ -12,8 +12,6 @@
 namespace anser {
 namespace {
 
-// A schema as it is followed, merges included: 4 MB, a second at the most.
-constexpr size_t kMaxMerged = 4 << 20;
 constexpr int kMaxMerges = 64;  // of one place
 
 }  // namespace
@@ -30,6 +28,8 @@ Grammar SchemaCompiler::compile(const Schema& root) {
 // With all that `schema`, which takes the place of `root`, needs: both must outlive the compiler.
 RuleId SchemaCompiler::rule_of_root(const Schema& root, const Schema& schema) {
   root_ = &root;
+  kept_.clear();
+  targets_.clear();
   const RuleId rule = rule_of(schema, "#");
   // Rules refer to rules that are not filled yet; so nothing here recurs into the schema.
   for (; !open_.empty(); open_.pop_front()) fill(open_.front());
@@ -46,26 +46,28 @@ RuleId SchemaCompiler::rule_of(const Schema& schema, const std::string& pointer)
 }
 
 const Schema& SchemaCompiler::keep(Schema&& schema, const std::string& pointer) {
-  merged_bytes_ += schema.dump().size();
-  if (merged_bytes_ > kMaxMerged) {
-    fail_at(pointer, "allOf, anyOf and $ref beside other keywords multiply to too much");
-  }
+  std::string text = schema.dump();
+  const auto [at, is_new] = kept_.try_emplace(std::move(text), nullptr);
+  if (!is_new) return *at->second;
+  budget_.keep_merged(at->first.size(), pointer);
   merged_.push_back(std::move(schema));
-  return merged_.back();
+  return *(at->second = &merged_.back());
 }
 
 const Schema& SchemaCompiler::target(const Schema& schema, const std::string& pointer) {
-  const Schema& reference = schema["$ref"];
-  if (!reference.is_string()) fail_at(pointer, "'$ref' is no string");
-  const Schema& other = resolve_reference(*root_, reference.get<std::string>(),
-                                          fmt::format("the schema at {}", pointer));
+  if (!schema["$ref"].is_string()) fail_at(pointer, "'$ref' is no string");
+  const std::string& reference = schema["$ref"].get_ref<const std::string&>();
+  const auto [at, is_new] = targets_.try_emplace(reference, nullptr);
+  if (!is_new) return *at->second;
+  const Schema& other =
+      resolve_reference(*root_, reference, fmt::format("the schema at {}", pointer), budget_);
   if (other.is_object()) {
-    check_keywords(other, fmt::format("the schema at {}", reference.get<std::string>()));
+    check_keywords(other, fmt::format("the schema at {}", shown(reference)));
   } else if (!other.is_boolean()) {
-    fail_at(pointer, fmt::format("the reference {} points at something that is no schema",
-                                 reference.dump()));
+    fail_at(pointer, fmt::format("the reference '{}' points at something that is no schema",
+                                 shown(reference)));
   }
-  return other;
+  return *(at->second = &other);
 }
 
 // Until neither $ref nor allOf is left beside other keywords.
@@ -74,25 +76,25 @@ const Schema* SchemaCompiler::flatten(const Schema* schema, const std::string& p
     if (merges > kMaxMerges) fail_at(pointer, "allOf and $ref lead in a circle, or too far");
     if (schema->is_boolean()) return schema;
     if (!schema->is_object()) fail_at(pointer, "expected an object or a boolean");
-    check_keywords(*schema, fmt::format("the schema at {}", pointer));
-    const Schema limits = assertions(*schema);
-    if (limits.contains("allOf")) {
-      const Schema& parts = limits["allOf"];
+    const std::string where = fmt::format("the schema at {}", pointer);
+    budget_.spend(bytes_of_keys(*schema));
+    check_keywords(*schema, where);
+    if (schema->contains("allOf")) {
+      const Schema& parts = (*schema)["allOf"];
       if (!parts.is_array()) fail_at(pointer, "'allOf' is no list");
-      Schema all = assertions(limits, "allOf");
+      Schema all = assertions(*schema, budget_, "allOf");
       for (const Schema& part : parts) {
-        if (part.is_object()) check_keywords(part, fmt::format("the schema at {}/allOf", pointer));
+        if (part.is_object()) check_keywords(part, fmt::format("{}/allOf", where));
         if (!part.is_object() && !part.is_boolean()) {
           fail_at(pointer, "'allOf' has something that is no schema");
         }
-        all = merge_schemas(all, part, fmt::format("the schema at {}", pointer));
+        merge_schema(all, part, where, budget_);
       }
       schema = &keep(std::move(all), pointer);
-    } else if (limits.contains("$ref") && limits.size() > 1) {
-      const Schema& other = target(limits, pointer);
-      schema = &keep(merge_schemas(assertions(limits, "$ref"), other,
-                                   fmt::format("the schema at {}", pointer)),
-                     pointer);
+    } else if (schema->contains("$ref") && has_assertions_beside(*schema, "$ref")) {
+      Schema both = assertions(*schema, budget_, "$ref");
+      merge_schema(both, target(*schema, pointer), where, budget_);
+      schema = &keep(std::move(both), pointer);
     } else {
       return schema;
     }
@@ -109,9 +111,8 @@ void SchemaCompiler::fill(const Open& open) {
     return;
   }
   if (schema.contains("$ref")) {
-    const std::string reference =
-        schema["$ref"].is_string() ? schema["$ref"].get<std::string>() : "";
-    builder_.add_call(start, rule_of(target(schema, pointer), reference), end);
+    const Schema& other = target(schema, pointer);
+    builder_.add_call(start, rule_of(other, shown(schema["$ref"].get<std::string>())), end);
     return;
   }
   for (const char* keyword : {"anyOf", "oneOf"}) {
@@ -131,7 +132,7 @@ void SchemaCompiler::fill_choice(const Schema& schema, const char* keyword,
   if (!choices.is_array() || choices.empty()) {
     fail_at(pointer, fmt::format("'{}' is no list, or an empty one", keyword));
   }
-  const Schema rest = assertions(schema, keyword);
+  const Schema rest = assertions(schema, budget_, keyword);
   const std::string path = child_pointer(pointer, keyword);
   for (size_t i = 0; i < choices.size(); ++i) {
     const std::string at = child_pointer(path, std::to_string(i));
@@ -143,20 +144,27 @@ void SchemaCompiler::fill_choice(const Schema& schema, const char* keyword,
     const Schema& followed =
         choice.is_object() && choice.contains("$ref") ? target(choice, at) : choice;
     if (!followed.is_object() && !followed.is_boolean()) fail_at(at, "expected a schema");
-    const Schema& merged =
-        keep(merge_schemas(rest, followed, fmt::format("the schema at {}", at)), at);
-    builder_.add_call(start, rule_of(merged, at), end);
+    budget_.spend(bytes_of_copy(rest));
+    Schema both = rest;
+    merge_schema(both, followed, fmt::format("the schema at {}", at), budget_);
+    builder_.add_call(start, rule_of(keep(std::move(both), at), at), end);
   }
 }
 
 Grammar json_object_grammar() {
   const Schema schema = {{"type", "object"}};
-  return SchemaCompiler().compile(schema);
+  CompileBudget budget;
+  return SchemaCompiler(budget).compile(schema);
 }
 
 Grammar json_schema_grammar(std::string_view text) {
-  const Schema schema = parse_schema(text);
-  return SchemaCompiler().compile(schema);
+  CompileBudget budget;
+  try {
+    const Schema schema = parse_schema(text, budget);
+    return SchemaCompiler(budget).compile(schema);
+  } catch (const Error& error) {
+    throw Error(one_kilobyte(error.what()));
+  }
 }
 
 }  // namespace anser

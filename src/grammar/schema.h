@@ -18,7 +18,7 @@ Grammar json_object_grammar();
 // a JSON pointer, and the keyword.
 Grammar json_schema_grammar(std::string_view schema);
 
-// A call of one of the functions. The Error says which one is to blame, if one is.
+// A call of one of the functions. Throws Error, and FunctionError where one is to blame.
 Grammar json_call_grammar(std::span<const Constraint::Function> functions);
 
 }  // namespace anser

@@ -15,22 +15,21 @@
 namespace anser {
 namespace {
 
-// Runs `work`; its Error says which function it is about.
-template <class Work>
-auto about(const Constraint::Function& function, Work&& work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    throw Error(fmt::format("the function {}: {}", anser::quoted(function.name), error.what()));
-  }
+using Functions = std::span<const Constraint::Function>;
+
+[[noreturn]] void blame(Functions functions, size_t index, const Error& error) {
+  throw Constraint::FunctionError(
+      one_kilobyte(
+          fmt::format("the function {}: {}", anser::quoted(functions[index].name), error.what())),
+      index);
 }
 
-Schema read_parameters(const Constraint::Function& function) {
+Schema read_parameters(const Constraint::Function& function, CompileBudget& budget) {
   if (!is_valid_utf8(function.name)) throw Error("its name is not valid UTF-8");
   if (function.parameters.empty()) {
     return {{"type", "object"}, {"properties", Schema::object()}};
   }
-  return parse_schema(function.parameters);
+  return parse_schema(function.parameters, budget);
 }
 
 }  // namespace
@@ -71,30 +70,52 @@ Grammar SchemaCompiler::compile_call(std::span<const Constraint::Function> funct
 
   std::deque<Schema> roots;  // addresses stay
   std::vector<RuleId> arguments;
-  for (const Constraint::Function& function : functions) {
-    about(function, [&] {
-      const Schema& root = roots.emplace_back(read_parameters(function));
-      arguments.push_back(rule_of_root(root, arguments_schema(root)));
-      const StateId comma = state(), key = state(), second_colon = state(), value = state();
-      builder_.add_text(which, '"' + json_inside(function.name) + '"', comma);
-      json_.add_comma(comma, key);
-      builder_.add_text(key, "\"arguments\"", second_colon);
-      json_.add_colon(second_colon, value);
-      builder_.add_call(value, arguments.back(), close);
-    });
+  std::vector<RuleId> ends;  // one behind a function's own rules
+  const auto add = [&](const Constraint::Function& function) {
+    budget_.begin_part();
+    const Schema& root = roots.emplace_back(read_parameters(function, budget_));
+    arguments.push_back(rule_of_root(root, arguments_schema(root)));
+    const StateId comma = state(), key = state(), second_colon = state(), value = state();
+    builder_.add_text(which, '"' + json_inside(function.name) + '"', comma);
+    json_.add_comma(comma, key);
+    builder_.add_text(key, "\"arguments\"", second_colon);
+    json_.add_colon(second_colon, value);
+    builder_.add_call(value, arguments.back(), close);
+    ends.push_back(builder_.rules());
+  };
+  for (size_t i = 0; i < functions.size(); ++i) {
+    try {
+      add(functions[i]);
+    } catch (const BudgetExceeded& error) {
+      if (functions.size() == 1 || error.alone) blame(functions, i, error);
+      throw Error(fmt::format("the functions are too much together: {}", error.what()));
+    } catch (const Error& error) {
+      blame(functions, i, error);
+    }
   }
-  const auto build = [&] { return std::move(builder_).build(whole); };
-  Grammar grammar = functions.size() == 1 ? about(functions[0], build) : build();
+  Grammar grammar = build_call(functions, ends, whole);
   // One that no text can call would be passed over without a word.
   for (size_t i = 0; i < functions.size(); ++i) {
     if (grammar.start_of(arguments[i]).height < kMaxCalls) continue;
-    about(functions[i], [] { throw Error("no text satisfies the schema of its parameters"); });
+    blame(functions, i, Error("no text satisfies the schema of its parameters"));
   }
   return grammar;
 }
 
-Grammar json_call_grammar(std::span<const Constraint::Function> functions) {
-  return SchemaCompiler().compile_call(functions);
+Grammar SchemaCompiler::build_call(Functions functions, std::span<const RuleId> ends,
+                                   RuleId whole) {
+  try {
+    return std::move(builder_).build(whole);
+  } catch (const CircularRule& error) {
+    blame(functions, size_t(std::ranges::upper_bound(ends, error.rule) - ends.begin()), error);
+  } catch (const Error& error) {
+    blame(functions, 0, error);  // none can be called
+  }
+}
+
+Grammar json_call_grammar(Functions functions) {
+  CompileBudget budget;
+  return SchemaCompiler(budget).compile_call(functions);
 }
 
 }  // namespace anser

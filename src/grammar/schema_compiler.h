@@ -20,7 +20,8 @@ namespace anser {
 
 class SchemaCompiler {
  public:
-  SchemaCompiler() : json_(builder_) {}
+  explicit SchemaCompiler(CompileBudget& budget)
+      : budget_(budget), builder_(budget), json_(builder_) {}
 
   // One of these, once.
   Grammar compile(const Schema& root);
@@ -60,14 +61,19 @@ class SchemaCompiler {
   RuleId array_rule(const Schema& schema, const std::string& pointer);
 
   const Schema& arguments_schema(const Schema& parameters);
+  Grammar build_call(std::span<const Constraint::Function> functions, std::span<const RuleId> ends,
+                     RuleId whole);
 
   const Schema* root_ = nullptr;  // of the schema in work: where its references begin
+  CompileBudget& budget_;
   GrammarBuilder builder_;
   JsonRules json_;
   std::map<const Schema*, RuleId> rules_;
   std::deque<Open> open_;
   std::deque<Schema> merged_;  // addresses stay
-  size_t merged_bytes_ = 0;
+  // Of the schema in work: what was merged, by its text, and what was referred to. The same comes
+  // again wherever schemas refer to each other.
+  std::map<std::string, const Schema*> kept_, targets_;
 };
 
 }  // namespace anser

@@ -54,10 +54,9 @@ RuleId SchemaCompiler::rule_of_type(const std::string& type, const Schema& schem
 
 void SchemaCompiler::fill_values(const Schema& schema, const std::string& pointer, StateId start,
                                  StateId end) {
-  const Schema limits = assertions(schema);
-  for (const auto& [keyword, value] : limits.items()) {
-    if (keyword != "enum" && keyword != "const" && keyword != "type" && keyword != "nullable" &&
-        keyword != "format") {
+  for (const auto& [keyword, value] : schema.items()) {
+    if (is_assertion(keyword) && keyword != "enum" && keyword != "const" && keyword != "type" &&
+        keyword != "nullable" && keyword != "format") {
       fail_at(pointer,
               fmt::format("'{}' beside an enum or a const is not supported; remove it, and "
                           "the values that it forbids",
@@ -65,16 +64,22 @@ void SchemaCompiler::fill_values(const Schema& schema, const std::string& pointe
     }
   }
   if (schema.contains("enum") && !schema["enum"].is_array()) fail_at(pointer, "'enum' is no list");
-  const Schema listed = schema.contains("enum") ? schema["enum"] : Schema::array({schema["const"]});
+  const bool is_enum = schema.contains("enum"), is_const = schema.contains("const");
+  const Schema& listed = schema[is_enum ? "enum" : "const"];
   std::vector<std::string> texts;
   const std::vector<std::string> allowed =
       schema.contains("type") ? schema_types(schema, pointer) : std::vector<std::string>();
-  for (const Schema& value : listed) {
-    if (schema.contains("const") && value != schema["const"]) continue;
+  const auto take = [&](const Schema& value) {
+    if (is_const && value != schema["const"]) return;
     const bool right = allowed.empty() || std::ranges::any_of(allowed, [&](const auto& type) {
                          return is_type(value, type);
                        });
     if (right) texts.push_back(value.dump());
+  };
+  if (is_enum) {
+    for (const Schema& value : listed) take(value);
+  } else {
+    take(listed);
   }
   json_.add_choice(start, texts, end);
 }
@@ -132,7 +137,7 @@ std::optional<Bound> SchemaCompiler::bound(const Schema& schema, const char* key
     if (!value.is_number()) {
       fail_at(pointer, fmt::format("'{}' is {}, expected a number (draft 4's boolean is not "
                                    "supported)",
-                                   name, value.dump()));
+                                   name, shown(value.dump())));
     }
     const double number = value.get<double>();
     // Beyond what is written anyhow.
@@ -141,7 +146,7 @@ std::optional<Bound> SchemaCompiler::bound(const Schema& schema, const char* key
     if (!decimal) {
       fail_at(pointer, fmt::format("'{}' is {}; numbers of more than 15 digits are not supported "
                                    "here",
-                                   name, value.dump()));
+                                   name, shown(value.dump())));
     }
     const bool tighter = !tightest || (lower ? number >= tightest_value : number <= tightest_value);
     if (tighter) tightest = {*decimal, name == exclusive}, tightest_value = number;

@@ -54,11 +54,12 @@ const Schema* find_step(const Schema& at, const std::string& step) {
 
 }  // namespace
 
-Schema parse_schema(std::string_view text) {
+Schema parse_schema(std::string_view text, CompileBudget& budget) {
   if (text.size() > kMaxBytes) {
     throw Error(
         fmt::format("the schema has {} bytes, expected at most {}", text.size(), kMaxBytes));
   }
+  budget.spend(text.size());
   try {
     check_json<Schema>(text, kMaxDepth, kMaxKeys);
     return Schema::parse(text);
@@ -76,31 +77,81 @@ Schema parse_schema(std::string_view text) {
     }
     throw;
   } catch (const Schema::exception& error) {
-    throw Error(fmt::format("the schema is not valid JSON: {}", error.what()));
+    throw Error(fmt::format("the schema is not valid JSON: {}", shown(error.what())));
   }
 }
 
 const Schema& resolve_reference(const Schema& root, const std::string& reference,
-                                const std::string& where) {
+                                const std::string& where, CompileBudget& budget) {
   if (reference != "#" && !reference.starts_with("#/")) {
     throw Error(
         fmt::format("{}: the reference '{}' is outside the schema or an anchor. Expected '#' or "
                     "'#/...', for example '#/$defs/item'",
-                    where, reference));
+                    where, shown(reference)));
   }
   const Schema* at = &root;
   for (size_t begin = 2; begin <= reference.size() && reference != "#";) {
     const size_t end = std::min(reference.find('/', begin), reference.size());
+    budget.spend(bytes_of_keys(*at) + end - begin);
     at = find_step(*at, unescape_step(std::string_view(reference).substr(begin, end - begin)));
     if (at == nullptr) {
-      throw Error(fmt::format("{}: the reference '{}' points at nothing", where, reference));
+      throw Error(fmt::format("{}: the reference '{}' points at nothing", where, shown(reference)));
     }
     begin = end + 1;
   }
   return *at;
 }
 
+size_t bytes_of_keys(const Schema& object) {
+  return object.is_object() ? 16 * object.size() : 0;
+}
+
+size_t bytes_of_copy(const Schema& value) {
+  size_t bytes = 16;
+  if (value.is_string()) bytes += value.get_ref<const std::string&>().size();
+  if (value.is_array()) {
+    for (const Schema& part : value) bytes += bytes_of_copy(part);
+  }
+  if (value.is_object()) {
+    for (const auto& [key, part] : value.items()) bytes += key.size() + bytes_of_copy(part);
+  }
+  return bytes;
+}
+
+namespace {
+
+// Without a part of a character at its end.
+std::string_view beginning(std::string_view text, size_t bytes) {
+  while (bytes > 0 && bytes < text.size() && (uint8_t(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
+
+}  // namespace
+
+std::string shown(std::string_view text) {
+  constexpr size_t kMaxShown = 100;
+  if (text.size() <= kMaxShown) return std::string(text);
+  size_t bytes = 0;
+  for (size_t characters = 0; characters < kMaxShown && bytes < text.size(); ++characters) {
+    do {
+      ++bytes;
+    } while (bytes < text.size() && (uint8_t(text[bytes]) & 0xc0) == 0x80);
+  }
+  return bytes == text.size() ? std::string(text) : std::string(text.substr(0, bytes)) + "...";
+}
+
+std::string one_kilobyte(std::string_view text) {
+  constexpr size_t kMost = 1024;
+  if (text.size() <= kMost) return std::string(text);
+  return std::string(beginning(text, kMost - 3)) + "...";
+}
+
 std::string child_pointer(const std::string& pointer, std::string_view step) {
+  constexpr size_t kMaxPointer = 300;
+  if (pointer.ends_with("/...")) return pointer;
+  if (pointer.size() > kMaxPointer) return pointer + "/...";
+  const std::string short_step = shown(step);
+  step = short_step;
   std::string path = pointer + '/';
   for (const char c : step) {
     if (c == '~') {

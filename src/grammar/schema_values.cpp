@@ -40,7 +40,7 @@ std::vector<std::string> schema_types(const Schema& schema, const std::string& p
         fail_at(pointer,
                 fmt::format("'type' is {}, expected object, array, string, number, integer, "
                             "boolean, null, or a list of these",
-                            type.dump()));
+                            shown(type.dump())));
       }
       list.push_back(type);
     };
@@ -87,7 +87,7 @@ std::optional<uint32_t> schema_count(const Schema& schema, const char* keyword,
   const double number = value.is_number() ? value.get<double>() : -1;
   if (!(number >= 0 && number <= kMaxCount) || number != double(uint32_t(number))) {
     fail_at(pointer, fmt::format("'{}' is {}, expected a whole number from 0 to {}", keyword,
-                                 value.dump(), kMaxCount));
+                                 shown(value.dump()), kMaxCount));
   }
   return uint32_t(number);
 }

@@ -30,8 +30,11 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
       double(stats.cache_bytes));
   add("cache_states", "gauge", "States after beginnings of texts.", double(stats.cached_states));
   add("longest_step_seconds", "gauge",
-      "The longest that others' prompts have held up a text that was being written.",
+      "The longest time between two tokens of a text: prompts of others, draws, constraints.",
       stats.longest_step_s);
+  add("longest_mask_seconds", "gauge",
+      "The longest that a text alone has waited for what its own schema allows next.",
+      stats.longest_mask_s);
   if (states == nullptr) return out;
   add("states_saved_total", "counter", "States that were stored.", double(states->saved));
   add("states_saved_bytes_total", "counter", "What these take, compressed.",

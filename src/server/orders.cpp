@@ -108,15 +108,9 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
   }
   try {
     return Constraint::json_call(model.tokenizer(), vocab, functions);
+  } catch (const Constraint::FunctionError& error) {
+    throw ApiError::bad_field(paths[error.index], error.what());
   } catch (const Error& error) {
-    // The first that cannot be kept by itself is to blame; else it is too much together.
-    for (size_t i = 0; i < functions.size(); ++i) {
-      try {
-        Constraint::json_call(model.tokenizer(), vocab, std::span(functions).subspan(i, 1));
-      } catch (const Error& alone) {
-        throw ApiError::bad_field(paths[i], alone.what());
-      }
-    }
     throw ApiError::bad_field("tools", error.what());
   }
 }

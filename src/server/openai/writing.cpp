@@ -45,6 +45,7 @@ std::string event_text(const Json& data) {
 }
 
 ApiError error_of(const Finished& finished) {
+  if (finished.ambiguous) return {400, "invalid_request_error", finished.error};
   return finished.overdue ? ApiError::unavailable(finished.error)
                           : ApiError(500, "server_error", finished.error);
 }
