@@ -4,11 +4,16 @@
 #include <string>
 
 #include "anser/scheduler.h"
+#include "server/http/load.h"
+#include "server/memory_budget.h"
 #include "server/state_desk.h"
 
 namespace anser {
 
 // `states`: nullptr where none are kept.
 std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states);
+
+// What requests and answers hold in memory, and what was refused for want of it.
+std::string memory_text(const MemoryBudgets& budgets, const http::Load& load);
 
 }  // namespace anser

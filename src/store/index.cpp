@@ -153,13 +153,13 @@ void Index::Transaction::commit() {
   open_ = false;
 }
 
-// Of a row of record, name, last_used.
-StateInfo Index::info_of(const Statement& row) const {
-  const std::string record = row.text(0);
+// Of a row of record, name, last_used, from the column `first` on.
+StateInfo Index::info_of(const Statement& row, int first) const {
+  const std::string record = row.text(first);
   StateInfo info = parse_record(std::as_bytes(std::span(record)), path_);
   // Two records may claim a name; the index knows which has it.
-  info.labels.name = row.text(1);
-  info.last_used = row.real(2);
+  info.labels.name = row.text(first + 1);
+  info.last_used = row.real(first + 2);
   return info;
 }
 
@@ -186,6 +186,36 @@ std::vector<StateInfo> Index::list(const std::string& parent) {
   std::vector<StateInfo> all;
   while (query.step()) all.push_back(info_of(query));
   return all;
+}
+
+std::vector<Index::Row> Index::rows(const std::string& parent, const std::optional<Place>& after,
+                                    bool newest_first, int64_t count) {
+  std::string sql = "SELECT created, id, record, name, last_used FROM states WHERE 1";
+  if (!parent.empty()) sql += " AND parent = ?";
+  if (after) sql += fmt::format(" AND (created, id) {} (?, ?)", newest_first ? '<' : '>');
+  sql += fmt::format(" ORDER BY created {0}, id {0} LIMIT ?", newest_first ? "DESC" : "ASC");
+  Statement query(*this, sql.c_str());
+  if (!parent.empty()) query.bind(parent);
+  if (after) query.bind(after->created).bind(after->id);
+  query.bind(count);
+  std::vector<Row> rows;
+  while (query.step()) {
+    Row row{{query.real(0), query.text(1)}, std::nullopt};
+    try {
+      row.info = info_of(query, 2);
+    } catch (const Error&) {
+      // Whoever asks for it by its id is told.
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::optional<Index::Place> Index::place_of(const std::string& id) {
+  Statement query(*this, "SELECT created FROM states WHERE id = ?");
+  query.bind(id);
+  if (!query.step()) return std::nullopt;
+  return Place{query.real(0), id};
 }
 
 void Index::insert(const StateInfo& info, const RecordStamp& stamp) {

@@ -1,6 +1,7 @@
 #include "store/state_store.h"
 
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@ namespace anser {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kContentPiece = 128 << 10;  // that is read of a compressed state at a time
 
 // Makes the folder, and those above it, and returns its name.
 const std::string& made(const std::string& folder) {
@@ -320,6 +323,56 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
   const std::lock_guard guard(mutex_);
   for (StateInfo& info : all) add_uses(info);
   return all;
+}
+
+StatePage StateStore::page(const StateFilter& filter, const PageOptions& options) {
+  constexpr int64_t kRows = 256;  // at a time
+  Index reader(index_path());
+  std::optional<Index::Place> last;
+  if (!options.after.empty() && !(last = reader.place_of(options.after))) {
+    fail_unknown_state(options.after, folder_);
+  }
+  PageFiller filler(filter, options.limit);
+  for (bool room = true; room;) {
+    std::vector<Index::Row> rows = reader.rows(filter.parent, last, options.newest_first, kRows);
+    if (rows.empty()) break;
+    last = rows.back().place;
+    const std::lock_guard guard(mutex_);
+    for (size_t i = 0; i < rows.size() && room; ++i) {
+      if (!rows[i].info) continue;
+      add_uses(*rows[i].info);
+      room = filler.add(*std::move(rows[i].info));
+    }
+  }
+  return filler.take();
+}
+
+uint64_t StateStore::ram_bytes() {
+  const std::lock_guard guard(mutex_);
+  return ram_.bytes();
+}
+
+// The file stays readable while it is open, also when the state is removed.
+std::unique_ptr<ContentReader> StateStore::content(const StateInfo& info) {
+  const std::string path = content_path(info.content);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  const std::shared_ptr<void> closing(nullptr, [file](void*) { ::close(file); });
+  const auto source = [file, closing, path](uint64_t offset) {
+    std::string bytes(kContentPiece, '\0');
+    ssize_t count;
+    do {
+      count = ::pread(file, bytes.data(), bytes.size(), off_t(offset));
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) throw Error(fmt::format("{}: cannot read: {}", path, std::strerror(errno)));
+    bytes.resize(size_t(count));
+    return bytes;
+  };
+  {
+    const std::lock_guard guard(mutex_);
+    uses_[info.id] = seconds_since_1970();
+  }
+  return std::make_unique<ContentReader>(source, info.raw_bytes, info.checksum, path);
 }
 
 void StateStore::relabel(const std::string& id, StateLabels labels) {
