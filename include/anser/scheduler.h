@@ -31,6 +31,9 @@ struct SchedulerOptions {
   // What states after beginnings of texts may take, so that no beginning is read twice; 0: none are
   // kept. One takes what Model::initial_state() and a row of logits take.
   size_t cache_bytes = size_t(256) << 20;
+  // What the prompts of all that wait may take; one alone always may. Beyond it more are refused,
+  // as beyond max_queue. A token takes 8 bytes.
+  uint64_t queue_bytes = uint64_t(1) << 30;
 };
 
 // What a token was drawn from, before penalties and biases, at temperature 1.
@@ -101,6 +104,7 @@ struct SchedulerStats {
   uint64_t prompt_tokens = 0;  // read; cached_tokens did not have to be
   uint64_t cached_tokens = 0, generated_tokens = 0, steps = 0;
   size_t cached_states = 0, cache_bytes = 0;
+  uint64_t queued_bytes = 0;  // of the prompts of those queued
   uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;
   uint64_t overdue = 0;  // of the finished and the failed: their time was over
   // The longest time between two tokens of a text while others' prompts were read.

@@ -39,7 +39,7 @@ struct ServeOptions {
   int cache_mb = 256;
   StoreOptions store;
   bool no_states = false;
-  int unsent_mb = 256, received_mb = 256, logprobs_mb = 512;
+  int unsent_mb = 256, received_mb = 256, logprobs_mb = 512, queue_mb = 1024;
   int state_ram_mb = 256, state_disk_mb = 0;
   double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
@@ -188,6 +188,7 @@ void serve_command(ServeOptions options) {
     throw CLI::ValidationError("--template: this is a story model, which has no conversations");
   }
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
+  options.scheduler.queue_bytes = uint64_t(options.queue_mb) << 20;
   options.http.all_answer_bytes = uint64_t(options.unsent_mb) << 20;
   options.http.all_body_bytes = uint64_t(options.received_mb) << 20;
   const OpenedStates store = open_store(options);
@@ -288,6 +289,12 @@ void add_serve(CLI::App& app) {
       ->add_option("--cache-mb", options->cache_mb,
                    "size of the prefix cache, which keeps states after the beginnings of prompts")
       ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--queue-mb", options->queue_mb,
+                   "memory for the prompts of requests that wait, 8 bytes a token; beyond that they "
+                   "are refused until there is room")
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command
       ->add_option("--received-mb", options->received_mb,

@@ -37,7 +37,8 @@ Scheduler::Id Scheduler::Work::submit(Order&& order, std::shared_ptr<Reader>&& r
       std::make_unique<Text>(std::move(order), model.tokenizer(), std::move(reader), cached);
   text->from_the_beginning = initial;
   const std::lock_guard lock(mutex_);
-  if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue) {
+  if (draining_ || stopping_ || int(queue_.size()) >= options_.max_queue ||
+      !has_bytes_for(text->prompt_bytes())) {
     ++stats_.refused;
     return 0;
   }

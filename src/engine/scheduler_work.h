@@ -46,6 +46,7 @@ class Scheduler::Work {
     const std::lock_guard lock(mutex_);
     SchedulerStats now = stats_;
     now.queued = int(queue_.size());
+    now.queued_bytes = queued_bytes();
     return now;
   }
 
@@ -57,6 +58,16 @@ class Scheduler::Work {
   static size_t state_bytes(const Model& model) {
     const size_t numbers = model.initial_state().shape().floats();
     return (numbers + size_t(model.hyperparameters().vocab)) * sizeof(float);
+  }
+
+  // With mutex_ held.
+  uint64_t queued_bytes() const {
+    uint64_t bytes = 0;
+    for (const auto& text : queue_) bytes += text->prompt_bytes();
+    return bytes;
+  }
+  bool has_bytes_for(uint64_t more) const {
+    return queue_.empty() || queued_bytes() + more <= options_.queue_bytes;
   }
 
   bool has_waited_too_long(const Text& text) const {

@@ -19,6 +19,8 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
   };
   add("running", "gauge", "Texts in work.", stats.running);
   add("queued", "gauge", "Texts that wait.", stats.queued);
+  add("queued_bytes", "gauge", "Bytes of the prompts of texts that wait.",
+      double(stats.queued_bytes));
   add("prompt_tokens_total", "counter", "Tokens of prompts that were read.",
       double(stats.prompt_tokens));
   add("cached_tokens_total", "counter", "Tokens of prompts that did not have to be read.",
@@ -44,6 +46,8 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
   add("states_failed_total", "counter", "States that could not be stored.", double(states->failed));
   add("states_loaded_total", "counter", "Times that a text began from a stored state.",
       double(states->loaded));
+  add("states_waiting", "gauge", "Reads and writes of states that wait for a thread.",
+      double(states->waiting));
   add("states_ram_bytes", "gauge", "Bytes of stored states that are kept in memory as well.",
       double(states->ram_bytes));
   return out;

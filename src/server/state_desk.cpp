@@ -71,6 +71,10 @@ auto StateDesk::read(const StateInfo& info, Get&& get) -> decltype(get()) {
   }
 }
 
+std::string StateDesk::whole_content(const StateInfo& info) {
+  return read(info, [&] { return states_.content(info)->next(size_t(info.raw_bytes)); });
+}
+
 Beginning StateDesk::load(const std::string& id_or_name, const std::string& param) {
   const StateInfo info = find(id_or_name, param);
   if (info.fingerprint != model_.fingerprint()) {
@@ -149,7 +153,7 @@ StateInfo StateDesk::fork(const StateInfo& info, const StateLabels& labels) {
 }
 
 DeskStats StateDesk::stats() {
-  return {saved_, failed_, saved_bytes_, loaded_, states_.ram_bytes()};
+  return {saved_, failed_, saved_bytes_, loaded_, states_.ram_bytes(), errands_.waiting()};
 }
 
 void begin_at(StateDesk* desk, const Model& model, const std::string& state,

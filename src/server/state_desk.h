@@ -27,6 +27,7 @@ struct Beginning {
 struct DeskStats {
   uint64_t saved = 0, failed = 0, saved_bytes = 0, loaded = 0;
   uint64_t ram_bytes = 0;  // of stored states that are kept in memory
+  uint64_t waiting = 0;    // errands
 };
 
 // All functions may be called from any thread. Those that take time are for errands(); they throw
@@ -55,6 +56,7 @@ class StateDesk {
   Beginning load(const std::string& id_or_name, const std::string& param);
   // The state file, which has been looked through once and is undamaged.
   std::unique_ptr<ContentReader> content(const StateInfo& info);
+  std::string whole_content(const StateInfo& info);
   // 409 for a name that another state than `of` has; 400 for what StateLabels does not allow. `of`:
   // whose labels they shall be; none: those of a new state.
   void check_labels(const StateLabels& labels, const StateInfo& of = {});

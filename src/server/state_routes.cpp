@@ -152,14 +152,18 @@ void StateRoutes::remove(const http::Request& request, const Reply& reply) {
 
 void StateRoutes::content(const http::Request& request, const Reply& reply) {
   const StateInfo info = desk_->find(request.capture("id"), "id");
-  if (!reply->reserve(ContentReader::kMemory + 2 * kContentPiece)) {
+  const http::Headers name = {
+      {"Content-Disposition", fmt::format("attachment; filename=\"{}.state\"", info.id)}};
+  constexpr uint64_t kInPieces = ContentReader::kMemory + 2 * kContentPiece;
+  // What takes no more than its decoder would is sent whole.
+  if (info.raw_bytes <= kInPieces) {
+    return reply->send(200, kBytesType, desk_->whole_content(info), name);
+  }
+  if (!reply->reserve(kInPieces)) {
     throw ApiError::unavailable("too many states are being downloaded; try again later");
   }
   const std::shared_ptr<ContentReader> content = desk_->content(info);
-  reply->begin(
-      200, kBytesType,
-      {{"Content-Disposition", fmt::format("attachment; filename=\"{}.state\"", info.id)}},
-      content->size());
+  reply->begin(200, kBytesType, name, content->size());
   send_pieces(reply, [content] { return content->next(kContentPiece); }, desk_->errands());
 }
 

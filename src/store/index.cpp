@@ -153,13 +153,13 @@ void Index::Transaction::commit() {
   open_ = false;
 }
 
-// Of a row of record, name, last_used, from the column `first` on.
-StateInfo Index::info_of(const Statement& row, int first) const {
-  const std::string record = row.text(first);
+// Of a row of record, name, last_used.
+StateInfo Index::info_of(const Statement& row) const {
+  const std::string record = row.text(0);
   StateInfo info = parse_record(std::as_bytes(std::span(record)), path_);
   // Two records may claim a name; the index knows which has it.
-  info.labels.name = row.text(first + 1);
-  info.last_used = row.real(first + 2);
+  info.labels.name = row.text(1);
+  info.last_used = row.real(2);
   return info;
 }
 
@@ -190,7 +190,7 @@ std::vector<StateInfo> Index::list(const std::string& parent) {
 
 std::vector<Index::Row> Index::rows(const std::string& parent, const std::optional<Place>& after,
                                     bool newest_first, int64_t count) {
-  std::string sql = "SELECT created, id, record, name, last_used FROM states WHERE 1";
+  std::string sql = "SELECT record, name, last_used, id, created FROM states WHERE 1";
   if (!parent.empty()) sql += " AND parent = ?";
   if (after) sql += fmt::format(" AND (created, id) {} (?, ?)", newest_first ? '<' : '>');
   sql += fmt::format(" ORDER BY created {0}, id {0} LIMIT ?", newest_first ? "DESC" : "ASC");
@@ -200,9 +200,9 @@ std::vector<Index::Row> Index::rows(const std::string& parent, const std::option
   query.bind(count);
   std::vector<Row> rows;
   while (query.step()) {
-    Row row{{query.real(0), query.text(1)}, std::nullopt};
+    Row row{{query.real(4), query.text(3)}, std::nullopt};
     try {
-      row.info = info_of(query, 2);
+      row.info = info_of(query);
     } catch (const Error&) {
       // Whoever asks for it by its id is told.
     }

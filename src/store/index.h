@@ -106,7 +106,7 @@ class Index {
   void run(const char* sql);
   int64_t version();  // of the tables; 0: there are none yet
   [[noreturn]] void fail(int code) const;
-  StateInfo info_of(const Statement& row, int first = 0) const;
+  StateInfo info_of(const Statement& row) const;
 
   const std::string path_;
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> database_;

@@ -15,6 +15,7 @@
 
 #include "base/mapped_file.h"
 #include "formats/checks.h"
+#include "store/index_page.h"
 #include "store/packed_state.h"
 #include "store/state_id.h"
 
@@ -326,25 +327,11 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
 }
 
 StatePage StateStore::page(const StateFilter& filter, const PageOptions& options) {
-  constexpr int64_t kRows = 256;  // at a time
   Index reader(index_path());
-  std::optional<Index::Place> last;
-  if (!options.after.empty() && !(last = reader.place_of(options.after))) {
-    fail_unknown_state(options.after, folder_);
-  }
-  PageFiller filler(filter, options.limit);
-  for (bool room = true; room;) {
-    std::vector<Index::Row> rows = reader.rows(filter.parent, last, options.newest_first, kRows);
-    if (rows.empty()) break;
-    last = rows.back().place;
-    const std::lock_guard guard(mutex_);
-    for (size_t i = 0; i < rows.size() && room; ++i) {
-      if (!rows[i].info) continue;
-      add_uses(*rows[i].info);
-      room = filler.add(*std::move(rows[i].info));
-    }
-  }
-  return filler.take();
+  StatePage page = page_of(reader, filter, options, folder_);
+  const std::lock_guard guard(mutex_);
+  for (StateInfo& info : page.states) add_uses(info);
+  return page;
 }
 
 uint64_t StateStore::ram_bytes() {

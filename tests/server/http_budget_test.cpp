@@ -48,7 +48,7 @@ TEST(HttpBudget, AnswersThatNobodyReadsAreBoundedTogether) {
     Client another(server.port());
     another.send(get("/large"));
     const Answer answer = another.read_answer();
-    if (answer.status == 503) EXPECT_EQ(answer.headers["Retry-After"], "1");
+    EXPECT_EQ(answer.headers["Retry-After"], answer.status == 503 ? "1" : "");
     return answer.status == 200 && answer.body.size() == kLarge;
   }));
   EXPECT_GT(options.load->cut, 0u);
@@ -154,7 +154,7 @@ class Pieces {
 };
 
 TEST(HttpBudget, AStreamOfAnyLengthWaitsForItsClient) {
-  constexpr int kPieces = 100;
+  static constexpr int kPieces = 100;
   const Options options = small_budget();
   Server server(options, [](const Request& request, const std::shared_ptr<Reply>& reply) {
     std::optional<uint64_t> length;

@@ -177,7 +177,7 @@ TEST_P(EveryStore, APageOfLongNotesIsShort) {
   const std::string first = store->put(state_after(1), "");
   constexpr size_t kStates = 80;
   for (size_t i = 0; i < kStates; ++i) {
-    store->fork(first, {.note = "\"" + std::string(60'000, 'x') + "\""});
+    store->fork(first, {"", {}, "\"" + std::string(60'000, 'x') + "\""});
   }
   size_t states = 0, pages = 0;
   PageOptions options;

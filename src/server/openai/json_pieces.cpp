@@ -42,6 +42,12 @@ void JsonPieces::add(JsonPieces&& pieces) {
   std::move(pieces.parts_.begin(), pieces.parts_.end(), std::back_inserter(parts_));
 }
 
+std::string JsonPieces::rest() {
+  std::string all;
+  for (std::string some = next(); !some.empty(); some = next()) all += some;
+  return all;
+}
+
 std::string JsonPieces::next() {
   std::string piece;
   while (piece.size() < kPiece && at_ < parts_.size()) {

@@ -27,6 +27,8 @@ class JsonPieces {
 
   // The next kilobytes; empty: there are no more.
   std::string next();
+  // All that is left.
+  std::string rest();
 
  private:
   // Appends something; false: that was the last of it.

@@ -146,9 +146,11 @@ bool Writing::on_text(int index, std::string_view piece, std::vector<TokenDetail
 
 // An event a token would cost as much as the token does with a small model: JSON, a system call, a
 // thread to wake. Time has the same ticks for all texts, so that all are sent after one step, and
-// the engine has its cores to itself in between. What is not streamed the answer keeps as it likes.
+// the engine has its cores to itself in between. What is not streamed comes at the end; but tokens' details take much room as they come
+// from the scheduler, and the answer keeps them in less.
 bool Writing::is_due(int index) {
-  if (!delivery_.stream || delivery_.interval.count() == 0) return true;
+  if (!delivery_.stream) return !unsent_[size_t(index)].details.empty();
+  if (delivery_.interval.count() == 0) return true;
   const int64_t tick = std::chrono::steady_clock::now().time_since_epoch() / delivery_.interval;
   return tick != std::exchange(unsent_[size_t(index)].tick, tick);
 }
@@ -249,8 +251,7 @@ void Writing::send_whole() {
                        *self->delivery_.senders);
     });
   }
-  for (; !more.empty(); more = pieces->next()) body += more;
-  reply_->send(200, kJsonType, body);
+  reply_->send(200, kJsonType, body + more + pieces->rest());
 }
 
 void Writing::send(const std::string& events) {
