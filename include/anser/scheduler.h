@@ -41,6 +41,9 @@ struct SchedulerOptions {
   // One client's cached states serve others, too. If not, no client can find out from times and
   // from Finished::cached_tokens what others have asked.
   bool shared_cache = true;
+  // What the prompts of all that wait may take; one alone always may. Beyond it more are refused,
+  // as beyond max_queue. A token takes 8 bytes.
+  uint64_t queue_bytes = uint64_t(1) << 30;
 };
 
 // What a token was drawn from, before penalties and biases, at temperature 1.
@@ -115,6 +118,7 @@ struct SchedulerStats {
   uint64_t prompt_tokens = 0;  // read; cached_tokens did not have to be
   uint64_t cached_tokens = 0, generated_tokens = 0, steps = 0;
   size_t cached_states = 0, cache_bytes = 0;
+  uint64_t queued_bytes = 0;  // of the prompts of those queued
   uint64_t finished = 0, cancelled = 0, failed = 0, refused = 0;
   uint64_t overdue = 0;  // of the finished and the failed: their time was over
   // The longest time between two tokens of a text, with all that happens in between: prompts of

@@ -45,6 +45,7 @@ struct ServeOptions {
   int cache_mb = 256;
   StoreOptions store;
   bool no_states = false;
+  int unsent_mb = 256, received_mb = 256, logprobs_mb = 512, queue_mb = 1024;
   int state_ram_mb = 256, state_disk_mb = 0;
   double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
@@ -228,6 +229,9 @@ void serve_command(ServeOptions options) {
   options.scheduler.cache_bytes = size_t(options.cache_mb) << 20;
   // Whoever has a key shall not find out what others have asked.
   options.scheduler.shared_cache = keys.empty() || options.shared_cache;
+  options.scheduler.queue_bytes = uint64_t(options.queue_mb) << 20;
+  options.http.all_answer_bytes = uint64_t(options.unsent_mb) << 20;
+  options.http.all_body_bytes = uint64_t(options.received_mb) << 20;
   const OpenedStates store = open_store(options);
   std::unique_ptr<StateDesk> desk;  // outlives the scheduler, whose texts it keeps
   if (store.states != nullptr) {
@@ -252,6 +256,9 @@ void serve_command(ServeOptions options) {
   service_options.limits.seed = options.sampling.seed;
   service_options.desk = desk.get();
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
+  service_options.budgets =
+      std::make_shared<MemoryBudgets>(uint64_t(options.logprobs_mb) << 20);
+  service_options.http_load = options.http.load;
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;
@@ -333,6 +340,28 @@ void add_serve(CLI::App& app) {
       ->add_option("--cache-mb", options->cache_mb,
                    "size of the prefix cache, which keeps states after the beginnings of prompts")
       ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--queue-mb", options->queue_mb,
+                   "memory for the prompts of requests that wait, 8 bytes a token; beyond that they "
+                   "are refused until there is room")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--received-mb", options->received_mb,
+                   "memory for the bodies of all requests that come in and are worked on")
+      ->check(CLI::Range(16, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--unsent-mb", options->unsent_mb,
+                   "memory for all answers that wait for their clients; when it is used up, those "
+                   "that do not read in time are cut off")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--logprobs-mb", options->logprobs_mb,
+                   "memory for the logprobs of all answers that are not streamed")
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   options->store.add_to(*command,
                         "folder of the states that clients save; without it that of `anser state`, "

@@ -19,6 +19,7 @@
 #include "cli/paths.h"
 #include "cli/state_commands.h"
 #include "model/state_file.h"
+#include "store/each_state.h"
 #include "store/packed_state.h"
 #include "store/redis_url.h"
 
@@ -303,15 +304,19 @@ void OpenStore::check_free(const std::string& name) {
 StateInfo OpenStore::find(const std::string& text) {
   if (std::optional<StateInfo> info = store_.states->find(text)) return *std::move(info);
   constexpr size_t kFewest = 4;  // characters; fewer tempt to accidents
-  std::vector<StateInfo> all;
-  if (text.size() >= kFewest) all = store_.states->list();
-  std::erase_if(all, [&](const StateInfo& info) { return !info.id.starts_with(text); });
-  if (all.size() == 1) return all[0];
-  throw Error(all.empty() ? fmt::format("{}: no state has the id or the name {}; `anser state ls` "
+  std::optional<StateInfo> first;
+  size_t found = 0;
+  if (text.size() >= kFewest) {
+    for_each_state(*store_.states, {}, [&](StateInfo&& info) {
+      if (info.id.starts_with(text) && found++ == 0) first = std::move(info);
+    });
+  }
+  if (found == 1) return *std::move(first);
+  throw Error(found == 0 ? fmt::format("{}: no state has the id or the name {}; `anser state ls` "
                                         "lists what there is",
                                         where(), text)
                           : fmt::format("{}: the ids of {} states begin with {}; give more of it",
-                                        where(), all.size(), text));
+                                        where(), found, text));
 }
 
 void add_state(CLI::App& app) {

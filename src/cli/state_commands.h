@@ -42,6 +42,7 @@ class OpenStore {
  public:
   explicit OpenStore(const StoreOptions& options);
   States* operator->() { return store_.states.get(); }
+  States& states() { return *store_.states; }
   const std::string& where() const { return store_.where; }
 
   // By id, name, or the first characters of an id. Throws Error.

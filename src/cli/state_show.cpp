@@ -15,6 +15,7 @@
 #include "cli/state_commands.h"
 #include "cli/state_diff.h"
 #include "cli/state_tree.h"
+#include "store/each_state.h"
 
 namespace anser {
 namespace {
@@ -46,10 +47,10 @@ Json json_of(const StateInfo& info) {
           {"note", info.labels.note.empty() ? Json() : Json::parse(info.labels.note)}};
 }
 
-// Columns as wide as their widest text; the last one is not filled up. Widths are in bytes: labels
-// with other letters shift what follows them.
-std::string table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> widths;
+// Columns as wide as their widest text, and no narrower than `widths`; the last one is not filled
+// up. Widths are in bytes: labels with other letters shift what follows them.
+using Rows = std::vector<std::vector<std::string>>;
+std::string table(const Rows& rows, std::vector<size_t>& widths) {
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
@@ -63,6 +64,11 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+std::string table(const Rows& rows) {
+  std::vector<size_t> widths;
+  return table(rows, widths);
+}
+
 // ---- ls ----
 
 struct LsOptions {
@@ -71,32 +77,42 @@ struct LsOptions {
   bool json = false;
 };
 
+void ls_json(OpenStore& store, const StateFilter& filter) {
+  std::string text = "[";
+  for_each_state(store.states(), filter, [&](const StateInfo& info) {
+    if (text != "[") text += ",";
+    write_out(text + json_of(info).dump());
+    text.clear();
+  });
+  write_out(text + "]\n");
+}
+
 void ls_command(const LsOptions& options) {
   OpenStore store(options.store);
   StateFilter filter;
   filter.tag = options.tag;
   if (!options.parent.empty()) filter.parent = store.find(options.parent).id;
   if (!options.model.empty()) filter.fingerprint = Model::open(options.model).fingerprint();
-  const std::vector<StateInfo> states = store->list(filter);
-  if (options.json) {
-    Json list = Json::array();
-    for (const StateInfo& info : states) list.push_back(json_of(info));
-    write_out(list.dump() + "\n");
-    return;
-  }
+  if (options.json) return ls_json(store, filter);
   std::vector<std::vector<std::string>> rows = {
       {"ID", "TOKENS", "SIZE", "CREATED", "MODEL", "NAME", "TAGS"}};
+  std::vector<size_t> widths;
   uint64_t bytes = 0;
+  size_t count = 0;
   std::set<std::string> contents;
-  for (const StateInfo& info : states) {
+  for_each_state(store.states(), filter, [&](const StateInfo& info) {
+    ++count;
     if (contents.insert(info.content).second) bytes += info.stored_bytes;
     rows.push_back({info.id, fmt::format("{}", info.tokens), format_bytes(info.stored_bytes),
                     time_text(info.created), model_text(info),
                     info.labels.name.empty() ? "-" : info.labels.name,
                     fmt::format("{}", fmt::join(info.labels.tags, ", "))});
-  }
-  if (!states.empty()) write_out(table(rows));
-  say("{} states, {} in {}", states.size(), format_bytes(bytes), store.where());
+    if (rows.size() <= PageOptions::kMost) return;
+    write_out(table(rows, widths));
+    rows.clear();
+  });
+  if (count > 0) write_out(table(rows, widths));
+  say("{} states, {} in {}", count, format_bytes(bytes), store.where());
 }
 
 // ---- show ----
@@ -123,7 +139,8 @@ void show_command(const ShowOptions& options) {
   std::vector<std::string> children;
   StateFilter filter;
   filter.parent = info.id;
-  for (const StateInfo& child : store->list(filter)) children.push_back(child.id);
+  for_each_state(store.states(), filter,
+                 [&](const StateInfo& child) { children.push_back(child.id); });
   line("children", fmt::format("{}", fmt::join(children, ", ")));
   line("tokens", format_count(int64_t(info.tokens)));
   line("model", info.model);

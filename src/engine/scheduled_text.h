@@ -83,6 +83,9 @@ struct ScheduledText {
   // with the embedded model; where products are larger, a trace's share is smaller.
   size_t row_cost() const { return traced ? 3 : 1; }
 
+  // What its prompt takes while it waits.
+  uint64_t prompt_bytes() const { return (prompt.size() + pending.size()) * sizeof(Token); }
+
   size_t left() const { return pending.size() - fed; }
   // Reading, or waiting for one that reads the same.
   bool in_prompt() const { return !writing && left() > 0; }

@@ -45,14 +45,28 @@ std::unique_ptr<Scheduler::Work::Text> Scheduler::Work::accepted(
 }
 
 // With mutex_ held, as the next one.
-bool Scheduler::Work::has_room(const std::string& client, size_t count) const {
+bool Scheduler::Work::has_room(const std::string& client, size_t count, uint64_t bytes) const {
+  struct Waiting {
+    size_t count = 0;
+    uint64_t bytes = 0;
+  };
+  std::map<std::string_view, Waiting> waiting;
+  Waiting all{count, bytes}, mine{count, bytes};
+  const auto add = [](Waiting& to, const Text& text) {
+    ++to.count;
+    to.bytes += text.prompt_bytes();
+  };
+  waiting[client];
+  for (const auto& text : queue_) {
+    add(all, *text);
+    add(waiting[text->client->name], *text);
+    if (text->client->name == client) add(mine, *text);
+  }
   const size_t most = size_t(options_.max_queue);
-  if (queue_.size() + count <= most) return true;
+  if (all.count <= most && (queue_.empty() || all.bytes <= options_.queue_bytes)) return true;
   // Others have filled the queue: a client that has less than its share may wait all the same.
-  std::map<std::string_view, size_t> waiting;
-  for (const auto& text : queue_) ++waiting[text->client->name];
-  waiting[client] += count;
-  return waiting[client] <= most / waiting.size();
+  return mine.count <= most / waiting.size() &&
+         mine.bytes <= options_.queue_bytes / waiting.size();
 }
 
 std::shared_ptr<ScheduledClient> Scheduler::Work::client_of(const std::string& name) {
@@ -76,9 +90,11 @@ std::vector<Scheduler::Id> Scheduler::Work::submit(std::vector<Order>&& orders,
       throw Error(fmt::format("text {} of {}: {}", i + 1, orders.size(), error.what()));
     }
   }
+  uint64_t bytes = 0;
+  for (const auto& text : texts) bytes += text->prompt_bytes();
   std::vector<Id> ids;
   const std::lock_guard lock(mutex_);
-  if (draining_ || stopping_ || !has_room(client, texts.size())) {
+  if (draining_ || stopping_ || !has_room(client, texts.size(), bytes)) {
     stats_.refused += texts.size();
     return {};
   }

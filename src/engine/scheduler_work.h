@@ -50,6 +50,7 @@ class Scheduler::Work {
     SchedulerStats now = stats_;
     now.queued = int(queue_.size());
     now.paused = std::min(now.paused, now.running);
+    now.queued_bytes = queued_bytes();
     return now;
   }
 
@@ -63,12 +64,19 @@ class Scheduler::Work {
     return (numbers + size_t(model.hyperparameters().vocab)) * sizeof(float);
   }
 
+  // With mutex_ held.
+  uint64_t queued_bytes() const {
+    uint64_t bytes = 0;
+    for (const auto& text : queue_) bytes += text->prompt_bytes();
+    return bytes;
+  }
+
   bool has_waited_too_long(const Text& text) const {
     return options_.max_wait_seconds > 0 &&
            seconds_since(text.submitted) > options_.max_wait_seconds;
   }
   std::unique_ptr<Text> accepted(Order&& order, std::shared_ptr<Reader>&& reader) const;
-  bool has_room(const std::string& client, size_t count) const;
+  bool has_room(const std::string& client, size_t count, uint64_t bytes) const;
   std::shared_ptr<ScheduledClient> client_of(const std::string& name);
   void end_if_overdue(Text& text);
   void begin(Text& text);

@@ -25,8 +25,12 @@ void Errands::add(std::function<void()> errand) {
 }
 
 bool Errands::busy() const {
+  return waiting() > many_;
+}
+
+size_t Errands::waiting() const {
   const std::lock_guard lock(mutex_);
-  return waiting_.size() > many_;
+  return waiting_.size();
 }
 
 void Errands::wait() {

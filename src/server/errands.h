@@ -24,6 +24,7 @@ class Errands {
   void add(std::function<void()> errand);
   // More than `many` wait: who can still be told to come again shall be.
   bool busy() const;
+  size_t waiting() const;
   // Returns when nothing is left to do.
   void wait();
 

@@ -3,17 +3,26 @@
 #include <fmt/format.h>
 
 namespace anser {
+namespace {
+
+std::string entry(const char* name, const char* type, const char* help, double value) {
+  return fmt::format("# HELP anser_{0} {1}\n# TYPE anser_{0} {2}\nanser_{0} {3}\n", name, help,
+                     type, value);
+}
+
+}  // namespace
 
 std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states) {
   std::string out;
   const auto add = [&](const char* name, const char* type, const char* help, double value) {
-    out += fmt::format("# HELP anser_{0} {1}\n# TYPE anser_{0} {2}\nanser_{0} {3}\n", name, help,
-                       type, value);
+    out += entry(name, type, help, value);
   };
   add("running", "gauge", "Texts in work.", stats.running);
   add("paused", "gauge", "Requests being processed that give up their places to other clients.",
       stats.paused);
   add("queued", "gauge", "Texts that wait.", stats.queued);
+  add("queued_bytes", "gauge", "Bytes of the prompts of texts that wait.",
+      double(stats.queued_bytes));
   add("prompt_tokens_total", "counter", "Tokens of prompts that were read.",
       double(stats.prompt_tokens));
   add("cached_tokens_total", "counter", "Tokens of prompts that did not have to be read.",
@@ -42,6 +51,30 @@ std::string prometheus_text(const SchedulerStats& stats, const DeskStats* states
   add("states_failed_total", "counter", "States that could not be stored.", double(states->failed));
   add("states_loaded_total", "counter", "Times that a text began from a stored state.",
       double(states->loaded));
+  add("states_waiting", "gauge", "Reads and writes of states that wait for a thread.",
+      double(states->waiting));
+  add("states_ram_bytes", "gauge", "Bytes of stored states that are kept in memory as well.",
+      double(states->ram_bytes));
+  return out;
+}
+
+std::string memory_text(const MemoryBudgets& budgets, const http::Load& load) {
+  std::string out;
+  const auto add = [&](const char* name, const char* type, const char* help, uint64_t value) {
+    out += entry(name, type, help, double(value));
+  };
+  add("received_bytes", "gauge", "Bytes of bodies that are being received and worked on.",
+      load.body_bytes);
+  add("unsent_bytes", "gauge", "Bytes of answers that wait for their clients.", load.answer_bytes);
+  add("unsent_refused_total", "counter",
+      "Answers for which there was no room beside those that wait for their clients.",
+      load.refused);
+  add("unsent_cut_total", "counter",
+      "Clients that were cut off to make room, as they did not read in time.", load.cut);
+  add("logprobs_bytes", "gauge", "Bytes that logprobs of answers in work may come to.",
+      budgets.logprobs.taken());
+  add("logprobs_refused_total", "counter", "Requests whose logprobs had no room.",
+      budgets.logprobs.refused());
   return out;
 }
 

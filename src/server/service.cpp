@@ -21,6 +21,23 @@ namespace anser {
 
 using namespace openai;
 
+namespace {
+
+// One makes a piece of JSON much faster than a client takes it.
+constexpr size_t kManySenders = 1024;
+
+// Of which details are kept: of what is echoed once, of what is written as often as it is.
+uint64_t kept_tokens(const CompletionRequest& wanted) {
+  uint64_t tokens = 0;
+  for (const std::vector<Token>& prompt : wanted.prompts) {
+    if (wanted.echo) tokens += prompt.size();
+    tokens += uint64_t(wanted.n) * uint64_t(wanted.generation.max_tokens);
+  }
+  return tokens;
+}
+
+}  // namespace
+
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
@@ -29,7 +46,8 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
       response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
                        {options_.model_name, options_.form, options_.stream_interval}),
       trace_route_(engine, scheduler, options_.desk, state_routes_),
-      started_(unix_seconds()) {}
+      started_(unix_seconds()),
+      senders_(1, kManySenders) {}
 
 Service::~Service() {
   if (options_.desk != nullptr) options_.desk->errands().wait();
@@ -116,7 +134,8 @@ void Service::metrics(const http::Request&, const Reply& reply) {
   if (options_.desk != nullptr) states = options_.desk->stats();
   reply->send(200, "text/plain; version=0.0.4",
               prometheus_text(scheduler_.stats(), states ? &*states : nullptr) +
-                  keys_text(options_.api_keys));
+                  keys_text(options_.api_keys) +
+                  memory_text(*options_.budgets, *options_.http_load));
 }
 
 Json Service::model_card() const {
@@ -158,12 +177,18 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
                                 const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
+  MemoryBudget::Share room = room_for_logprobs(wanted, kept_tokens(wanted));
   const std::string begun(unfinished_end(beginning.state.text_end()));  // of a character
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   size_t prompt_tokens = 0;
   for (const std::vector<Token>& prompt : wanted.prompts) {
     prompt_tokens += prompt.size();
+    std::shared_ptr<Echo> echo;
+    if (wanted.echo) {
+      echo = std::make_shared<Echo>(
+          Echo{whole_characters(begun + tokenizer.decode(prompt)), prompt.size()});
+    }
     for (int i = 0; i < wanted.n; ++i) {
       Order order{beginning.state, prompt, wanted.generation, wanted.top_logprobs};
       order.origin = beginning.origin;
@@ -171,17 +196,36 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       // Each prompt's answers have the seeds that they would have if it came alone.
       order.generation.sampling.seed = answer_seed(wanted.generation.sampling.seed, uint64_t(i));
       order.generation.constraint = constraint;
-      order.prompt_details = wanted.echo;
+      // Where they are kept, once is enough for all answers.
+      order.prompt_details = wanted.echo && (wanted.stream || i == 0);
       choices.push_back(
-          completion_choice(int(choices.size()),
-                            wanted.echo ? whole_characters(begun + tokenizer.decode(prompt)) : "",
-                            wanted.top_logprobs >= 0, tokenizer));
+          completion_choice(int(choices.size()), echo, wanted.top_logprobs >= 0, tokenizer));
       orders.push_back(std::move(order));
     }
   }
   write(wanted, {"cmpl-", "text_completion", "text_completion"}, beginning, std::move(choices),
-        reply)
+        reply, std::move(room))
       ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
+}
+
+// What the details of so many tokens take until a whole answer is sent; a stream keeps none.
+MemoryBudget::Share Service::room_for_logprobs(const WriteRequest& wanted, uint64_t tokens) {
+  if (wanted.stream || wanted.top_logprobs < 0) return nullptr;
+  MemoryBudget& budget = options_.budgets->logprobs;
+  const uint64_t bytes = LogprobList::bytes_of(tokens, wanted.top_logprobs);
+  if (MemoryBudget::Share share = budget.take(bytes)) return share;
+  if (bytes <= budget.most()) {
+    throw ApiError::unavailable(
+        fmt::format("the logprobs of up to {} tokens take {} bytes until they are sent, and others' "
+                    "leave less of {} (--logprobs-mb); try again later, or ask for a stream",
+                    tokens, bytes, budget.most()));
+  }
+  throw ApiError::bad_field(
+      "logprobs",
+      fmt::format("those of up to {} tokens, echoed and written, take {} bytes until they are sent, "
+                  "and this server has {} for all (--logprobs-mb): ask for fewer tokens or answers, "
+                  "or for a stream",
+                  tokens, bytes, budget.most()));
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
@@ -196,6 +240,8 @@ void Service::chat(const http::Request& request, const Reply& reply) {
 void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
                          const Reply& reply) {
   const Model& model = engine_.model();
+  MemoryBudget::Share room =
+      room_for_logprobs(wanted, uint64_t(wanted.n) * uint64_t(wanted.generation.max_tokens));
   const ChatOrder chat = chat_order(wanted, beginning, options_.form, options_.limits, model);
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
@@ -207,20 +253,23 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
                                   model.tokenizer()));
   }
   write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
-        std::move(choices), reply, chat.as_shown)
+        std::move(choices), reply, std::move(room), chat.as_shown)
       ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
 }
 
 std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names& names,
                                         const Beginning& beginning,
                                         std::vector<std::unique_ptr<Choice>> choices,
-                                        const Reply& reply, Instead instead) {
+                                        const Reply& reply, MemoryBudget::Share room,
+                                        Instead instead) {
   const Heading heading{new_id(names.id_prefix), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
   auto answer = std::make_unique<ChoicesAnswer>(heading, names.object, names.chunk_object,
                                                 std::move(choices));
   auto writing = std::make_shared<Writing>(
-      std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
+      std::move(answer), Delivery{wanted.stream, options_.stream_interval, &senders_}, reply,
+      scheduler_);
+  writing->hold(std::move(room));
   if (wanted.save) {
     writing->save_states({options_.desk, beginning.id, *wanted.save, {}, std::move(instead)});
   }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,8 +12,10 @@
 #include "anser/engine.h"
 #include "anser/scheduler.h"
 #include "server/api_keys.h"
+#include "server/errands.h"
 #include "server/http/options.h"
 #include "server/http/router.h"
+#include "server/memory_budget.h"
 #include "server/openai/write_request.h"
 #include "server/openai/writing.h"
 #include "server/response_routes.h"
@@ -37,6 +40,9 @@ struct ServiceOptions {
   openai::Limits limits;
   StateDesk* desk = nullptr;                      // nullptr: no states are kept
   std::chrono::milliseconds stream_interval{20};  // openai::Delivery
+  std::shared_ptr<MemoryBudgets> budgets = std::make_shared<MemoryBudgets>();
+  // Of the server's http::Options, for /metrics.
+  std::shared_ptr<const http::Load> http_load = std::make_shared<http::Load>();
 };
 
 //   GET  /                  the page, and /page/... (page/page.h); needs no key
@@ -79,7 +85,9 @@ class Service {
   std::shared_ptr<openai::Writing> write(const openai::WriteRequest& wanted, const Names& names,
                                          const Beginning& beginning,
                                          std::vector<std::unique_ptr<openai::Choice>> choices,
-                                         const Reply& reply, openai::Instead instead = {});
+                                         const Reply& reply, MemoryBudget::Share room,
+                                         openai::Instead instead = {});
+  MemoryBudget::Share room_for_logprobs(const openai::WriteRequest& wanted, uint64_t tokens);
   // Who asks; nothing: somebody who may not.
   std::optional<std::string> client_of(const http::Request& request) const;
 
@@ -101,6 +109,7 @@ class Service {
   ResponseRoutes response_routes_;
   TraceRoute trace_route_;
   const int64_t started_;  // Unix seconds
+  Errands senders_;        // of large bodies; the last, so that it ends first
 };
 
 }  // namespace anser

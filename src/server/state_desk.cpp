@@ -59,6 +59,22 @@ StateInfo StateDesk::find(const std::string& id_or_name, const std::string& para
   return *std::move(info);
 }
 
+template <class Get>
+auto StateDesk::read(const StateInfo& info, Get&& get) -> decltype(get()) {
+  try {
+    return get();
+  } catch (const Error& error) {
+    find(info.id, "state");  // it may have been removed meanwhile
+    throw ApiError(500, "server_error",
+                   fmt::format("the state {} cannot be read: {}", info.id, error.what()), {},
+                   "state_unreadable");
+  }
+}
+
+std::string StateDesk::whole_content(const StateInfo& info) {
+  return read(info, [&] { return states_.content(info)->next(size_t(info.raw_bytes)); });
+}
+
 Beginning StateDesk::load(const std::string& id_or_name, const std::string& param) {
   const StateInfo info = find(id_or_name, param);
   if (info.fingerprint != model_.fingerprint()) {
@@ -87,19 +103,12 @@ void StateDesk::note_unknown(const State& state, const std::string& what) {
   notice_(fmt::format("{} {}. The same goes for others of its age", what, kUnknownIdentity));
 }
 
-std::vector<std::byte> StateDesk::content(const StateInfo& info) {
-  return read(info, [&] { return states_.get(info.id); }).serialize();
-}
-
-State StateDesk::read(const StateInfo& info, const std::function<State()>& get) {
-  try {
-    return get();
-  } catch (const Error& error) {
-    find(info.id, "state");  // it may have been removed meanwhile
-    throw ApiError(500, "server_error",
-                   fmt::format("the state {} cannot be read: {}", info.id, error.what()), {},
-                   "state_unreadable");
-  }
+std::unique_ptr<ContentReader> StateDesk::content(const StateInfo& info) {
+  return read(info, [&] {
+    std::unique_ptr<ContentReader> content = states_.content(info);
+    content->check();
+    return content;
+  });
 }
 
 void StateDesk::check_labels(const StateLabels& labels, const StateInfo& of) {
@@ -143,8 +152,8 @@ StateInfo StateDesk::fork(const StateInfo& info, const StateLabels& labels) {
   return find(states_.fork(info.id, labels), "id");
 }
 
-DeskStats StateDesk::stats() const {
-  return {saved_, failed_, saved_bytes_, loaded_};
+DeskStats StateDesk::stats() {
+  return {saved_, failed_, saved_bytes_, loaded_, states_.ram_bytes(), errands_.waiting()};
 }
 
 void begin_at(StateDesk* desk, const Model& model, const std::string& state,

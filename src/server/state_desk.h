@@ -27,6 +27,8 @@ struct Beginning {
 
 struct DeskStats {
   uint64_t saved = 0, failed = 0, saved_bytes = 0, loaded = 0;
+  uint64_t ram_bytes = 0;  // of stored states that are kept in memory
+  uint64_t waiting = 0;    // errands
 };
 
 // All functions may be called from any thread. Those that take time are for errands(); they throw
@@ -53,8 +55,9 @@ class StateDesk {
   // Notes that a state leaves open which fine-tune it belongs to, if it does.
   void note_unknown(const State& state, const std::string& what);
   Beginning load(const std::string& id_or_name, const std::string& param);
-  // The state file.
-  std::vector<std::byte> content(const StateInfo& info);
+  // The state file, which has been looked through once and is undamaged.
+  std::unique_ptr<ContentReader> content(const StateInfo& info);
+  std::string whole_content(const StateInfo& info);
   // 409 for a name that another state than `of` has; 400 for what StateLabels does not allow. `of`:
   // whose labels they shall be; none: those of a new state.
   void check_labels(const StateLabels& labels, const StateInfo& of = {});
@@ -64,10 +67,12 @@ class StateDesk {
 
   StateInfo fork(const StateInfo& info, const StateLabels& labels);
 
-  DeskStats stats() const;
+  DeskStats stats();
 
  private:
-  State read(const StateInfo& info, const std::function<State()>& get);
+  // What `get` gives; errors as a client is told them.
+  template <class Get>
+  auto read(const StateInfo& info, Get&& get) -> decltype(get());
 
   States& states_;
   const Model& model_;

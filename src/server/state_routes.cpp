@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -10,10 +11,12 @@
 #include "anser/error.h"
 #include "server/answering.h"
 #include "server/openai/completion_request.h"
+#include "server/openai/json_pieces.h"
 #include "server/openai/state_object.h"
 #include "server/orders.h"
 #include "server/reading.h"
 #include "server/response_routes.h"
+#include "server/send_pieces.h"
 #include "store/state_id.h"
 
 namespace anser {
@@ -33,6 +36,9 @@ Json body_of(const http::Request& request) {
   return request.body.empty() ? Json::object() : parse_body(request.body);
 }
 
+// Of a state file, that is sent at a time.
+constexpr size_t kContentPiece = 256 << 10;
+
 // Of the query; empty: it is not given.
 std::string one_parameter(const http::Request& request, const char* name) {
   std::vector<std::string> values = request.parameters(name);
@@ -40,6 +46,41 @@ std::string one_parameter(const http::Request& request, const char* name) {
   if (values.size() == 1) return std::move(values[0]);
   throw ApiError::bad_field(name,
                             fmt::format("expected one in the query, found {}", values.size()));
+}
+
+// As OpenAI's lists have them.
+PageOptions page_options(const http::Request& request) {
+  PageOptions options;
+  options.after = one_parameter(request, "after");
+  if (const std::string limit = one_parameter(request, "limit"); !limit.empty()) {
+    const auto [end, error] =
+        std::from_chars(limit.data(), limit.data() + limit.size(), options.limit);
+    if (error != std::errc() || end != limit.data() + limit.size() || options.limit < 1 ||
+        options.limit > PageOptions::kMost) {
+      throw ApiError::bad_field("limit", fmt::format("expected a number from 1 to {}, found {}",
+                                                     PageOptions::kMost, limit.substr(0, 100)));
+    }
+  }
+  const std::string order = one_parameter(request, "order");
+  if (!order.empty() && order != "asc" && order != "desc") {
+    throw ApiError::bad_field(
+        "order", fmt::format("expected asc, the oldest first, or desc, found {}", order.substr(0, 100)));
+  }
+  options.newest_first = order == "desc";
+  return options;
+}
+
+// Each state becomes text at once: as JSON in memory it takes many times as much.
+void send_page(http::Reply& reply, const StatePage& page) {
+  std::string text = R"({"object":"list","data":[)";
+  for (const StateInfo& info : page.states) {
+    if (text.back() != '[') text += ',';
+    text += dumped(state_object(info));
+  }
+  const auto id = [&](size_t i) { return page.states.empty() ? Json() : Json(page.states[i].id); };
+  text += fmt::format(R"(],"first_id":{},"last_id":{},"has_more":{}}})", id(0).dump(),
+                      id(page.states.size() - 1).dump(), page.more);
+  reply.send(200, kJsonType, text);
 }
 
 // The labels of an upload stand in the query.
@@ -86,9 +127,9 @@ void StateRoutes::list(const http::Request& request, const Reply& reply) {
   filter.tag = one_parameter(request, "tag");
   filter.parent = one_parameter(request, "parent");
   if (const auto parent = desk_->states().find(filter.parent)) filter.parent = parent->id;
-  Json data = Json::array();
-  for (const StateInfo& info : desk_->states().list(filter)) data.push_back(state_object(info));
-  send_json(*reply, {{"object", "list"}, {"data", std::move(data)}});
+  PageOptions options = page_options(request);
+  if (!options.after.empty()) options.after = desk_->find(options.after, "after").id;
+  send_page(*reply, desk_->states().page(filter, options));
 }
 
 void StateRoutes::show(const http::Request& request, const Reply& reply) {
@@ -111,10 +152,19 @@ void StateRoutes::remove(const http::Request& request, const Reply& reply) {
 
 void StateRoutes::content(const http::Request& request, const Reply& reply) {
   const StateInfo info = desk_->find(request.capture("id"), "id");
-  const std::vector<std::byte> file = desk_->content(info);
-  reply->send(200, kBytesType,
-              std::string_view(reinterpret_cast<const char*>(file.data()), file.size()),
-              {{"Content-Disposition", fmt::format("attachment; filename=\"{}.state\"", info.id)}});
+  const http::Headers name = {
+      {"Content-Disposition", fmt::format("attachment; filename=\"{}.state\"", info.id)}};
+  constexpr uint64_t kInPieces = ContentReader::kMemory + 2 * kContentPiece;
+  // What takes no more than its decoder would is sent whole.
+  if (info.raw_bytes <= kInPieces) {
+    return reply->send(200, kBytesType, desk_->whole_content(info), name);
+  }
+  if (!reply->reserve(kInPieces)) {
+    throw ApiError::unavailable("too many states are being downloaded; try again later");
+  }
+  const std::shared_ptr<ContentReader> content = desk_->content(info);
+  reply->begin(200, kBytesType, name, content->size());
+  send_pieces(reply, [content] { return content->next(kContentPiece); }, desk_->errands());
 }
 
 void StateRoutes::fork(const http::Request& request, const Reply& reply) {

@@ -1,6 +1,6 @@
 // /v1/states: stored states over HTTP. docs/serving.md lists fields and answers.
 //
-//   GET    /v1/states                 ?tag= &parent=
+//   GET    /v1/states                 ?tag= &parent= &limit= &after= &order=
 //   POST   /v1/states                 from a prompt, messages or a response; or an upload
 //   GET    /v1/states/{id}            {id} is an id or a name
 //   PATCH  /v1/states/{id}            (POST, too) new labels

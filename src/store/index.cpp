@@ -188,6 +188,36 @@ std::vector<StateInfo> Index::list(const std::string& parent) {
   return all;
 }
 
+std::vector<Index::Row> Index::rows(const std::string& parent, const std::optional<Place>& after,
+                                    bool newest_first, int64_t count) {
+  std::string sql = "SELECT record, name, last_used, id, created FROM states WHERE 1";
+  if (!parent.empty()) sql += " AND parent = ?";
+  if (after) sql += fmt::format(" AND (created, id) {} (?, ?)", newest_first ? '<' : '>');
+  sql += fmt::format(" ORDER BY created {0}, id {0} LIMIT ?", newest_first ? "DESC" : "ASC");
+  Statement query(*this, sql.c_str());
+  if (!parent.empty()) query.bind(parent);
+  if (after) query.bind(after->created).bind(after->id);
+  query.bind(count);
+  std::vector<Row> rows;
+  while (query.step()) {
+    Row row{{query.real(4), query.text(3)}, std::nullopt};
+    try {
+      row.info = info_of(query);
+    } catch (const Error&) {
+      // Whoever asks for it by its id is told.
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::optional<Index::Place> Index::place_of(const std::string& id) {
+  Statement query(*this, "SELECT created FROM states WHERE id = ?");
+  query.bind(id);
+  if (!query.step()) return std::nullopt;
+  return Place{query.real(0), id};
+}
+
 void Index::insert(const StateInfo& info, const RecordStamp& stamp) {
   const std::string record = to_record(info);
   Statement change(*this,

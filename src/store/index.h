@@ -64,6 +64,20 @@ class Index {
   // In order of creation. Empty parent: all.
   std::vector<StateInfo> list(const std::string& parent);
 
+  // A part of that, from behind `after` on, or from the beginning; also backwards. A row whose
+  // record cannot be read has no `info`.
+  struct Place {
+    double created;
+    std::string id;
+  };
+  struct Row {
+    Place place;
+    std::optional<StateInfo> info;
+  };
+  std::vector<Row> rows(const std::string& parent, const std::optional<Place>& after,
+                        bool newest_first, int64_t count);
+  std::optional<Place> place_of(const std::string& id);
+
   // Takes the place of what the id had before. No other state may have the name.
   void insert(const StateInfo& info, const RecordStamp& stamp);
   void erase(const std::string& id);

@@ -10,6 +10,23 @@
 #include "store/state_id.h"
 
 namespace anser {
+namespace {
+
+// Of all notes on a page, each of which may have 64 KiB: it ends there, however few states it has.
+constexpr size_t kMostNotes = 4 << 20;
+
+}  // namespace
+
+bool PageFiller::add(StateInfo&& info) {
+  if (!fits(info, filter_)) return true;
+  if (page_.states.size() == limit_ || bytes_ > kMostNotes) {
+    page_.more = true;
+    return false;
+  }
+  bytes_ += info.labels.note.size();
+  page_.states.push_back(std::move(info));
+  return true;
+}
 
 PackedState pack_state(const State& state, const std::string& model, const std::string& parent,
                        const StateLabels& labels, const std::string& id) {

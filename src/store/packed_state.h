@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "anser/state.h"
@@ -32,6 +33,21 @@ StateInfo info_of_fork(const StateInfo& source, const StateLabels& labels);
 // pack_state() made for `info`.
 std::shared_ptr<const State> unpack_state(std::span<const std::byte> compressed,
                                           const StateInfo& info, const std::string& where);
+
+// Puts states on a page as they come from a store, in its order.
+class PageFiller {
+ public:
+  PageFiller(const StateFilter& filter, size_t limit) : filter_(filter), limit_(limit) {}
+  // False: the page is full, and this one does not stand on it any more.
+  bool add(StateInfo&& info);
+  StatePage take() { return std::move(page_); }
+
+ private:
+  const StateFilter& filter_;
+  const size_t limit_;
+  size_t bytes_ = 0;  // of notes
+  StatePage page_;
+};
 
 // All of the filter but the parent.
 bool fits(const StateInfo& info, const StateFilter& filter);

@@ -22,6 +22,7 @@ class RamTier {
   // What is larger than all the room is not kept.
   void keep(const std::string& key, std::shared_ptr<const State> state);
   void drop(const std::string& key);
+  uint64_t bytes() const { return bytes_; }
 
  private:
   struct Item {

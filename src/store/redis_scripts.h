@@ -128,13 +128,20 @@ end
 return redis.call('HMGET', key('state', id), 'record', 'used')
 )lua";
 
-// ARGV: lifetime, parent or '', the number behind which to begin, how many. Returns {the last
-// number looked at, id, record, used, id, record, used, ...}; only '': there are no more.
+// ARGV: lifetime, parent or '', the number behind which to begin, how many, and 'newest' to go
+// backwards. Returns {the last number looked at, id, record, used, id, record, used, ...}; only '':
+// there are no more.
 inline constexpr const char* kList = R"lua(
 local set = prefix .. 'order'
 if ARGV[2] ~= '' then set = key('children', ARGV[2]) end
-local page = redis.call('ZRANGEBYSCORE', set, '(' .. ARGV[3], '+inf', 'WITHSCORES', 'LIMIT', 0,
-                        ARGV[4])
+local page
+if ARGV[5] == 'newest' then
+  page = redis.call('ZREVRANGEBYSCORE', set, '(' .. ARGV[3], '-inf', 'WITHSCORES', 'LIMIT', 0,
+                    ARGV[4])
+else
+  page = redis.call('ZRANGEBYSCORE', set, '(' .. ARGV[3], '+inf', 'WITHSCORES', 'LIMIT', 0,
+                    ARGV[4])
+end
 local found = {page[#page] or ''}
 for i = 1, #page, 2 do
   if alive(page[i]) then

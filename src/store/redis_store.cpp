@@ -206,24 +206,75 @@ std::optional<StateInfo> RedisStore::find(const std::string& id_or_name) {
   return std::move(found->info);
 }
 
-std::vector<StateInfo> RedisStore::list(const StateFilter& filter) {
-  std::vector<StateInfo> states;
+// Of what stands behind the number `last`, which is moved on; nothing: there is no more.
+std::optional<std::vector<StateInfo>> RedisStore::some(const std::string& parent, std::string& last,
+                                                       bool newest_first) {
   // No parent has another form.
-  if (!filter.parent.empty() && !is_state_id(filter.parent)) return states;
-  for (std::string last = "0";;) {
-    const RedisReply reply = run(redis_scripts::kList, {filter.parent, last, kPageLength});
-    const std::vector<std::string_view> page = texts(reply, where_);
-    if (page.empty() || page[0].empty()) return states;
-    last = page[0];
-    for (size_t i = 1; i + 2 < page.size(); i += 3) {
-      try {
-        StateInfo info = parse(page[i + 1], page[i + 2]);
-        if (info.id == page[i] && fits(info, filter)) states.push_back(std::move(info));
-      } catch (const Error&) {
-        // Damaged: whoever asks for it by its id is told.
-      }
+  if (!parent.empty() && !is_state_id(parent)) return std::nullopt;
+  const RedisReply reply = run(redis_scripts::kList,
+                               {parent, last, kPageLength, newest_first ? "newest" : "oldest"});
+  const std::vector<std::string_view> page = texts(reply, where_);
+  if (page.empty() || page[0].empty()) return std::nullopt;
+  last = page[0];
+  std::vector<StateInfo> states;
+  for (size_t i = 1; i + 2 < page.size(); i += 3) {
+    try {
+      StateInfo info = parse(page[i + 1], page[i + 2]);
+      if (info.id == page[i]) states.push_back(std::move(info));
+    } catch (const Error&) {
+      // Damaged: whoever asks for it by its id is told.
     }
   }
+  return states;
+}
+
+std::vector<StateInfo> RedisStore::list(const StateFilter& filter) {
+  std::vector<StateInfo> states;
+  std::string last = "0";
+  while (auto found = some(filter.parent, last, false)) {
+    for (StateInfo& info : *found) {
+      if (fits(info, filter)) states.push_back(std::move(info));
+    }
+  }
+  return states;
+}
+
+// The number that a state was given when it came.
+std::string RedisStore::number_of(const std::string& id) {
+  const std::string_view words[] = {"ZSCORE", "anser:1:order", id};
+  const RedisReply reply = redis_.command(words);
+  if (text(reply.get()).empty()) fail_unknown_state(id, where_);
+  return std::string(text(reply.get()));
+}
+
+StatePage RedisStore::page(const StateFilter& filter, const PageOptions& options) {
+  std::string last = options.newest_first ? "+inf" : "0";
+  if (!options.after.empty()) last = number_of(options.after);
+  PageFiller filler(filter, options.limit);
+  while (auto found = some(filter.parent, last, options.newest_first)) {
+    for (StateInfo& info : *found) {
+      if (!filler.add(std::move(info))) return filler.take();
+    }
+  }
+  return filler.take();
+}
+
+uint64_t RedisStore::ram_bytes() {
+  const std::lock_guard guard(mutex_);
+  return ram_.bytes();
+}
+
+std::unique_ptr<ContentReader> RedisStore::content(const StateInfo& info) {
+  constexpr uint64_t kPiece = 256 << 10;
+  require(info.id, true);
+  const std::string key = content_key(info.content);
+  const auto source = [this, key](uint64_t offset) {
+    const std::string first = fmt::format("{}", offset), end = fmt::format("{}", offset + kPiece - 1);
+    const std::string_view words[] = {"GETRANGE", key, first, end};
+    return std::string(text(redis_.command(words).get()));
+  };
+  return std::make_unique<ContentReader>(source, info.raw_bytes, info.checksum,
+                                         fmt::format("{}, {}", where_, key));
 }
 
 void RedisStore::relabel(const std::string& id, StateLabels labels) {

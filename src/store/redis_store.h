@@ -56,11 +56,14 @@ class RedisStore : public States {
   std::string fork(const std::string& id, const StateLabels& labels = {}) override;
   State get(const std::string& id, const Model& model) override;
   State get(const std::string& id) override;
+  std::unique_ptr<ContentReader> content(const StateInfo& info) override;
   std::optional<StateInfo> find(const std::string& id_or_name) override;
   // What was found damaged is left out.
   std::vector<StateInfo> list(const StateFilter& filter = {}) override;
+  StatePage page(const StateFilter& filter, const PageOptions& options) override;
   void relabel(const std::string& id, StateLabels labels) override;
   void remove(const std::string& id) override;
+  uint64_t ram_bytes() override;
 
  private:
   // A state, and its record as it stands there.
@@ -78,6 +81,9 @@ class RedisStore : public States {
   void check(const std::vector<std::string_view>& answer, const StateInfo& info,
              const std::string& source) const;
   std::shared_ptr<const State> load(const StateInfo& info);
+  std::optional<std::vector<StateInfo>> some(const std::string& parent, std::string& last,
+                                             bool newest_first);
+  std::string number_of(const std::string& id);
 
   RedisPool redis_;
   const RedisOptions options_;

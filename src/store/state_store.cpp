@@ -1,6 +1,7 @@
 #include "store/state_store.h"
 
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #include "base/mapped_file.h"
 #include "formats/checks.h"
+#include "store/index_page.h"
 #include "store/packed_state.h"
 #include "store/state_id.h"
 
@@ -21,6 +23,8 @@ namespace anser {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kContentPiece = 128 << 10;  // that is read of a compressed state at a time
 
 // Makes the folder, and those above it, and returns its name.
 const std::string& made(const std::string& folder) {
@@ -320,6 +324,42 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
   const std::lock_guard guard(mutex_);
   for (StateInfo& info : all) add_uses(info);
   return all;
+}
+
+StatePage StateStore::page(const StateFilter& filter, const PageOptions& options) {
+  Index reader(index_path());
+  StatePage page = page_of(reader, filter, options, folder_);
+  const std::lock_guard guard(mutex_);
+  for (StateInfo& info : page.states) add_uses(info);
+  return page;
+}
+
+uint64_t StateStore::ram_bytes() {
+  const std::lock_guard guard(mutex_);
+  return ram_.bytes();
+}
+
+// The file stays readable while it is open, also when the state is removed.
+std::unique_ptr<ContentReader> StateStore::content(const StateInfo& info) {
+  const std::string path = content_path(info.content);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  const std::shared_ptr<void> closing(nullptr, [file](void*) { ::close(file); });
+  const auto source = [file, closing, path](uint64_t offset) {
+    std::string bytes(kContentPiece, '\0');
+    ssize_t count;
+    do {
+      count = ::pread(file, bytes.data(), bytes.size(), off_t(offset));
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) throw Error(fmt::format("{}: cannot read: {}", path, std::strerror(errno)));
+    bytes.resize(size_t(count));
+    return bytes;
+  };
+  {
+    const std::lock_guard guard(mutex_);
+    uses_[info.id] = seconds_since_1970();
+  }
+  return std::make_unique<ContentReader>(source, info.raw_bytes, info.checksum, path);
 }
 
 void StateStore::relabel(const std::string& id, StateLabels labels) {

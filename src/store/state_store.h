@@ -62,10 +62,13 @@ class StateStore : public States {
   std::string fork(const std::string& id, const StateLabels& labels = {}) override;
   State get(const std::string& id, const Model& model) override;
   State get(const std::string& id) override;
+  std::unique_ptr<ContentReader> content(const StateInfo& info) override;
   std::optional<StateInfo> find(const std::string& id_or_name) override;
   std::vector<StateInfo> list(const StateFilter& filter = {}) override;
+  StatePage page(const StateFilter& filter, const PageOptions& options) override;
   void relabel(const std::string& id, StateLabels labels) override;
   void remove(const std::string& id) override;
+  uint64_t ram_bytes() override;
 
  private:
   struct Removed {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "anser/error.h"
 #include "anser/model.h"
 #include "anser/state.h"
+#include "store/content_reader.h"
 #include "store/state_info.h"
 
 namespace anser {
@@ -31,6 +33,19 @@ struct StateFilter {
   std::string tag;
   std::string parent;                   // an id: its children
   std::optional<uint64_t> fingerprint;  // of a model
+};
+
+// Which part of a list.
+struct PageOptions {
+  static constexpr size_t kMost = 1000;
+
+  std::string after;         // the id of a state: what comes behind it; empty: from the beginning
+  size_t limit = kMost;      // of states
+  bool newest_first = false;
+};
+struct StatePage {
+  std::vector<StateInfo> states;
+  bool more = false;  // behind them
 };
 
 class States {
@@ -53,10 +68,16 @@ class States {
   // The same for those who have no model at hand.
   virtual State get(const std::string& id) = 0;
 
+  // The state file, to be read in pieces.
+  virtual std::unique_ptr<ContentReader> content(const StateInfo& info) = 0;
+
   // By id, or else by name.
   virtual std::optional<StateInfo> find(const std::string& id_or_name) = 0;
   // In order of creation.
   virtual std::vector<StateInfo> list(const StateFilter& filter = {}) = 0;
+  // A part of that. It may be shorter than it could be, where notes are long. Throws Error when
+  // there is no state `after`.
+  virtual StatePage page(const StateFilter& filter, const PageOptions& options) = 0;
 
   // Takes the place of all labels.
   virtual void relabel(const std::string& id, StateLabels labels) = 0;
@@ -64,6 +85,9 @@ class States {
   // Its children stay, and keep the id as their parent's. Bytes go with the last state that shares
   // them.
   virtual void remove(const std::string& id) = 0;
+
+  // Of states that are kept in memory as well.
+  virtual uint64_t ram_bytes() = 0;
 };
 
 }  // namespace anser

@@ -443,6 +443,24 @@ TEST_F(SchedulerTest, TheCacheIsSharedOnlyWithinAClient) {
   }
 }
 
+TEST_F(SchedulerTest, PromptsThatWaitAreBoundedInBytes) {
+  SchedulerOptions options;
+  options.max_batch = 1;
+  options.queue_bytes = 1000;
+  Scheduler scheduler(*engine_, options);
+  const auto first = std::make_shared<Listener>(), long_one = std::make_shared<Listener>();
+  const Scheduler::Id id = scheduler.submit(order(1, 1'000'000, 1), first);
+  first->wait_for_pieces(1);
+  EXPECT_NE(scheduler.submit(order(200, 1, 2), long_one), 0u);  // alone one may always wait
+  EXPECT_EQ(scheduler.stats().queued_bytes, 1600u);
+  EXPECT_EQ(scheduler.submit(order(1, 1, 3), std::make_shared<Listener>()), 0u);
+  EXPECT_EQ(scheduler.stats().refused, 1u);
+  scheduler.cancel(id);
+  long_one->wait();
+  EXPECT_EQ(scheduler.stats().queued_bytes, 0u);
+  EXPECT_NE(scheduler.submit(order(1, 1, 4), std::make_shared<Listener>()), 0u);
+}
+
 TEST_F(SchedulerTest, WhatIsLeftIsCancelledAtTheEnd) {
   const auto running = std::make_shared<Listener>(), queued = std::make_shared<Listener>();
   {

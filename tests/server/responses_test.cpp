@@ -197,7 +197,7 @@ TEST(ResponseAnswer, ThoughtsAreAnItemOfTheirOwn) {
     events += answer.piece(0, piece, {});
   }
   events += answer.ending(0, {.reason = StopReason::stop_token});
-  const Json whole = answer.whole({10, 0, 20});
+  const Json whole = Json::parse(answer.whole({10, 0, 20}).rest());
   ASSERT_EQ(whole["output"].size(), 2u);
   EXPECT_EQ(whole["output"][0]["type"], "reasoning");
   EXPECT_EQ(whole["output"][0]["content"][0]["text"], "Well, well.");
@@ -220,7 +220,7 @@ TEST(ResponseAnswer, ACallIsAnItem) {
   std::string events = answer.piece(0, "\n{\"name\": \"add\", \"arguments\": {\"a\": 1}}\n```", {});
   EXPECT_EQ(events, "");
   events = answer.ending(0, {.reason = StopReason::stop_token});
-  const Json whole = answer.whole({});
+  const Json whole = Json::parse(answer.whole({}).rest());
   ASSERT_EQ(whole["output"].size(), 1u);
   EXPECT_EQ(whole["output"][0]["type"], "function_call");
   EXPECT_EQ(whole["output"][0]["name"], "add");
@@ -251,7 +251,7 @@ TEST(ResponseAnswer, WhatIsTooLongForANoteIsLeftOut) {
 TEST(ResponseAnswer, AnEmptyOneIsAMessage) {
   ResponseAnswer answer = answer_of("");
   answer.ending(0, {.reason = StopReason::stop_token});
-  EXPECT_EQ(answer.whole({})["output"][0]["content"][0]["text"], "");
+  EXPECT_EQ(Json::parse(answer.whole({}).rest())["output"][0]["content"][0]["text"], "");
 }
 
 }  // namespace

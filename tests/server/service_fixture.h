@@ -45,8 +45,9 @@ class ServiceTest : public testing::Test {
     options.model_name = "goose";
     options.limits.vocab = 300;
     options.desk = desk_.get();
-    service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
     http::Options listening = http::any_port();
+    options.http_load = listening.load;
+    service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
     listening.error_body = &Service::error_body;
     server_ = std::make_unique<http::Server>(listening, service_->routes());
     server_->start();

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <thread>
+#include <utility>
 
 #include "store/backend.h"
 #include "store/sample_states.h"
@@ -140,6 +142,73 @@ TEST_P(EveryStore, ListsAndFilters) {
   // A child of what was removed still is one.
   store->remove(a);
   EXPECT_EQ(ids_of(store->list(with_parent(a))), (Ids{b, c}));
+}
+
+TEST_P(EveryStore, ListsInPages) {
+  const auto store = open();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 7; ++i) {
+    StateLabels labels;
+    if (i % 3 == 0) labels.tags = {"t"};
+    ids.push_back(store->put(state_after(uint64_t(i)), "", i > 4 ? ids[0] : "", labels));
+  }
+  const auto page = [&](const StateFilter& filter, size_t limit, size_t after, bool newest) {
+    const StatePage page =
+        store->page(filter, {.after = after < 7 ? ids[after] : "", .limit = limit,
+                             .newest_first = newest});
+    return std::pair(ids_of(page.states), page.more);
+  };
+  using Ids = std::vector<std::string>;
+  EXPECT_EQ(page({}, 3, 7, false), std::pair(Ids({ids[0], ids[1], ids[2]}), true));
+  EXPECT_EQ(page({}, 4, 2, false), std::pair(Ids({ids[3], ids[4], ids[5], ids[6]}), false));
+  EXPECT_EQ(page({}, 4, 6, false), std::pair(Ids(), false));
+  EXPECT_EQ(page({}, 2, 7, true), std::pair(Ids({ids[6], ids[5]}), true));
+  EXPECT_EQ(page({}, 9, 1, true), std::pair(Ids({ids[0]}), false));
+  EXPECT_EQ(page(with_tag("t"), 2, 0, false), std::pair(Ids({ids[3], ids[6]}), false));
+  EXPECT_EQ(page(with_tag("t"), 1, 0, false), std::pair(Ids({ids[3]}), true));
+  EXPECT_EQ(page(with_parent(ids[0]), 9, 7, false), std::pair(Ids({ids[5], ids[6]}), false));
+  EXPECT_EQ(page(with_parent(ids[0]), 9, 6, true), std::pair(Ids({ids[5]}), false));
+  store->remove(ids[3]);
+  expect_error({ids[3]}, [&] { page({}, 1, 3, false); });
+}
+
+TEST_P(EveryStore, APageOfLongNotesIsShort) {
+  const auto store = open();
+  const std::string first = store->put(state_after(1), "");
+  constexpr size_t kStates = 80;
+  for (size_t i = 0; i < kStates; ++i) {
+    store->fork(first, {"", {}, "\"" + std::string(60'000, 'x') + "\""});
+  }
+  size_t states = 0, pages = 0;
+  PageOptions options;
+  for (bool more = true; more; ++pages) {
+    const StatePage page = store->page({}, options);
+    states += page.states.size();
+    options.after = page.states.back().id;
+    more = page.more;
+  }
+  EXPECT_EQ(states, kStates + 1);
+  EXPECT_EQ(pages, 2u);
+}
+
+TEST_P(EveryStore, GivesAContentInPieces) {
+  const auto store = open();
+  const State state = state_after(7);
+  const std::string id = store->put(state, "");
+  const StateInfo info = store->find(id).value();
+  const auto content = store->content(info);
+  content->check();
+  std::string file;
+  for (std::string piece = content->next(100); !piece.empty(); piece = content->next(100)) {
+    file += piece;
+  }
+  EXPECT_EQ(content->size(), file.size());
+  EXPECT_TRUE(State::deserialize(std::as_bytes(std::span(file)), "the pieces") == state);
+  StateInfo other = info;
+  other.checksum ^= 1;
+  expect_error({"checksum"}, [&] { store->content(other)->check(); });
+  backend_->damage_content(id);
+  expect_error({"damaged"}, [&] { store->content(info)->check(); });
 }
 
 TEST_P(EveryStore, NamesAreUniqueAndCanMove) {

@@ -55,7 +55,7 @@ Connection::Connection(std::shared_ptr<Core> core, tcp::socket socket)
 
 Connection::~Connection() {
   if (exchange_) exchange_->detach();
-  core_->body_bytes -= accounted_;
+  core_->options->load->body_bytes -= accounted_;
   const std::lock_guard lock(core_->mutex);
   core_->connections.erase(this);
   core_->left.notify_all();
@@ -187,29 +187,40 @@ Headers Connection::answer_fields() const {
 // False when the bodies that are being received would take more memory than they may.
 bool Connection::account_body() {
   const uint64_t received = reader_->body_received();
-  const uint64_t before = core_->body_bytes.fetch_add(received - accounted_);
+  const uint64_t before = core_->options->load->body_bytes.fetch_add(received - accounted_);
   const uint64_t more = received - std::exchange(accounted_, received);
   return before + more <= core_->options->all_body_bytes;
+}
+
+// What is counted of the body, to be given back when nobody has the request any more.
+std::shared_ptr<void> Connection::hand_over_account() {
+  account_body();
+  const uint64_t bytes = std::exchange(accounted_, 0);
+  if (bytes == 0) return nullptr;
+  const auto give_back = [load = core_->options->load, bytes](void*) { load->body_bytes -= bytes; };
+  return {nullptr, give_back};
 }
 
 // ---- answering
 
 void Connection::make_exchange(Exchange::Form form) {
-  core_->body_bytes -= std::exchange(accounted_, 0);
+  core_->options->load->body_bytes -= std::exchange(accounted_, 0);
   reader_.reset();
   phase_ = Phase::answering;
   waiting_since_ = Clock::time_point::max();
   clear_deadline();
-  exchange_ = std::make_shared<Exchange>(std::move(form), core_->options, core_->stopping,
-                                         [weak = weak_from_this()] {
-                                           if (const auto self = weak.lock())
-                                             self->queue(&Connection::flush);
-                                         });
+  exchange_ = std::make_shared<Exchange>(
+      std::move(form), core_->options, core_->stopping, core_->send_budget,
+      [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->queue(&Connection::flush);
+      });
 }
 
 void Connection::answer() {
   Headers fields = answer_fields();
+  std::shared_ptr<void> account = hand_over_account();
   Request request = reader_->take();
+  request.counted = std::move(account);
   Error ignored;
   request.peer = socket_.remote_endpoint(ignored).address().to_string();
   make_exchange({.http11 = reader_->http11(),

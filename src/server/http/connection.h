@@ -58,6 +58,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool admit();
   Headers answer_fields() const;
   bool account_body();
+  std::shared_ptr<void> hand_over_account();
   void answer();
   void answer_error(int status, std::string message, const Headers& more = {});
   void make_exchange(Exchange::Form form);
@@ -83,7 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool errors_pending_ = false;
   bool input_ended_ = false;  // the client sends no more
   std::unique_ptr<RequestReader> reader_;
-  uint64_t accounted_ = 0;  // of Core::body_bytes
+  uint64_t accounted_ = 0;  // of Load::body_bytes
 
   std::shared_ptr<Exchange> exchange_;
   std::string out_;  // being written

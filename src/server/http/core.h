@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/http/options.h"
+#include "server/http/send_budget.h"
 #include "server/http/server.h"
 
 namespace anser::http {
@@ -20,6 +21,7 @@ struct Core {
   Core(Options o, Handler h)
       : options(std::make_shared<const Options>(std::move(o))),
         handler(std::move(h)),
+        send_budget(std::make_shared<SendBudget>(options->all_answer_bytes, options->load)),
         io(options->threads) {}
 
   void fault(const std::string& what) const {
@@ -28,9 +30,9 @@ struct Core {
 
   const std::shared_ptr<const Options> options;
   const Handler handler;
+  const std::shared_ptr<SendBudget> send_budget;
   boost::asio::io_context io;
   const std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
-  std::atomic<uint64_t> body_bytes{0};  // of all requests that are being received
 
   // Every connection that exists. They enter and leave by themselves.
   std::mutex mutex;

@@ -43,11 +43,18 @@ bool bodiless(int status) {
 }  // namespace
 
 Exchange::Exchange(Form form, std::shared_ptr<const Options> options,
-                   std::shared_ptr<const std::atomic<bool>> stopping, std::function<void()> wake)
+                   std::shared_ptr<const std::atomic<bool>> stopping,
+                   std::shared_ptr<SendBudget> budget, std::function<void()> wake)
     : options_(std::move(options)),
       stopping_(std::move(stopping)),
+      budget_(std::move(budget)),
       form_(std::move(form)),
       wake_(std::move(wake)) {}
+
+Exchange::~Exchange() {
+  if (entered_) budget_->leave(*this);
+  budget_->release(held_);
+}
 
 void Exchange::put_head(int status, std::string_view content_type, const Headers& more,
                         std::string_view framing) {
@@ -95,10 +102,26 @@ void Exchange::put_whole(Lock& lock, int status, std::string_view content_type,
   finish(lock);
 }
 
+// After anything that counts has changed.
+void Exchange::recount() {
+  const uint64_t now = std::max<uint64_t>(out_.size() + taken_whole_, reserved_), before = held_;
+  if (now > before) budget_->add(now - before);
+  if (now < before) budget_->release(before - now);
+  held_ = now;
+  const bool enter = now > SendBudget::kSmall;
+  if (enter == entered_) return;
+  entered_ = enter;
+  if (!enter) return budget_->leave(*this);
+  progress_.since = progress_.last = SendBudget::Clock::now().time_since_epoch().count();
+  progress_.sent = 0;
+  budget_->enter(*this);
+}
+
 // The answer is complete: nobody needs to hear any more that the client is gone.
 void Exchange::finish(Lock& lock) {
   state_ = State::complete;
   const std::function<void()> dropped = std::exchange(gone_, nullptr);
+  recount();
   wake();
   lock.unlock();  // what `dropped` holds may call us when it is freed
 }
@@ -107,6 +130,8 @@ void Exchange::cut() {
   if (closed_) return;
   closed_ = cut_ = true;
   out_ = {};
+  taken_whole_ = reserved_ = 0;  // the connection lets go of it at once
+  recount();
   woken_ = false;  // the connection may be writing, and take nothing until it is done
   wake();
 }
@@ -119,8 +144,23 @@ void Exchange::wake() {
 
 void Exchange::send(int status, std::string_view content_type, std::string_view body,
                     const Headers& more) {
+  const bool counts = needs_room(body.size());
+  if (counts && !budget_->reserve(body.size())) return refuse(body.size());
   Lock lock(mutex_);
+  if (counts) held_ += body.size();
   put_whole(lock, status, content_type, body, more);
+}
+
+void Exchange::refuse(uint64_t bytes) {
+  budget_->count_refused();
+  Headers again;
+  if (bytes <= budget_->most()) again.add("Retry-After", "1");
+  error(503,
+        fmt::format("there is no room for this answer of {} bytes: all answers that wait for their "
+                    "clients may take {} bytes together. {}",
+                    bytes, budget_->most(),
+                    bytes <= budget_->most() ? "Try again" : "Ask for less at a time"),
+        again);
 }
 
 void Exchange::error(int status, const std::string& message, const Headers& more) {
@@ -135,35 +175,85 @@ void Exchange::error(int status, const std::string& message, const Headers& more
   send(status, body.content_type, body.text, more);
 }
 
-void Exchange::begin(int status, std::string_view content_type, const Headers& more) {
+void Exchange::begin(int status, std::string_view content_type, const Headers& more,
+                     std::optional<uint64_t> length) {
   const Lock lock(mutex_);
   ANSER_CHECK(!bodiless(status));
   if (!is_in(State::waiting)) return;
+  chunked_ = form_.http11 && !length;
+  left_ = length;
   if (!closed_) {
-    if (!form_.http11) form_.keep_alive = false;  // the end of the connection is the stream's
-    put_head(status, content_type, more, form_.http11 ? "Transfer-Encoding: chunked\r\n" : "");
+    // Without chunks or a length the end of the connection is the stream's.
+    if (!chunked_ && !length) form_.keep_alive = false;
+    put_head(status, content_type, more,
+             length     ? fmt::format("Content-Length: {}\r\n", *length)
+             : chunked_ ? "Transfer-Encoding: chunked\r\n"
+                        : "");
   }
   state_ = State::streaming;
+  recount();
   wake();
 }
 
-bool Exchange::write(std::string_view chunk) {
+// Whether so many more bytes are more than always find room.
+bool Exchange::needs_room(uint64_t bytes) const {
   const Lock lock(mutex_);
-  if (!is_in(State::streaming)) return false;
-  if (out_.size() + taken_ > options_->stream_backlog_bytes) cut();
-  if (closed_) return false;
-  if (chunk.empty() || form_.head) return true;
-  if (form_.http11) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", chunk.size());
-  out_ += chunk;
-  if (form_.http11) out_ += "\r\n";
-  wake();
+  return !closed_ && wants_body() &&
+         out_.size() + taken_whole_ + bytes > std::max(SendBudget::kSmall, reserved_);
+}
+
+bool Exchange::write(std::string_view chunk) {
+  const bool counts = needs_room(chunk.size());
+  const bool room = !counts || budget_->reserve(chunk.size());
+  if (!room) budget_->count_refused();
+  const Lock lock(mutex_);
+  if (counts && room) held_ += chunk.size();
+  if (!is_in(State::streaming)) {
+    recount();
+    return false;
+  }
+  if (!room || out_.size() + taken_ > options_->stream_backlog_bytes) cut();
+  if (!closed_ && wants_body() && !chunk.empty()) {
+    ANSER_CHECK(!left_ || chunk.size() <= *left_);
+    if (left_) *left_ -= chunk.size();
+    if (chunked_) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", chunk.size());
+    out_ += chunk;
+    if (chunked_) out_ += "\r\n";
+    wake();
+  }
+  recount();
+  return !closed_;
+}
+
+bool Exchange::reserve(uint64_t bytes) {
+  if (!budget_->reserve(bytes)) {
+    budget_->count_refused();
+    return false;
+  }
+  const Lock lock(mutex_);
+  held_ += bytes;
+  if (!closed_) reserved_ += bytes;
+  recount();
   return true;
+}
+
+void Exchange::on_drained(std::function<void()> drained) {
+  {
+    const Lock lock(mutex_);
+    if (closed_) return;
+    if (!out_.empty() || taken_ > 0) {
+      drained_.swap(drained);
+      return;
+    }
+  }
+  drained();
 }
 
 void Exchange::end() {
   Lock lock(mutex_);
   if (!is_in(State::streaming)) return;
-  if (!closed_ && form_.http11 && !form_.head) out_ += "0\r\n\r\n";
+  if (wants_body() && left_.value_or(0) > 0) cut();  // it must not look complete
+  if (!closed_ && chunked_ && wants_body()) out_ += "0\r\n\r\n";
   finish(lock);
 }
 
@@ -199,24 +289,36 @@ bool Exchange::cut_off() const {
 }
 
 bool Exchange::take(std::string& bytes) {
-  const Lock lock(mutex_);
-  woken_ = false;
-  bytes.clear();
-  bytes.swap(out_);
-  taken_ = bytes.size();
-  return state_ == State::complete;
+  std::function<void()> drained;
+  bool complete;
+  {
+    const Lock lock(mutex_);
+    woken_ = false;
+    // What was large is given back: a slow stream would keep it for its next few bytes.
+    if (bytes.capacity() > SendBudget::kSmall) bytes = {};
+    bytes.clear();
+    bytes.swap(out_);
+    taken_ = taken_whole_ = bytes.size();
+    recount();
+    complete = state_ == State::complete;
+    if (bytes.empty()) drained.swap(drained_);
+  }
+  if (drained) drained();
+  return complete;
 }
 
 void Exchange::sent(uint64_t bytes) {
   const Lock lock(mutex_);
   taken_ -= bytes;
+  progress_.sent += bytes;
+  progress_.last = SendBudget::Clock::now().time_since_epoch().count();
 }
 
 std::string Exchange::probe() {
   const Lock lock(mutex_);
   if (closed_ || !form_.http11 || !out_.empty() || taken_ > 0) return {};
   if (state_ == State::waiting) return "HTTP/1.1 100 Continue\r\n\r\n";
-  if (state_ == State::streaming && !form_.head) return "0";
+  if (state_ == State::streaming && chunked_ && !form_.head) return "0";
   return {};
 }
 
@@ -225,16 +327,24 @@ bool Exchange::keep_alive() const {
   return keeps_alive();
 }
 
+void Exchange::cut_for_room() {
+  const Lock lock(mutex_);
+  entered_ = false;  // the budget has dropped it from its list
+  cut();
+}
+
 void Exchange::detach() {
-  std::function<void()> gone, wake;
+  std::function<void()> gone, wake, drained;
   {
     const Lock lock(mutex_);
     wake.swap(wake_);
     closed_ = closed_ || state_ != State::complete || !out_.empty() || taken_ > 0;
     cut_ = false;
     out_ = {};
-    taken_ = 0;
+    taken_ = taken_whole_ = reserved_ = 0;
+    recount();
     gone.swap(gone_);
+    drained.swap(drained_);
   }
   if (gone) gone();
 }

@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "server/http/headers.h"
+#include "server/http/load.h"
 
 namespace anser::http {
 
@@ -36,13 +38,19 @@ struct Options {
   // closed.
   uint32_t header_bytes = 16 << 10;     // request line and header fields              431
   uint64_t body_bytes = 16 << 20;       // one body                                    413
-  uint64_t all_body_bytes = 256 << 20;  // bodies being received, all together         503
+  uint64_t all_body_bytes = 256 << 20;  // bodies received and worked on, all together 503
   int connections = 1024;               // open at once (server.cpp, kMayWait)         503
   milliseconds read_timeout{30'000};    // from a request's first byte to its last     408
   milliseconds idle_timeout{60'000};    // before the first byte, or the next request: closed
   milliseconds write_timeout{30'000};   // without the client taking a byte: cut off
   // A stream with so many bytes waiting for its client is cut off at the next write.
   uint64_t stream_backlog_bytes = 1 << 20;
+  // All answers that wait for their clients, together: beyond it those of slow clients are cut off,
+  // or else new ones refused with 503 (send_budget.h).
+  uint64_t all_answer_bytes = 256 << 20;
+
+  // Where all of this is counted.
+  std::shared_ptr<Load> load = std::make_shared<Load>();
 
   // Makes the body of every error that this layer answers by itself, and of Reply::error. Called
   // from any thread. Without one: the message as plain text.

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -40,9 +41,9 @@ class Reply {
   Reply(const Reply&) = delete;
   Reply& operator=(const Reply&) = delete;
 
-  // The whole answer; no limit on its size, which waits in memory. Content-Length, Connection, Date
-  // and X-Content-Type-Options are added. Throws anser::Error when a field holds what cannot stand
-  // in one (line ends).
+  // The whole answer, which waits in memory: 503 in its place if there is no room for it in
+  // Options::all_answer_bytes. Content-Length, Connection, Date and X-Content-Type-Options are
+  // added. Throws anser::Error when a field holds what cannot stand in one (line ends).
   void send(int status, std::string_view content_type, std::string_view body,
             const Headers& more = {});
 
@@ -50,12 +51,26 @@ class Reply {
   // cannot say so any more, the connection is cut; after a complete answer nothing happens.
   void error(int status, const std::string& message, const Headers& more = {});
 
-  // Begins a stream: chunked, or for HTTP/1.0 ended by closing. The head is sent at once.
-  void begin(int status, std::string_view content_type, const Headers& more = {});
+  // Begins a stream: chunked, or for HTTP/1.0 ended by closing, or of a length that is known. The
+  // head is sent at once. A stream that ends before its length is cut.
+  void begin(int status, std::string_view content_type, const Headers& more = {},
+             std::optional<uint64_t> length = {});
   // One chunk; nothing when empty. False when the client is gone, or was cut off because more than
-  // Options::stream_backlog_bytes were waiting for it: memory is bounded by that and one chunk.
+  // Options::stream_backlog_bytes were waiting for it: memory is bounded by that and one chunk, and
+  // that of all answers by Options::all_answer_bytes.
   bool write(std::string_view chunk);
   void end();
+
+  // `drained` is called once, when the system has taken all that was written: by an io thread,
+  // which it must not hold up, or by this call if nothing waits. It is dropped if the client goes
+  // before. So a stream of any length is written in pieces that never wait together.
+  void on_drained(std::function<void()> drained);
+  // Counts what a stream needs in memory, its writer's and what waits for the client together, in
+  // Options::all_answer_bytes, until it is sent or its client gone. Nothing that is written is
+  // refused for want of room as long as no more waits. False: there is no room.
+  bool reserve(uint64_t bytes);
+  // The request's method was not HEAD: what is written is not dropped.
+  bool wants_body() const;
 
   // The client is gone or was cut off.
   bool closed() const;

@@ -1,6 +1,7 @@
 // One request, complete: it is handed out when its last byte has come.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,8 @@ struct Request {
   std::string body;    // without its transfer coding
   std::string peer;    // the client's address, without its port
   std::string client;  // empty; for handlers that find out who asks
+  // Its body is counted in Options::all_body_bytes for as long as a copy of this lives.
+  std::shared_ptr<void> counted = {};
 
   // Set by the router: what stood for {id} in the route's pattern, decoded. See router.h.
   std::vector<std::pair<std::string, std::string>> captures;

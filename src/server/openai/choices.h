@@ -9,11 +9,22 @@
 #include "anser/tokenizer.h"
 #include "server/openai/chat_request.h"
 #include "server/openai/choices_answer.h"
+#include "server/openai/logprob_list.h"
 
 namespace anser::openai {
 
-// `echo`: text that comes before what is written. With `logprobs` its tokens are listed, too.
-std::unique_ptr<Choice> completion_choice(int index, std::string echo, bool logprobs,
+// The text of a prompt that comes before what is written, once for all answers to it. With logprobs
+// its tokens are listed, too: their details come to the first choice that was made with it, or, in
+// a stream, to each.
+struct Echo {
+  std::string text;
+  size_t tokens = 0;
+  LogprobList details = {};
+  bool described = false;  // a choice has taken that upon itself
+};
+
+// `echo`: nullptr where none is wanted.
+std::unique_ptr<Choice> completion_choice(int index, std::shared_ptr<Echo> echo, bool logprobs,
                                           Tokenizer tokenizer);
 
 // `form`, `opening` and `tools` as AnswerStream has them. Thoughts come as "reasoning_content".

@@ -34,8 +34,10 @@ ChoicesAnswer::ChoicesAnswer(Heading heading, std::string object, std::string ch
 
 std::string ChoicesAnswer::piece(int index, std::string_view text,
                                  const std::vector<TokenDetails>& details) {
-  const std::vector<Json> chunks = choices_[size_t(index)]->chunks(text, details);
-  return heading_.stream ? events(chunks) : "";
+  Choice& choice = *choices_[size_t(index)];
+  if (heading_.stream) return events(choice.chunks(text, details));
+  choice.keep(text, details);
+  return {};
 }
 
 std::string ChoicesAnswer::ending(int index, const Ending& ending) {
@@ -45,8 +47,12 @@ std::string ChoicesAnswer::ending(int index, const Ending& ending) {
     add_state(ending, chunks.back());
     return events(chunks);
   }
-  whole_[size_t(index)] = choice.whole(ending.reason);
-  add_state(ending, whole_[size_t(index)]);
+  JsonPieces& whole = whole_[size_t(index)];
+  whole = choice.whole(ending.reason);
+  Json state = Json::object();
+  add_state(ending, state);
+  const std::string fields = dumped(state);  // "{", fields, "}"
+  whole.add(state.empty() ? "}" : "," + fields.substr(1));
   return {};
 }
 
@@ -61,10 +67,15 @@ std::string ChoicesAnswer::closing(const Usage& usage) {
   return text + "data: [DONE]\n\n";
 }
 
-Json ChoicesAnswer::whole(const Usage& usage) {
-  Json body = head(object_);
-  body["choices"] = std::move(whole_);
-  body["usage"] = usage_object(usage);
+JsonPieces ChoicesAnswer::whole(const Usage& usage) {
+  std::string begin = dumped(head(object_));
+  begin.pop_back();  // the brace
+  JsonPieces body(begin + ",\"choices\":[");
+  for (size_t i = 0; i < whole_.size(); ++i) {
+    if (i > 0) body.add(",");
+    body.add(std::move(whole_[i]));
+  }
+  body.add("],\"usage\":" + dumped(usage_object(usage)) + "}");
   return body;
 }
 

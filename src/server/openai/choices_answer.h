@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/openai/json_pieces.h"
 #include "server/openai/writing.h"
 
 namespace anser::openai {
@@ -19,7 +20,8 @@ struct Heading {
   bool stream = false, include_usage = false;
 };
 
-// One answer: text goes in, what a client shall see of it comes out. One for each choice.
+// One answer: text goes in, what a client shall see of it comes out. One for each choice. Either it
+// is streamed, chunk by chunk, or kept until it is whole.
 class Choice {
  public:
   virtual ~Choice() = default;
@@ -28,8 +30,12 @@ class Choice {
                                    const std::vector<TokenDetails>& details) = 0;
   // The last of them, with the finish_reason. Called once, after the last piece.
   virtual std::vector<Json> last_chunks(StopReason reason) = 0;
-  // The whole entry of "choices", if the answer is not streamed. In place of last_chunks().
-  virtual Json whole(StopReason reason) = 0;
+
+  // Of an answer that is not streamed: another piece of it.
+  virtual void keep(std::string_view piece, const std::vector<TokenDetails>& details) = 0;
+  // The whole entry of "choices", but for its last fields and its brace. Called once, after the
+  // last piece; what it returns is made out of this choice, which must live as long.
+  virtual JsonPieces whole(StopReason reason) = 0;
 };
 
 // A choice whose state was wanted has "state", its id; or null, and "state_error" says why.
@@ -43,7 +49,7 @@ class ChoicesAnswer final : public Answer {
                     const std::vector<TokenDetails>& details) override;
   std::string ending(int index, const Ending& ending) override;
   std::string closing(const Usage& usage) override;
-  Json whole(const Usage& usage) override;
+  JsonPieces whole(const Usage& usage) override;
 
  private:
   Json head(const std::string& object) const;
@@ -52,8 +58,8 @@ class ChoicesAnswer final : public Answer {
   const Heading heading_;
   const std::string object_, chunk_object_;
   const std::vector<std::unique_ptr<Choice>> choices_;
-  std::string chunk_head_;   // of every chunk's event, up to the choice
-  std::vector<Json> whole_;  // of choices that have ended
+  std::string chunk_head_;         // of every chunk's event, up to the choice
+  std::vector<JsonPieces> whole_;  // of choices that have ended
 };
 
 }  // namespace anser::openai

@@ -226,8 +226,8 @@ std::string ResponseAnswer::closing(const Usage& usage) {
       {{"response", object(status_, &usage)}});
 }
 
-Json ResponseAnswer::whole(const Usage& usage) {
-  return object(status_, &usage);
+JsonPieces ResponseAnswer::whole(const Usage& usage) {
+  return dumped(object(status_, &usage));
 }
 
 std::string ResponseAnswer::failure(const ApiError& error) {

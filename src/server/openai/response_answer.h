@@ -33,7 +33,7 @@ class ResponseAnswer final : public Answer {
   StateLabels labels(StopReason reason, const Usage& usage, StateLabels given) override;
   std::string ending(int index, const Ending& ending) override;
   std::string closing(const Usage& usage) override;
-  Json whole(const Usage& usage) override;
+  JsonPieces whole(const Usage& usage) override;
   std::string failure(const ApiError& error) override;
 
  private:

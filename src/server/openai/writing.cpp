@@ -9,6 +9,7 @@
 #include "anser/error.h"
 #include "server/answering.h"
 #include "server/openai/sentence_reader.h"
+#include "server/send_pieces.h"
 
 namespace anser::openai {
 
@@ -41,7 +42,7 @@ int64_t unix_seconds() {
 }
 
 std::string event_text(const Json& data) {
-  return "data: " + data.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
+  return "data: " + dumped(data) + "\n\n";
 }
 
 ApiError error_of(const Finished& finished) {
@@ -149,9 +150,11 @@ bool Writing::on_text(int index, std::string_view piece, std::vector<TokenDetail
 
 // An event a token would cost as much as the token does with a small model: JSON, a system call, a
 // thread to wake. Time has the same ticks for all texts, so that all are sent after one step, and
-// the engine has its cores to itself in between.
+// the engine has its cores to itself in between. What is not streamed comes at the end; but tokens' details take much room as they come
+// from the scheduler, and the answer keeps them in less.
 bool Writing::is_due(int index) {
-  if (!delivery_.stream || delivery_.interval.count() == 0) return delivery_.stream;
+  if (!delivery_.stream) return !unsent_[size_t(index)].details.empty();
+  if (delivery_.interval.count() == 0) return true;
   const int64_t tick = std::chrono::steady_clock::now().time_since_epoch() / delivery_.interval;
   return tick != std::exchange(unsent_[size_t(index)].tick, tick);
 }
@@ -255,9 +258,22 @@ void Writing::fail(const ApiError& error) {
 }
 
 void Writing::complete() {
-  if (!delivery_.stream) return send_json(*reply_, answer_->whole(usage_));
+  if (!delivery_.stream) return send_whole();
   reply_->write(answer_->closing(usage_));
   reply_->end();
+}
+
+// At once if it is short, and not on the scheduler's thread if it is not.
+void Writing::send_whole() {
+  auto pieces = std::make_shared<JsonPieces>(answer_->whole(usage_));
+  std::string body = pieces->next(), more = pieces->next();
+  if (!more.empty() && delivery_.senders != nullptr) {
+    return delivery_.senders->add([self = shared_from_this(), pieces, body = body + more] {
+      send_json_pieces(self->reply_, body, [self, pieces] { return pieces->next(); },
+                       *self->delivery_.senders);
+    });
+  }
+  reply_->send(200, kJsonType, body + more + pieces->rest());
 }
 
 void Writing::send(const std::string& events) {

@@ -13,8 +13,10 @@
 
 #include "anser/scheduler.h"
 #include "anser/tokenizer.h"
+#include "server/errands.h"
 #include "server/http/reply.h"
 #include "server/openai/api_error.h"
+#include "server/openai/json_pieces.h"
 #include "server/state_desk.h"
 
 namespace anser::openai {
@@ -60,7 +62,8 @@ class Answer {
   virtual std::string ending(int index, const Ending& ending) = 0;
   // After the last ending.
   virtual std::string closing(const Usage& usage) = 0;
-  virtual Json whole(const Usage& usage) = 0;
+  // Made out of this, which must live as long.
+  virtual JsonPieces whole(const Usage& usage) = 0;
   // In the midst of a stream, which ends with it.
   virtual std::string failure(const ApiError& error) { return "data: " + error.body() + "\n\n"; }
 };
@@ -70,6 +73,9 @@ class Answer {
 struct Delivery {
   bool stream;
   std::chrono::milliseconds interval;
+  // Where large bodies are put together and sent; they must outlive the reply's connection.
+  // nullptr: a body is sent at once, whatever its size.
+  Errands* senders = nullptr;
 };
 
 // An event's data as it is sent.
@@ -86,6 +92,9 @@ class Writing : public std::enable_shared_from_this<Writing> {
   // Texts shall end with a sentence if they can: not those that a constraint ends. The tokenizer
   // reads the orders' prompts.
   void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
+
+  // Something that lives as long as this does.
+  void hold(std::shared_ptr<void> share) { held_.push_back(std::move(share)); }
 
   // Hands everything to the scheduler, or nothing: if its queue has not room for all, the client is
   // told to come again; if one is refused, this throws. `prompt_tokens`: of all different prompts,
@@ -107,6 +116,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   void end_text(int index, const Ending& ending);
   void fail(const ApiError& error);
   void complete();
+  void send_whole();
   bool is_due(int index);
   void send_unsent(int index);
   void send(const std::string& events);
@@ -123,6 +133,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   Scheduler& scheduler_;
   std::optional<Saving> saving_;
   std::optional<Tokenizer> sentences_;
+  std::vector<std::shared_ptr<void>> held_;
 
   std::mutex mutex_;  // of all that follows
   std::unique_ptr<Answer> answer_;

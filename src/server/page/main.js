@@ -244,8 +244,13 @@ function show_picture() {
 // The beginning.
 
 async function load_states() {
-  const { data } = await ask("GET", "/v1/states");
-  tree.take(data.filter((state) => !model.fingerprint || state.fingerprint === model.fingerprint));
+  const states = [];
+  for (let page = { has_more: true }; page.has_more; ) {
+    const after = page.last_id ? `?after=${page.last_id}` : "";
+    page = await ask("GET", `/v1/states${after}`);
+    states.push(...page.data);
+  }
+  tree.take(states.filter((state) => !model.fingerprint || state.fingerprint === model.fingerprint));
 }
 
 async function begin() {
