@@ -15,6 +15,7 @@
 #include "cli/line_reader.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/signals.h"
 #include "cli/story.h"
 #include "cli/template_options.h"
 
@@ -94,7 +95,9 @@ class Chat {
   void run() {
     if (story_) introduce_story();
     if (reader_.interactive()) say("{}\n", kHelp);
-    while (const std::optional<std::string> line = reader_.read(prompt())) {
+    while (!InterruptGuard::must_end()) {
+      const std::optional<std::string> line = reader_.read(prompt());
+      if (!line) break;
       const bool blank = line->find_first_not_of(" \t\r") == std::string::npos;
       // A script's empty lines are there for its looks.
       if (blank && !(story_ && reader_.interactive())) continue;

@@ -19,6 +19,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/options.h"
+#include "cli/signals.h"
 #include "cli/state_commands.h"
 #include "cli/template_options.h"
 #include "server/http/server.h"
@@ -45,14 +46,11 @@ struct ServeOptions {
   int stream_interval_ms = 20;
 };
 
-// Ctrl-C and SIGTERM, waited for by the main thread. To be made before any other thread is, for
-// they inherit what is blocked.
+// Ctrl-C, SIGTERM and SIGHUP, waited for by the main thread. To be made before any other thread is,
+// for they inherit what is blocked.
 class EndSignals {
  public:
-  EndSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGINT);
-    sigaddset(&set_, SIGTERM);
+  EndSignals() : set_(end_signals()) {
     pthread_sigmask(SIG_BLOCK, &set_, &before_);
   }
   ~EndSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

@@ -17,6 +17,7 @@
 #include "cli/load_state.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/signals.h"
 #include "cli/state_commands.h"
 #include "model/state_file.h"
 #include "store/packed_state.h"

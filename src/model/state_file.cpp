@@ -241,7 +241,7 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
 }
 
 void State::save(const std::string& path) const {
-  write_file_atomically(path, serialize());
+  write_file_atomically(path, serialize(), Readers::owner);
 }
 
 State State::load(const std::string& path) {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/mapped_file.h"
+#include "base/temporary_files.h"
 #include "formats/checks.h"
 #include "store/packed_state.h"
 #include "store/state_id.h"
@@ -57,6 +58,7 @@ Listing list_files(const std::string& folder) {
   fs::directory_iterator at(folder, error);
   for (; !error && at != fs::directory_iterator(); at.increment(error)) {
     const std::string name = at->path().filename().string();
+    if (is_temporary_name(name)) listing.unfinished.push_back(at->path().string());
     const size_t dot = name.find('.');
     if (dot == std::string::npos || !is_state_id(name.substr(0, dot))) continue;
     const std::string id = name.substr(0, dot), rest = name.substr(dot);
@@ -209,7 +211,7 @@ void StateStore::write_record(const StateInfo& info, const std::string& source) 
   const std::string text = to_record(info);
   Removed removed;
   try {
-    AtomicFile record(record_path(info.id));
+    AtomicFile record(record_path(info.id), Readers::owner);
     record.write(std::as_bytes(std::span(text)));
     record.flush();
     const std::lock_guard guard(mutex_);
@@ -245,7 +247,7 @@ std::string StateStore::put(const State& state, const std::string& model, const 
   PackedState packed = pack_state(state, model, parent, labels, id);
   const StateInfo& info = packed.info;
   if (!id.empty() && find(id)) fail_id_taken(id);
-  write_file_atomically(content_path(info.id), packed.compressed);
+  write_file_atomically(content_path(info.id), packed.compressed, Readers::owner);
   packed.compressed = {};
   write_record(info, "");
   if (options_.max_ram_bytes > 0) {
@@ -329,7 +331,7 @@ void StateStore::relabel(const std::string& id, StateLabels labels) {
   StateInfo info = require(id);
   normalize(labels, info.labels);
   info.labels = std::move(labels);
-  AtomicFile record(record_path(id));
+  AtomicFile record(record_path(id), Readers::owner);
   const std::string text = to_record(info);
   record.write(std::as_bytes(std::span(text)));
   record.flush();
