@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <system_error>
 
 #include "cli/console.h"
 
@@ -13,12 +14,17 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-Progress::Progress(std::string what)
-    : what_(std::move(what)), thread_([this](std::stop_token stop) { show(stop); }) {}
+Progress::Progress(std::string what) : what_(std::move(what)) {
+  try {
+    thread_ = std::jthread([this](std::stop_token stop) { show(stop); });
+  } catch (const std::system_error&) {
+    // What it would have told of can do without.
+  }
+}
 
 Progress::~Progress() {
   thread_.request_stop();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Progress::update(std::string detail) {

@@ -15,6 +15,7 @@
 
 #include "anser/error.h"
 #include "anser/scheduler.h"
+#include "base/start_threads.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -63,7 +64,7 @@ class EndSignals {
   class AtOnce {
    public:
     explicit AtOnce(const EndSignals& signals)
-        : thread_([set = signals.set_](std::stop_token stop) {
+        : thread_(start_thread([set = signals.set_](std::stop_token stop) {
             while (!stop.stop_requested()) {
               const timespec tenth{0, 100'000'000};
               const int signal = sigtimedwait(&set, nullptr, &tenth);
@@ -72,7 +73,7 @@ class EndSignals {
               pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
               raise(signal);
             }
-          }) {}
+          })) {}
 
    private:
     const std::jthread thread_;
@@ -140,11 +141,17 @@ void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) 
   constexpr double kSaving = 10;  // seconds, at the most, that this may take
   std::mutex mutex;
   std::condition_variable_any ended;
-  const std::jthread conclusion([&](std::stop_token stop) {
-    std::unique_lock lock(mutex);
-    ended.wait_for(lock, stop, std::chrono::duration<double>(patience_s), [] { return false; });
-    if (!stop.stop_requested()) scheduler.conclude();
-  });
+  std::jthread conclusion;
+  try {
+    conclusion = start_thread([&](std::stop_token stop) {
+      std::unique_lock lock(mutex);
+      ended.wait_for(lock, stop, std::chrono::duration<double>(patience_s), [] { return false; });
+      if (!stop.stop_requested()) scheduler.conclude();
+    });
+  } catch (const std::exception& error) {
+    scheduler.conclude();
+    say("anser: {}; texts end now", error.what());
+  }
   server.stop(std::chrono::milliseconds(int64_t((patience_s + kSaving) * 1000)));
 }
 

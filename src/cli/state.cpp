@@ -9,7 +9,6 @@
 #include <set>
 
 #include "anser/error.h"
-#include "base/mapped_file.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -55,14 +54,14 @@ struct SaveOptions {
 
 // Without a model: only what says itself whose state it is.
 State load_state_file(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  if (!is_state_file(file->bytes())) {
+  const auto bytes = read_state_file(path);
+  if (!bytes) {
     throw Error(
         fmt::format("{} is not an anser state file: it does not begin with ANSERST. For a tuned "
                     "initial state name its model with -m",
                     path));
   }
-  State state = State::deserialize(file->bytes(), path);
+  State state = State::deserialize(*bytes, path);
   say_if_unknown(state, path);
   return state;
 }

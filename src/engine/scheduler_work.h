@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "anser/scheduler.h"
+#include "base/start_threads.h"
 #include "engine/pace.h"
 #include "engine/prefix_cache.h"
 #include "engine/scheduled_text.h"
@@ -28,7 +29,7 @@ class Scheduler::Work {
       : engine_(engine),
         options_(options),
         cache_(options.cache_bytes, state_bytes(engine.model())),
-        thread_([this] { serve(); }) {}
+        thread_(start_thread([this] { serve(); })) {}
 
   ~Work() {
     {

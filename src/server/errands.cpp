@@ -2,13 +2,19 @@
 
 #include <utility>
 
+#include "base/start_threads.h"
+
 namespace anser {
 
 Errands::Errands(int threads, size_t many) : many_(many) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  start_threads(threads_, threads, [this](int) { run(); }, [this] { end(); });
 }
 
 Errands::~Errands() {
+  end();
+}
+
+void Errands::end() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;

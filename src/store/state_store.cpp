@@ -12,7 +12,7 @@
 #include <span>
 #include <utility>
 
-#include "base/mapped_file.h"
+#include "base/read_file.h"
 #include "base/temporary_files.h"
 #include "formats/checks.h"
 #include "store/packed_state.h"
@@ -22,6 +22,9 @@ namespace anser {
 namespace {
 
 namespace fs = std::filesystem;
+
+// A record has labels, of which a note may have 64 KB.
+constexpr uint64_t kMostRecordBytes = 1 << 20;
 
 // Makes the folder, and those above it, and returns its name.
 const std::string& made(const std::string& folder) {
@@ -120,7 +123,7 @@ void StateStore::read_folder() {
         before.erase(known);
         continue;
       }
-      StateInfo info = parse_record(MappedFile::open(path)->bytes(), path);
+      StateInfo info = parse_record(read_file(path, kMostRecordBytes), path);
       if (info.id != id) fail(path, "the record of another state, {}", info.id);
       if (files.contents.contains(info.content)) {
         changed.emplace_back(std::move(info), stamp);
@@ -272,8 +275,7 @@ std::string StateStore::fork(const std::string& id, const StateLabels& labels) {
 
 std::shared_ptr<const State> StateStore::load(const StateInfo& info) const {
   const std::string path = content_path(info.content);
-  const auto packed = MappedFile::open(path);
-  return unpack_state(packed->bytes(), info, path);
+  return unpack_state(read_file(path, info.stored_bytes), info, path);
 }
 
 State StateStore::get(const std::string& id) {

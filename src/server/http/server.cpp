@@ -13,6 +13,7 @@
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "base/start_threads.h"
 #include "server/http/connection.h"
 #include "server/http/core.h"
 
@@ -96,7 +97,7 @@ struct Server::Impl {
   tcp::acceptor acceptor;    // on a strand of its own
   asio::steady_timer pause;  // after accepting failed
   uint16_t port = 0;
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   bool started = false;
 };
 
@@ -157,9 +158,10 @@ void Server::start() {
   impl_->bind();
   impl_->started = true;
   impl_->accept();
-  for (int i = 0; i < impl_->core->options->threads; ++i) {
-    impl_->threads.emplace_back([core = impl_->core] { serve(*core, core->io); });
-  }
+  const std::shared_ptr<Core>& core = impl_->core;
+  start_threads(
+      impl_->threads, core->options->threads, [core](int) { serve(*core, core->io); },
+      [core] { core->io.stop(); });
 }
 
 uint16_t Server::port() const {
@@ -188,8 +190,7 @@ void Server::stop(milliseconds patience) {
     for (const auto& connection : impl_->connections()) connection->cut();
   }
   impl_->work.reset();
-  for (std::thread& thread : impl_->threads) thread.join();
-  impl_->threads.clear();
+  impl_->threads.clear();  // which waits for them
 }
 
 }  // namespace anser::http
