@@ -56,6 +56,8 @@ struct ScheduledText {
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
   bool overdue = false;
+  bool no_memory = false;  // while its token was taken
+  bool told = false;       // the reader has been told of the end, or is being told
 
   // Rows of others' prompts that one of its own takes as long as. Three is what a traced row costs
   // with the embedded model; where products are larger, a trace's share is smaller.

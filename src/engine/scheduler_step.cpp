@@ -1,6 +1,7 @@
 // One step of all texts in work.
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -83,6 +84,9 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
     engine_.forward(batch);
     engine_.wait();
     describe_prompts(batch, texts);
+  } catch (const std::bad_alloc&) {
+    error = kOutOfMemory;
+    for (Text* text : texts) text->no_memory = true;
   } catch (const std::exception& failure) {
     error = failure.what();
   }
@@ -173,9 +177,17 @@ void Scheduler::Work::draw() {
     for (Text* text : texts) finish(*text, StopReason::cancelled, failure.what());
     return;
   }
-  engine_.for_each(texts.size(), [&](size_t i) { take(*texts[i], draws[i].token); });
+  engine_.for_each(texts.size(), [&](size_t i) {
+    try {
+      take(*texts[i], draws[i].token);
+    } catch (const std::bad_alloc&) {
+      texts[i]->no_memory = true;
+    }
+  });
   for (Text* text : texts) {
-    if (text->end && (text->pending.empty() || !text->keep_state)) finish(*text, *text->end);
+    if (text->no_memory) {
+      finish(*text, StopReason::cancelled, kOutOfMemory);
+    } else if (text->end && (text->pending.empty() || !text->keep_state)) finish(*text, *text->end);
   }
   const std::lock_guard lock(mutex_);
   stats_.generated_tokens += draws.size();

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,12 +24,16 @@ inline double seconds_since(ScheduledText::Clock::time_point begin) {
   return std::chrono::duration<double>(ScheduledText::Clock::now() - begin).count();
 }
 
+// Short enough for a std::string to need no memory.
+inline constexpr char kOutOfMemory[] = "out of memory";
+
 class Scheduler::Work {
  public:
   Work(Engine& engine, const SchedulerOptions& options)
       : engine_(engine),
         options_(options),
         cache_(options.cache_bytes, state_bytes(engine.model())),
+        finished_(room_for(options.max_batch)),
         thread_(start_thread([this] { serve(); })) {}
 
   ~Work() {
@@ -81,6 +86,13 @@ class Scheduler::Work {
   void draw();
   static void take(Text& text, Token token);
   void finish(Text& text, StopReason reason, std::string error = {});
+  void tell_end(Text& text, StopReason reason, std::string error);
+  // scheduler_memory.cpp: where there is none.
+  static std::vector<Id> room_for(int texts);
+  void begin_or_finish(Text& text);
+  void remember(const Text& text, std::span<const Token> tokens);
+  void finish_for_memory(Text& text);
+  void finish_all_for_memory();
   void remove_finished();
   bool is_finished(const Text& text) const {
     return std::ranges::find(finished_, text.id) != finished_.end();
@@ -99,10 +111,10 @@ class Scheduler::Work {
 
   // The thread's own.
   Texts running_;
-  std::vector<Id> finished_;          // of running_, to be removed
   std::vector<float> prompt_logits_;  // of a step's texts that want all, one behind the other
   Pace pace_;
   PrefixCache cache_;
+  std::vector<Id> finished_;  // of running_, to be removed
 
   std::jthread thread_;  // the last, so that it ends before the rest does
 };

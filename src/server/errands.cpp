@@ -1,5 +1,6 @@
 #include "server/errands.h"
 
+#include <exception>
 #include <utility>
 
 #include "base/start_threads.h"
@@ -50,7 +51,11 @@ void Errands::run() {
     waiting_.pop_front();
     ++running_;
     lock.unlock();
-    errand();
+    try {
+      errand();
+    } catch (const std::exception&) {
+      // It must not, but for want of memory it may; who waits for it is told when it goes.
+    }
     errand = nullptr;  // what it holds may be large, or add another when it is freed
     lock.lock();
     --running_;

@@ -70,13 +70,27 @@ void Exchange::put_head(int status, std::string_view content_type, const Headers
   out_ += head;
 }
 
+// Half of an answer, for want of memory, would be taken for the whole.
+template <class Put>
+void Exchange::all_or_nothing(const Put& put) {
+  const size_t before = out_.size();
+  try {
+    put();
+  } catch (...) {
+    out_.resize(before);
+    throw;
+  }
+}
+
 void Exchange::put_whole(Lock& lock, int status, std::string_view content_type,
                          std::string_view body, const Headers& more) {
   ANSER_CHECK(state_ == State::waiting);
   if (!closed_) {
-    put_head(status, content_type, more,
-             bodiless(status) ? "" : fmt::format("Content-Length: {}\r\n", body.size()));
-    if (!form_.head && !bodiless(status)) out_ += body;
+    all_or_nothing([&] {
+      put_head(status, content_type, more,
+               bodiless(status) ? "" : fmt::format("Content-Length: {}\r\n", body.size()));
+      if (!form_.head && !bodiless(status)) out_ += body;
+    });
   }
   finish(lock);
 }
@@ -99,8 +113,8 @@ void Exchange::cut() {
 
 void Exchange::wake() {
   if (woken_ || !wake_) return;
-  woken_ = true;
   wake_();
+  woken_ = true;
 }
 
 void Exchange::send(int status, std::string_view content_type, std::string_view body,
@@ -138,9 +152,11 @@ bool Exchange::write(std::string_view chunk) {
   if (out_.size() + taken_ > options_->stream_backlog_bytes) cut();
   if (closed_) return false;
   if (chunk.empty() || form_.head) return true;
-  if (form_.http11) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", chunk.size());
-  out_ += chunk;
-  if (form_.http11) out_ += "\r\n";
+  all_or_nothing([&] {
+    if (form_.http11) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", chunk.size());
+    out_ += chunk;
+    if (form_.http11) out_ += "\r\n";
+  });
   wake();
   return true;
 }
@@ -175,7 +191,12 @@ uint64_t Exchange::pending() const {
 }
 
 void Exchange::abandon() {
-  error(500, "internal error: nothing answered this request", {});
+  try {
+    error(500, "internal error: nothing answered this request", {});
+  } catch (const std::exception&) {  // for want of memory
+    const Lock lock(mutex_);
+    if (state_ != State::complete) cut();
+  }
 }
 
 bool Exchange::cut_off() const {

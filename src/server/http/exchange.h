@@ -58,6 +58,8 @@ class Exchange {
   void put_whole(Lock& lock, int status, std::string_view content_type, std::string_view body,
                  const Headers& more);
   void finish(Lock& lock);
+  template <class Put>
+  void all_or_nothing(const Put& put);
   void cut();
   void wake();
   bool keeps_alive() const { return form_.keep_alive && !*stopping_; }

@@ -14,6 +14,7 @@
 #include "anser/error.h"
 #include "base/check.h"
 #include "base/start_threads.h"
+#include "base/with_patience.h"
 #include "server/http/connection.h"
 #include "server/http/core.h"
 
@@ -86,6 +87,7 @@ struct Server::Impl {
 
   void bind();
   void accept();
+  void accept_later();
   void take(tcp::socket socket);
   std::vector<std::shared_ptr<Connection>> connections();
   bool wait_until_empty(std::chrono::steady_clock::time_point deadline);
@@ -106,18 +108,28 @@ void Server::Impl::bind() {
 }
 
 void Server::Impl::accept() {
-  acceptor.async_accept(asio::make_strand(core->io),
-                        [this](const ErrorCode& error, tcp::socket socket) {
-                          if (!acceptor.is_open()) return;
-                          if (!error) {
-                            take(std::move(socket));
-                            return accept();
-                          }
-                          pause.expires_after(kAcceptAgain);
-                          pause.async_wait([this](const ErrorCode& cancelled) {
-                            if (!cancelled && acceptor.is_open()) accept();
-                          });
-                        });
+  const auto taken = [this](const ErrorCode& error, tcp::socket socket) {
+    if (!acceptor.is_open()) return;
+    try {
+      if (!error) {
+        take(std::move(socket));
+        return accept();
+      }
+    } catch (const std::exception& failure) {  // this one is closed; the next is accepted
+      core->fault(failure.what());
+    }
+    accept_later();
+  };
+  with_patience([&] { acceptor.async_accept(asio::make_strand(core->io), taken); });
+}
+
+void Server::Impl::accept_later() {
+  with_patience([&] {
+    pause.expires_after(kAcceptAgain);
+    pause.async_wait([this](const ErrorCode& cancelled) {
+      if (!cancelled && acceptor.is_open()) accept();
+    });
+  });
 }
 
 void Server::Impl::take(tcp::socket socket) {

@@ -102,6 +102,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   void save(int index, StopReason reason, const State& state);
   void save_later(int index, StopReason reason, std::shared_ptr<const State> state);
   void cancel_all();
+  void give_up() noexcept;
   // Below: with mutex_ held.
   void end_text(int index, const Ending& ending);
   void fail(const ApiError& error);
