@@ -177,7 +177,8 @@ void Scheduler::Work::begin(Text& text) {
   }
   for (const auto& other : running_) {
     if (other.get() == &text) break;  // who came later waits, so that no two wait for each other
-    if (!other->in_prompt() || !other->cached || other->origin != text.origin) continue;
+    if (other->told || !other->in_prompt() || !other->cached) continue;
+    if (other->origin != text.origin) continue;
     const size_t shared = common(text.prompt, other->prompt);
     if (shared < text.fed + kWorthWaiting || shared <= other->fed || shared <= text.shared)
       continue;

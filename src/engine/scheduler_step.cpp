@@ -172,6 +172,12 @@ void Scheduler::Work::draw() {
   }
   try {
     engine_.sample(draws);
+  } catch (const std::bad_alloc&) {
+    for (Text* text : texts) {
+      text->no_memory = true;
+      finish(*text, StopReason::cancelled, kOutOfMemory);
+    }
+    return;
   } catch (const std::exception& failure) {
     // Some samplers have drawn already, and none can be told from the others.
     for (Text* text : texts) finish(*text, StopReason::cancelled, failure.what());
