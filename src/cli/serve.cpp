@@ -19,6 +19,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/core_dumps.h"
 #include "cli/options.h"
 #include "cli/signals.h"
 #include "cli/state_commands.h"
@@ -45,6 +46,7 @@ struct ServeOptions {
   double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
   int stream_interval_ms = 20;
+  CoreDumps core_dumps;
 };
 
 // Ctrl-C, SIGTERM and SIGHUP, waited for by the main thread. To be made before any other thread is,
@@ -179,6 +181,7 @@ void check_state_options(const ServeOptions& options, const CLI::App& command) {
 }
 
 void serve_command(ServeOptions options) {
+  options.core_dumps.forbid();
   options.sampling.check();
   std::optional<ChatTemplate> given = options.format.given();
   const EndSignals signals;
@@ -329,6 +332,7 @@ void add_serve(CLI::App& app) {
                    "seconds that running requests have to finish when the server is stopped")
       ->check(not_negative())
       ->capture_default_str();
+  options->core_dumps.add_to(*command);
   options->sampling.add_to(*command, "T 1, top-p 0.85");
   command->callback([options, command] {
     // An empty one would let everybody in.

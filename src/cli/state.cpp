@@ -151,7 +151,7 @@ void add_load(CLI::App& state) {
   options->add_to(*command);
   command->add_option("-o,--output", options->out, "the file")->required();
   command->callback([options] {
-    OpenStore store(options->store);
+    OpenStore store(options->store, true);
     const StateInfo info = store.find(options->id);
     check_output("--output", options->out, {});
     store->get(info.id).save(options->out);
@@ -289,7 +289,8 @@ void OneState::add_to(CLI::App& command) {
   command.add_option("ID", id, "an id, the first characters of one, or a name")->required();
 }
 
-OpenStore::OpenStore(const StoreOptions& options) : store_(open_states(options.address())) {
+OpenStore::OpenStore(const StoreOptions& options, bool read_only)
+    : store_(open_states(options.address(), {.read_only = read_only})) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }
 

@@ -328,8 +328,10 @@ void Connection::set_deadline(milliseconds from_now) {
 void Connection::arm_timer() {
   armed_ = deadline_;
   timer_.expires_at(armed_);  // cancels the wait before
-  timer_.async_wait([self = shared_from_this()](const Error& error) {
-    if (error || self->phase_ == Phase::closed) return;
+  // Not what keeps it: who has lost all else that waits, for want of memory, shall be closed.
+  timer_.async_wait([weak = weak_from_this()](const Error& error) {
+    const auto self = weak.lock();
+    if (error || !self || self->phase_ == Phase::closed) return;
     self->armed_ = Clock::time_point::max();
     self->safely([&] {
       if (Clock::now() >= self->deadline_) return self->on_deadline();

@@ -31,19 +31,6 @@ constexpr size_t kRefusedAtOnce = 64;
 // After accepting failed, which is for want of file descriptors or memory.
 constexpr milliseconds kAcceptAgain{100};
 
-void serve(const Core& core, asio::io_context& io) {
-  for (;;) {
-    try {
-      io.run();
-      return;
-    } catch (const std::exception& error) {  // of one connection, which is closed by that
-      core.fault(error.what());
-    } catch (...) {
-      core.fault("something that is no exception was thrown");
-    }
-  }
-}
-
 // Returns the port.
 uint16_t open_listener(tcp::acceptor& acceptor, const Options& options) {
   ErrorCode error;
@@ -86,6 +73,8 @@ struct Server::Impl {
         pause(acceptor.get_executor()) {}
 
   void bind();
+  void serve();
+  void recover();
   void accept();
   void accept_later();
   void take(tcp::socket socket);
@@ -107,9 +96,40 @@ void Server::Impl::bind() {
   port = open_listener(acceptor, *core->options);
 }
 
+void Server::Impl::serve() {
+  for (;;) {
+    try {
+      core->io.run();
+      return;
+    } catch (const std::exception& error) {  // of one connection, which is closed by that
+      core->fault(error.what());
+    } catch (...) {
+      core->fault("something that is no exception was thrown");
+    }
+    recover();
+  }
+}
+
+// What an exception has ended may have been the wait for the next connection: Asio, too, needs
+// memory before it calls anybody.
+void Server::Impl::recover() {
+  try {
+    with_patience([&] {
+      asio::post(acceptor.get_executor(), [this] {
+        if (!acceptor.is_open()) return;
+        ErrorCode ignored;
+        acceptor.cancel(ignored);
+        accept();
+      });
+    });
+  } catch (const std::exception& error) {
+    core->fault(error.what());
+  }
+}
+
 void Server::Impl::accept() {
   const auto taken = [this](const ErrorCode& error, tcp::socket socket) {
-    if (!acceptor.is_open()) return;
+    if (!acceptor.is_open() || error == asio::error::operation_aborted) return;
     try {
       if (!error) {
         take(std::move(socket));
@@ -172,7 +192,7 @@ void Server::start() {
   impl_->accept();
   const std::shared_ptr<Core>& core = impl_->core;
   start_threads(
-      impl_->threads, core->options->threads, [core](int) { serve(*core, core->io); },
+      impl_->threads, core->options->threads, [this](int) { impl_->serve(); },
       [core] { core->io.stop(); });
 }
 
