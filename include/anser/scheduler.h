@@ -90,6 +90,7 @@ struct Finished {
   std::string error;          // not empty: it failed, and nothing else here counts
   bool overdue = false;       // why it failed: SchedulerOptions::max_wait_seconds or max_seconds
   bool ambiguous = false;     // why it failed: its constraint takes too long to be followed
+  bool no_memory = false;     // why it failed: there was no memory for it just then
   std::vector<Token> tokens;  // all that the state has read after the prompt
   // With Order::keep_state; empty when the text was cancelled. On the host, for any thread.
   State state;

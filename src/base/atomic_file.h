@@ -7,14 +7,22 @@
 
 namespace anser {
 
+// Who may read a file that is written.
+enum class Readers {
+  usual,  // as the file that is replaced, or else as the process's umask says
+  owner,  // its owner alone, whatever was there: it holds what somebody has said
+};
+
 // A file written in pieces under a temporary name beside its place, which it takes in commit().
-// Without commit() nothing is left behind. A path that exists and is no regular file (a pipe,
-// /dev/stdout) is written in place.
+// Without commit() nothing is left behind; a signal that ends the process finds the file in
+// base/temporary_files.h. Where `path` is a symbolic link, what it leads to is replaced. What is no
+// regular file (a pipe, /dev/stdout) is written in place.
 //
-// Throws Error that names the path when something cannot be done.
+// Throws Error that names the path when something cannot be done; what can be known of that before
+// the first byte is known from the constructor.
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::string& path);
+  explicit AtomicFile(const std::string& path, Readers readers = Readers::usual);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -32,11 +40,16 @@ class AtomicFile {
   const std::string& written_path() const { return written_path_; }
 
  private:
+  void open_in_place();
+  void open_beside(Readers readers);
   [[noreturn]] void fail(int error);
 
-  std::string path_;
-  std::string written_path_;  // path_ when in place
-  int fd_;
+  std::string path_;          // as it was given
+  std::string target_;        // behind symbolic links
+  std::string written_path_;  // target_ when in place
+  bool in_place_ = false;
+  int noted_ = -1;  // by note_temporary_file()
+  int fd_ = -1;
   size_t expected_ = 0;  // 0: not stated
   size_t written_ = 0;
   bool flushed_ = false;
@@ -46,6 +59,7 @@ class AtomicFile {
 // Throws Error.
 void sync_folder(const std::string& path);
 
-void write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
+void write_file_atomically(const std::string& path, std::span<const std::byte> bytes,
+                           Readers readers = Readers::usual);
 
 }  // namespace anser

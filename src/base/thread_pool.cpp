@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "base/check.h"
+#include "base/start_threads.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -108,12 +109,14 @@ KeepDenormals::~KeepDenormals() {
 
 ThreadPool::ThreadPool(int threads) : taken_(size_t(std::max(threads, 1))) {
   ANSER_CHECK(threads >= 1);
-  for (int worker = 1; worker < threads; ++worker) {
-    workers_.emplace_back([this, worker] { serve(worker); });
-  }
+  start_threads(workers_, threads - 1, [this](int i) { serve(i + 1); }, [this] { stop(); });
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   stop_ = true;
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();

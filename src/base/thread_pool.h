@@ -57,7 +57,8 @@ class KeepDenormals {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // >= 1, with the caller
+  // >= 1, with the caller. Throws Error where the system allows fewer.
+  explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -84,6 +85,7 @@ class ThreadPool {
   using Call = void (*)(void*, int);
   void run_erased(Call call, void* work);
   void serve(int worker);
+  void stop();
 
   bool take(int worker, uint32_t round);
 

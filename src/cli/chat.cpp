@@ -12,9 +12,11 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/conversation.h"
+#include "cli/core_dumps.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/signals.h"
 #include "cli/story.h"
 #include "cli/template_options.h"
 
@@ -41,6 +43,7 @@ struct ChatOptions {
   std::string load_state;
   std::vector<std::string> stops;
   std::optional<int> max_tokens;
+  CoreDumps core_dumps;
 };
 
 // Answers begin with the space that follows "Assistant:", or the user's words, or with the end of a
@@ -94,7 +97,9 @@ class Chat {
   void run() {
     if (story_) introduce_story();
     if (reader_.interactive()) say("{}\n", kHelp);
-    while (const std::optional<std::string> line = reader_.read(prompt())) {
+    while (!InterruptGuard::must_end()) {
+      const std::optional<std::string> line = reader_.read(prompt());
+      if (!line) break;
       const bool blank = line->find_first_not_of(" \t\r") == std::string::npos;
       // A script's empty lines are there for its looks.
       if (blank && !(story_ && reader_.interactive())) continue;
@@ -201,6 +206,7 @@ class Chat {
 };
 
 void chat_command(const ChatOptions& options) {
+  options.core_dumps.forbid();
   options.sampling.check();
   check_readable(options.load_state);
   std::optional<ChatTemplate> given = options.format.given();
@@ -250,6 +256,7 @@ void add_chat(CLI::App& app) {
   command->add_option("--stop", options->stops, "end an answer before this text; repeatable")
       ->allow_extra_args(false);
   command->add_option("--load-state", options->load_state, "continue a saved conversation");
+  options->core_dumps.add_to(*command);
   options->sampling.add_to(*command, "chat (in a story temperature 1, top-p 0.85)");
   command->footer(kHelp);
   command->callback([options] { chat_command(*options); });

@@ -1,7 +1,6 @@
 #include "cli/console.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,24 +11,21 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "base/ready.h"
 #include "cli/progress.h"
 #include "text/plain_text.h"
 
 namespace anser {
 namespace {
 
-volatile sig_atomic_t interrupt_seen = 0;
-
-void on_interrupt(int) {
-  interrupt_seen = 1;
-}
+const std::string kStandardInput = "standard input";
 
 // Returns 0 or the errno of the write that failed.
 int write_all(int fd, std::string_view data) {
   while (!data.empty()) {
     const ssize_t n = write(fd, data.data(), data.size());
     if (n < 0) {
-      if (errno == EINTR) continue;
+      if (errno == EINTR || wait_until_ready(fd, errno)) continue;
       return errno;
     }
     data.remove_prefix(size_t(n));
@@ -37,22 +33,27 @@ int write_all(int fd, std::string_view data) {
   return 0;
 }
 
+// 0: the end.
+size_t read_some(int fd, const std::string& name, char* bytes, size_t most) {
+  for (;;) {
+    const ssize_t n = read(fd, bytes, most);
+    if (n >= 0) return size_t(n);
+    if (errno == EINTR || wait_until_ready(fd, errno, POLLIN)) continue;
+    throw Error(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
+  }
+}
+
 std::string read_all(int fd, const std::string& name, size_t most) {
   std::string text;
   char piece[1 << 16];
-  for (;;) {
-    const ssize_t n = read(fd, piece, sizeof(piece));
-    if (n == 0) return text;
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      throw Error(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
-    }
-    if (text.size() + size_t(n) > most) {
+  while (const size_t n = read_some(fd, name, piece, sizeof(piece))) {
+    if (text.size() + n > most) {
       throw Error(
           fmt::format("{}: expected a text of at most {} MiB, found more", name, most >> 20));
     }
-    text.append(piece, size_t(n));
+    text.append(piece, n);
   }
+  return text;
 }
 
 }  // namespace
@@ -61,14 +62,17 @@ void write_out(std::string_view data) {
   const int error = write_all(STDOUT_FILENO, data);
   if (error == EPIPE) throw BrokenPipe();
   if (error != 0) {
-    throw Error(fmt::format("cannot write to standard output: {}", std::strerror(error)));
+    throw Error(fmt::format("cannot write to standard output: {}{}", std::strerror(error),
+                            error == EFBIG ? ", says the limit of a file's size (ulimit -f)" : ""));
   }
 }
 
-void say(std::string_view line) {
-  std::string text(line);
-  text += '\n';
+void write_err(std::string_view text) {
   write_all(STDERR_FILENO, text);
+}
+
+void say(std::string_view line) {
+  write_err(std::string(line) + '\n');
 }
 
 bool stdin_is_terminal() {
@@ -94,20 +98,24 @@ std::string bold(std::string_view text) {
   return plain ? std::string(text) : fmt::format("\x1b[1m{}\x1b[0m", text);
 }
 
+size_t read_some_stdin(char* bytes, size_t most) {
+  return read_some(STDIN_FILENO, kStandardInput, bytes, most);
+}
+
 std::string read_stdin(size_t most) {
-  return read_all(STDIN_FILENO, "standard input", most);
+  return read_all(STDIN_FILENO, kStandardInput, most);
 }
 
 std::string read_prompt(std::string waiting) {
   std::optional<Progress> progress;
   if (!stdin_is_terminal()) progress.emplace(std::move(waiting));
-  std::string text = plain_lines(read_stdin(kMostPromptBytes), "standard input");
+  std::string text = plain_lines(read_stdin(kMostPromptBytes), kStandardInput);
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }
 
 std::string read_text(const std::string& path, size_t most) {
-  if (path == "-") return std::string(plain_text(read_stdin(most), "standard input"));
+  if (path == "-") return std::string(plain_text(read_stdin(most), kStandardInput));
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   struct Closer {
@@ -115,23 +123,6 @@ std::string read_text(const std::string& path, size_t most) {
     ~Closer() { close(fd); }
   } closer{fd};
   return std::string(plain_text(read_all(fd, path, most), path));
-}
-
-InterruptGuard::InterruptGuard() {
-  interrupt_seen = 0;
-  struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  // One shot: should the program not react, the second Ctrl-C ends it the hard way.
-  action.sa_flags = SA_RESETHAND;
-  sigaction(SIGINT, &action, nullptr);
-}
-
-InterruptGuard::~InterruptGuard() {
-  signal(SIGINT, SIG_DFL);
-}
-
-bool InterruptGuard::interrupted() {
-  return interrupt_seen != 0;
 }
 
 }  // namespace anser

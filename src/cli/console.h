@@ -1,4 +1,4 @@
-// The program's side of the terminal: data to stdout, talk to stderr, Ctrl-C.
+// The program's side of the terminal: data to stdout, talk to stderr.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,6 +16,8 @@ struct BrokenPipe {};
 // Throws BrokenPipe, or Error when the data cannot be written (a full disk).
 void write_out(std::string_view data);
 
+// To stderr, as it is. Takes no memory. Failing to talk is no failure.
+void write_err(std::string_view text);
 // One line to stderr. Failing to talk is no failure.
 void say(std::string_view line);
 
@@ -41,23 +43,13 @@ inline constexpr size_t kMostPromptBytes = size_t(64) << 20;
 
 // All of stdin, as it is. Throws Error when it cannot be read, or is longer than `most` bytes.
 std::string read_stdin(size_t most = kMostTextBytes);
+// Some bytes of stdin, waiting for them; 0: it is at its end. Throws Error.
+size_t read_some_stdin(char* bytes, size_t most);
 // A file that a person has written, by whatever editor (text/plain_text.h); "-" is stdin. Throws
 // Error, also when it is longer than `most` bytes.
 std::string read_text(const std::string& path, size_t most = kMostTextBytes);
 // A prompt from stdin: line ends are "\n", and one at the end is left out, since `echo` and editors
 // put it there and nobody means it. Says what it waits for if that does not come within a second.
 std::string read_prompt(std::string waiting = "waiting for the end of standard input");
-
-// While one exists, Ctrl-C sets a flag instead of ending the program, and what runs looks at the
-// flag and stops in good order. A second Ctrl-C ends the program as usual.
-class InterruptGuard {
- public:
-  InterruptGuard();
-  ~InterruptGuard();
-  InterruptGuard(const InterruptGuard&) = delete;
-  InterruptGuard& operator=(const InterruptGuard&) = delete;
-
-  static bool interrupted();
-};
 
 }  // namespace anser

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "cli/console.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 
 namespace anser {
 

@@ -3,14 +3,15 @@
 #include <fmt/format.h>
 #include <histedit.h>
 
+#include <algorithm>
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <utility>
 
 #include "anser/error.h"
 #include "cli/console.h"
+#include "cli/signals.h"
 #include "text/plain_text.h"
 
 namespace anser {
@@ -28,28 +29,27 @@ struct LineReader::Editor {
   }
 };
 
-namespace {
-
 // As std::getline does, but a line without an end does not fill the memory.
-bool read_line(std::string& line) {
-  constexpr int kEnd = std::char_traits<char>::eof();
-  std::streambuf& input = *std::cin.rdbuf();
-  int c = input.sbumpc();
-  if (c == kEnd) return false;
-  for (; c != kEnd && c != '\n'; c = input.sbumpc()) {
-    if (line.size() == kMostPromptBytes) {
+bool LineReader::read_line(std::string& line) {
+  for (;;) {
+    const size_t end = std::min(piece_.find('\n', at_), piece_.size());
+    line.append(piece_, at_, end - at_);
+    if (line.size() > kMostPromptBytes) {
       throw Error(fmt::format("standard input: expected lines of at most {} MiB, found more",
                               kMostPromptBytes >> 20));
     }
-    line.push_back(char(c));
+    at_ = end + 1;
+    if (end < piece_.size()) return true;
+    piece_.resize(1 << 16);
+    piece_.resize(read_some_stdin(piece_.data(), piece_.size()));
+    at_ = 0;
+    if (piece_.empty()) return !line.empty();
   }
-  return true;
 }
-
-}  // namespace
 
 LineReader::LineReader() {
   if (!stdin_is_terminal()) return;
+  remember_terminal();  // the editor changes it while a line is read
   // libedit works in characters of the locale; ours are UTF-8 whatever the environment says.
   if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) {
     std::setlocale(LC_CTYPE, "C.UTF-8");

@@ -20,9 +20,13 @@ class LineReader {
   bool interactive() const { return editor_ != nullptr; }
 
  private:
+  bool read_line(std::string& line);
+
   struct Editor;
   Editor* editor_ = nullptr;
   bool at_start_ = true;  // of a pipe
+  std::string piece_;     // of the pipe's bytes; those before at_ have been given out
+  size_t at_ = 0;
 };
 
 }  // namespace anser

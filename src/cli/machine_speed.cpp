@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/start_threads.h"
 #include "cli/numbers.h"
 #include "cpu/dispatch.h"
 
@@ -36,7 +37,16 @@ using Clock = std::chrono::steady_clock;
 double median_seconds(int threads, int runs, const std::function<void(int)>& work) {
   std::barrier barrier(threads);
   std::vector<double> seconds(size_t(runs), 0.0);
+  // Nobody may wait for those who cannot be started.
+  enum : int { wait, go, end };
+  std::atomic<int> signal = wait;
+  const auto tell = [&](int what) {
+    signal = what;
+    signal.notify_all();
+  };
   const auto loop = [&](int thread) {
+    signal.wait(wait);
+    if (signal == end) return;
     for (double& taken : seconds) {
       barrier.arrive_and_wait();
       const auto begin = Clock::now();
@@ -46,7 +56,9 @@ double median_seconds(int threads, int runs, const std::function<void(int)>& wor
     }
   };
   std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(loop, i);
+  start_threads(
+      others, threads - 1, [&](int i) { loop(i + 1); }, [&] { tell(end); });
+  tell(go);
   loop(0);
   others.clear();
   return median(seconds.data(), runs);

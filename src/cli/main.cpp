@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -11,11 +10,13 @@
 #include <exception>
 #include <new>
 #include <sstream>
+#include <string_view>
 
 #include "anser/error.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/signals.h"
 
 namespace anser {
 namespace {
@@ -93,20 +94,36 @@ int run_program(int argc, char** argv) {
 }  // namespace
 }  // namespace anser
 
-int main(int argc, char** argv) {
-  anser::hold_standard_streams();
-  // A closed pipe shall be an error of write(), see anser::BrokenPipe, not sudden death.
-  signal(SIGPIPE, SIG_IGN);
+namespace anser {
+namespace {
+
+// Without taking any memory.
+constexpr std::string_view kOutOfMemory =
+    "anser: out of memory: what is free, or a limit (ulimit -v, a container's), does not suffice. "
+    "A model in fewer bits (anser quantize), fewer --threads or a smaller --max-batch need less\n";
+
+int explained(int argc, char** argv) {
   try {
-    return anser::run_program(argc, argv);
-  } catch (const anser::BrokenPipe&) {
+    return run_program(argc, argv);
+  } catch (const BrokenPipe&) {
     return 0;
-  } catch (const anser::Error& error) {
-    anser::say("anser: {}", error.what());
+  } catch (const Error& error) {
+    say("anser: {}", error.what());
   } catch (const std::bad_alloc&) {
-    anser::say("anser: out of memory");
+    write_err(kOutOfMemory);
   } catch (const std::exception& error) {
-    anser::say("anser: internal error: {}", error.what());
+    say("anser: internal error: {}", error.what());
   }
   return 1;
+}
+
+}  // namespace
+}  // namespace anser
+
+int main(int argc, char** argv) {
+  anser::hold_standard_streams();
+  anser::handle_signals();
+  const int code = anser::explained(argc, argv);
+  anser::end_by_signal_that_came();
+  return code;
 }

@@ -1,13 +1,9 @@
 #include "cli/npy.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <bit>
-#include <cerrno>
-#include <cstring>
 
-#include "anser/error.h"
 #include "base/check.h"
 
 namespace anser {
@@ -15,13 +11,7 @@ namespace anser {
 static_assert(std::endian::native == std::endian::little, "the header says '<f4'");
 
 NpyWriter::NpyWriter(const std::string& path, int64_t rows, int64_t cols)
-    : path_(path), missing_(rows * cols) {
-  struct stat info;
-  const bool special = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
-  written_path_ = special ? path : path + ".part";
-  file_ = std::fopen(written_path_.c_str(), "wb");
-  if (file_ == nullptr) fail();
-
+    : file_(path), missing_(rows * cols) {
   // Magic, version, length of the text, text: padded so that the data begins at a multiple of 64.
   std::string text =
       fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
@@ -38,49 +28,20 @@ NpyWriter::NpyWriter(const std::string& path, int64_t rows, int64_t cols)
                                        0,
                                        static_cast<unsigned char>(text.size() & 0xff),
                                        static_cast<unsigned char>(text.size() >> 8)};
-  write(start, sizeof(start));
-  write(text.data(), text.size());
-}
-
-NpyWriter::~NpyWriter() {
-  if (file_ == nullptr) return;
-  std::fclose(file_);
-  if (written_path_ != path_) std::remove(written_path_.c_str());
+  file_.reserve(sizeof(start) + text.size() + size_t(missing_) * sizeof(float));
+  file_.write(std::as_bytes(std::span(start)));
+  file_.write(std::as_bytes(std::span(text)));
 }
 
 void NpyWriter::append(std::span<const float> values) {
   ANSER_CHECK(int64_t(values.size()) <= missing_);
   missing_ -= int64_t(values.size());
-  write(values.data(), values.size_bytes());
+  file_.write(std::as_bytes(values));
 }
 
 void NpyWriter::finish() {
   ANSER_CHECK(missing_ == 0);
-  std::FILE* file = file_;
-  file_ = nullptr;
-  const bool renamed = written_path_ != path_;
-  if (std::fclose(file) != 0 ||
-      (renamed && std::rename(written_path_.c_str(), path_.c_str()) != 0)) {
-    const int error = errno;
-    if (renamed) std::remove(written_path_.c_str());
-    errno = error;
-    fail();
-  }
-}
-
-void NpyWriter::fail() {
-  throw Error(fmt::format("{}: cannot write: {}", path_, std::strerror(errno)));
-}
-
-void NpyWriter::write(const void* data, size_t bytes) {
-  if (std::fwrite(data, 1, bytes, file_) == bytes) return;
-  // A constructor that throws runs no destructor.
-  const int error = errno;
-  std::fclose(file_);
-  file_ = nullptr;
-  if (written_path_ != path_) std::remove(written_path_.c_str());
-  errno = error;
-  fail();
+  file_.commit();
 }
 
 }  // namespace anser

@@ -1,9 +1,9 @@
 #include "cli/progress.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
+#include <system_error>
 
 #include "cli/console.h"
 
@@ -12,19 +12,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void write_error(const std::string& text) {
-  // Talk: whether it arrives does not matter.
-  [[maybe_unused]] const ssize_t n = write(STDERR_FILENO, text.data(), text.size());
-}
-
 }  // namespace
 
-Progress::Progress(std::string what)
-    : what_(std::move(what)), thread_([this](std::stop_token stop) { show(stop); }) {}
+Progress::Progress(std::string what) : what_(std::move(what)) {
+  try {
+    thread_ = std::jthread([this](std::stop_token stop) { show(stop); });
+  } catch (const std::system_error&) {
+    // What it would have told of can do without.
+  }
+}
 
 Progress::~Progress() {
   thread_.request_stop();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Progress::update(std::string detail) {
@@ -44,11 +44,11 @@ void Progress::show(std::stop_token stop) {
     const std::string line = detail_.empty() ? fmt::format("{}, {:.0f} s", what_, seconds)
                                              : fmt::format("{}: {}", what_, detail_);
     // \r goes to the start of the line, ESC [K wipes what stood behind the new end.
-    write_error(terminal ? "\r" + line + "\x1b[K" : line + "\n");
+    write_err(terminal ? "\r" + line + "\x1b[K" : line + "\n");
     shown = true;
     pause = std::chrono::milliseconds(terminal ? 200 : 30000);
   }
-  if (shown && terminal) write_error("\r\x1b[K");
+  if (shown && terminal) write_err("\r\x1b[K");
 }
 
 }  // namespace anser

@@ -17,6 +17,7 @@
 #include "cli/load_state.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/signals.h"
 #include "cli/statistics.h"
 #include "cli/story.h"
 #include "cli/template_options.h"

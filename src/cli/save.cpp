@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "cli/paths.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 #include "model/weights.h"
 
 namespace anser {

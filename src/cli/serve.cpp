@@ -17,10 +17,13 @@
 
 #include "anser/error.h"
 #include "anser/scheduler.h"
+#include "base/start_threads.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/core_dumps.h"
 #include "cli/options.h"
+#include "cli/signals.h"
 #include "cli/state_commands.h"
 #include "cli/template_options.h"
 #include "cli/web_options.h"
@@ -50,16 +53,14 @@ struct ServeOptions {
   double state_days = OpenStatesOptions().lifetime_days;
   double patience_s = 30;
   int stream_interval_ms = 20;
+  CoreDumps core_dumps;
 };
 
-// Ctrl-C and SIGTERM, waited for by the main thread. To be made before any other thread is, for
-// they inherit what is blocked.
+// Ctrl-C, SIGTERM and SIGHUP, waited for by the main thread. To be made before any other thread is,
+// for they inherit what is blocked.
 class EndSignals {
  public:
-  EndSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGINT);
-    sigaddset(&set_, SIGTERM);
+  EndSignals() : set_(end_signals()) {
     pthread_sigmask(SIG_BLOCK, &set_, &before_);
   }
   ~EndSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -72,7 +73,7 @@ class EndSignals {
   class AtOnce {
    public:
     explicit AtOnce(const EndSignals& signals)
-        : thread_([set = signals.set_](std::stop_token stop) {
+        : thread_(start_thread([set = signals.set_](std::stop_token stop) {
             while (!stop.stop_requested()) {
               const timespec tenth{0, 100'000'000};
               const int signal = sigtimedwait(&set, nullptr, &tenth);
@@ -81,7 +82,7 @@ class EndSignals {
               pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
               raise(signal);
             }
-          }) {}
+          })) {}
 
    private:
     const std::jthread thread_;
@@ -173,11 +174,17 @@ void end_in_time(http::Server& server, Scheduler& scheduler, double patience_s) 
   constexpr double kSaving = 10;  // seconds, at the most, that this may take
   std::mutex mutex;
   std::condition_variable_any ended;
-  const std::jthread conclusion([&](std::stop_token stop) {
-    std::unique_lock lock(mutex);
-    ended.wait_for(lock, stop, std::chrono::duration<double>(patience_s), [] { return false; });
-    if (!stop.stop_requested()) scheduler.conclude();
-  });
+  std::jthread conclusion;
+  try {
+    conclusion = start_thread([&](std::stop_token stop) {
+      std::unique_lock lock(mutex);
+      ended.wait_for(lock, stop, std::chrono::duration<double>(patience_s), [] { return false; });
+      if (!stop.stop_requested()) scheduler.conclude();
+    });
+  } catch (const std::exception& error) {
+    scheduler.conclude();
+    say("anser: {}; texts end now", error.what());
+  }
   server.stop(std::chrono::milliseconds(int64_t((patience_s + kSaving) * 1000)));
 }
 
@@ -211,6 +218,7 @@ void check_key_options(const ServeOptions& options) {
 }
 
 void serve_command(ServeOptions options) {
+  options.core_dumps.forbid();
   options.sampling.check();
   std::optional<ChatTemplate> given = options.format.given();
   ApiKeys keys = keys_of(options);
@@ -404,6 +412,7 @@ void add_serve(CLI::App& app) {
                    "seconds that running requests have to finish when the server is stopped")
       ->check(not_negative())
       ->capture_default_str();
+  options->core_dumps.add_to(*command);
   options->sampling.add_to(*command, "T 1, top-p 0.85");
   command->callback([options, command] {
     // An empty one would let everybody in.

@@ -9,7 +9,6 @@
 #include <set>
 
 #include "anser/error.h"
-#include "base/mapped_file.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -17,6 +16,7 @@
 #include "cli/load_state.h"
 #include "cli/options.h"
 #include "cli/paths.h"
+#include "cli/signals.h"
 #include "cli/state_commands.h"
 #include "model/state_file.h"
 #include "store/each_state.h"
@@ -55,14 +55,14 @@ struct SaveOptions {
 
 // Without a model: only what says itself whose state it is.
 State load_state_file(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  if (!is_state_file(file->bytes())) {
+  const auto bytes = read_state_file(path);
+  if (!bytes) {
     throw Error(
         fmt::format("{} is not an anser state file: it does not begin with ANSERST. For a tuned "
                     "initial state name its model with -m",
                     path));
   }
-  State state = State::deserialize(file->bytes(), path);
+  State state = State::deserialize(*bytes, path);
   say_if_unknown(state, path);
   return state;
 }
@@ -152,7 +152,7 @@ void add_load(CLI::App& state) {
   options->add_to(*command);
   command->add_option("-o,--output", options->out, "the file")->required();
   command->callback([options] {
-    OpenStore store(options->store);
+    OpenStore store(options->store, true);
     const StateInfo info = store.find(options->id);
     check_output("--output", options->out, {});
     store->get(info.id).save(options->out);
@@ -290,7 +290,8 @@ void OneState::add_to(CLI::App& command) {
   command.add_option("ID", id, "an id, the first characters of one, or a name")->required();
 }
 
-OpenStore::OpenStore(const StoreOptions& options) : store_(open_states(options.address())) {
+OpenStore::OpenStore(const StoreOptions& options, bool read_only)
+    : store_(open_states(options.address(), {.read_only = read_only})) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }
 

@@ -40,7 +40,8 @@ struct OneState {
 // The store of the options, opened; what is wrong with it is said on stderr.
 class OpenStore {
  public:
-  explicit OpenStore(const StoreOptions& options);
+  // `read_only`: for a command that only looks. Nothing is made or written.
+  explicit OpenStore(const StoreOptions& options, bool read_only = false);
   States* operator->() { return store_.states.get(); }
   States& states() { return *store_.states; }
   const std::string& where() const { return store_.where; }

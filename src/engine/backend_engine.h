@@ -196,12 +196,16 @@ template <Backend B>
 template <class Run>
 void BackendEngine<B>::feed(std::span<const Sequence> batch, Run&& run) {
   const size_t V = model_.hyperparameters().vocab;
-  const auto run_piece = [&] {
-    run(Rows{tokens_, runs_, wanted_});
+  const auto clear = [&] {
     tokens_.clear();
     runs_.clear();
     wanted_.clear();
   };
+  const auto run_piece = [&] {
+    run(Rows{tokens_, runs_, wanted_});
+    clear();
+  };
+  clear();  // of a call before that an exception has ended
   for (const Sequence& s : batch) {
     const uint64_t tokens = s.state->tokens() + s.tokens.size();
     for (size_t fed = 0; fed < s.tokens.size();) {

@@ -5,6 +5,8 @@
 #include <exception>
 #include <utility>
 
+#include "base/start_threads.h"
+
 namespace anser {
 namespace {
 
@@ -19,20 +21,15 @@ int threads() {
 }  // namespace
 
 MaskPreparation::MaskPreparation() {
-  try {
-    for (int i = 0; i < threads(); ++i) threads_.emplace_back([this] { work(); });
-  } catch (...) {
-    // Those that have begun would wait for ever.
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    throw;
-  }
+  start_threads(
+      threads_, threads(), [this](int) { work(); }, [this] { stop(); });
 }
 
 MaskPreparation::~MaskPreparation() {
+  stop();
+}
+
+void MaskPreparation::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;

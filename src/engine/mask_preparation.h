@@ -51,6 +51,7 @@ class MaskPreparation {
     std::string error = {};
   };
 
+  void stop();
   void work();
   Job* next();
   void do_some(Job& job, std::unique_lock<std::mutex>& lock);

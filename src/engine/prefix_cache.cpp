@@ -113,6 +113,11 @@ void PrefixCache::put(const std::string& origin, std::span<const Token> tokens,
   make_room();
 }
 
+void PrefixCache::clear() {
+  kept_.clear();
+  roots_.clear();
+}
+
 void PrefixCache::make_room() {
   while (kept_.size() > most_states_) {
     const double now = clock();

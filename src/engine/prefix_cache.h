@@ -45,6 +45,9 @@ class PrefixCache {
   // Keeps a copy of `state`, which has read `tokens` from `origin`.
   void put(const std::string& origin, std::span<const Token> tokens, const State& state);
 
+  // Forgets everything.
+  void clear();
+
   size_t states() const { return kept_.size(); }
   size_t bytes() const { return kept_.size() * state_bytes_; }
 

@@ -68,6 +68,8 @@ struct ScheduledText {
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 
   bool overdue = false, ambiguous = false;
+  bool no_memory = false;  // while its token was taken
+  bool told = false;       // the reader has been told of the end, or is being told
 
   // What may come next, of a text with a constraint: nobody looks for it, it is being prepared
   // (engine/mask_preparation.h), or it is at hand.

@@ -130,7 +130,14 @@ void Scheduler::Work::conclude() {
 }
 
 void Scheduler::Work::serve() {
-  while (admit()) step();
+  for (bool goes_on = true; goes_on;) {
+    try {
+      goes_on = admit();
+      if (goes_on) step();
+    } catch (const std::exception&) {  // for want of memory: all else is caught where it happens
+      finish_all_for_memory();
+    }
+  }
 }
 
 // Takes in what has come, waiting for it when there is nothing to do. False: the end.
@@ -148,6 +155,8 @@ bool Scheduler::Work::admit() {
     stopping = stopping_;
     concluding = stopping || concluding_;
     cancelled = std::exchange(cancelled_, {});
+    dropped.reserve(queue_.size());  // before anything is moved
+    overdue.reserve(queue_.size());
     for (auto& text : queue_) {
       if (concluding || std::ranges::find(cancelled, text->id) != cancelled.end()) {
         dropped.push_back(std::move(text));
@@ -157,10 +166,10 @@ bool Scheduler::Work::admit() {
     }
     std::erase(queue_, nullptr);
   }
-  for (const auto& text : dropped) finish(*text, StopReason::cancelled);
+  for (const auto& text : dropped) tell_end(*text, StopReason::cancelled, {});
   for (const auto& text : overdue) {
     text->overdue = true;
-    finish(*text, StopReason::cancelled,
+    tell_end(*text, StopReason::cancelled,
            fmt::format("the request has waited for {} s, as long as one may, and none of those "
                        "before it has ended; try again later",
                        options_.max_wait_seconds));
@@ -190,7 +199,7 @@ void Scheduler::Work::conclude(Text& text) {
 }
 
 void Scheduler::Work::end_if_overdue(Text& text) {
-  if (options_.max_seconds <= 0 || text.end || text.overdue) return;
+  if (options_.max_seconds <= 0 || text.end || text.overdue || text.told) return;
   if (seconds_since(text.begun) <= options_.max_seconds) return;
   text.overdue = true;
   if (text.writing) {
@@ -222,7 +231,8 @@ void Scheduler::Work::begin(Text& text) {
   }
   for (const auto& other : running_) {
     if (other.get() == &text) break;  // who came later waits, so that no two wait for each other
-    if (!other->in_prompt() || !other->cached || other->origin != text.origin) continue;
+    if (other->told || !other->in_prompt() || !other->cached) continue;
+    if (other->origin != text.origin) continue;
     const size_t shared = common(text.prompt, other->prompt);
     if (shared < text.fed + kWorthWaiting || shared <= other->fed || shared <= text.shared)
       continue;
@@ -237,26 +247,26 @@ void Scheduler::Work::begin(Text& text) {
 
 // After a piece of a prompt: its state may be one to keep.
 void Scheduler::Work::keep(const Text& text) {
-  if (text.cached && text.checkpoints.contains(text.fed)) {
-    cache_.put(text.origin, text.read_so_far(), text.state);
-  }
+  if (text.cached && text.checkpoints.contains(text.fed)) remember(text, text.read_so_far());
 }
 
 // Those who wait for it, if it has read what they share, or never will.
 void Scheduler::Work::go_on_after(const Text& leader) {
   const bool gone = is_finished(leader);
   for (const auto& text : running_) {
-    if (text->leader == leader.id && (gone || leader.fed >= text->shared)) begin(*text);
+    if (text->leader == leader.id && (gone || leader.fed >= text->shared)) {
+      begin_or_finish(*text);
+    }
   }
 }
 
-void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
+void Scheduler::Work::tell_end(Text& text, StopReason reason, std::string error) try {
   if (text.cached && text.writing && text.left() == 0 && error.empty()) {
     // The next message of a conversation goes on from here.
     std::vector<Token> whole = text.prompt;
     const std::vector<Token>& written = text.continuation.tokens();
     whole.insert(whole.end(), written.begin(), written.end());
-    cache_.put(text.origin, whole, text.state);
+    remember(text, whole);
   }
   Finished finished;
   finished.cached_tokens = text.cached_tokens;
@@ -264,6 +274,7 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
   finished.error = std::move(error);
   finished.overdue = text.overdue;
   finished.ambiguous = text.ambiguous;
+  finished.no_memory = text.no_memory;
   finished.tokens = text.continuation.tokens();
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
     try {
@@ -298,8 +309,15 @@ void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
       ++(reason == StopReason::cancelled ? stats_.cancelled : stats_.finished);
     }
   }
-  finished_.push_back(text.id);
+  text.told = true;
   text.reader->on_end(std::move(finished));
+} catch (const std::exception&) {
+  finish_for_memory(text);
+}
+
+void Scheduler::Work::finish(Text& text, StopReason reason, std::string error) {
+  tell_end(text, reason, std::move(error));
+  finished_.push_back(text.id);
 }
 
 void Scheduler::Work::remove_finished() {

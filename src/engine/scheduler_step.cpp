@@ -1,6 +1,7 @@
 // One step of all texts in work.
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -106,6 +107,7 @@ scheduling::Plan Scheduler::Work::plan_step() {
     const std::lock_guard lock(mutex_);
     plan = planned(budget, true);
     for (const size_t client : plan.prompt_turns) ++step_clients_[client]->turns.prompt_turns;
+    running_.reserve(old + plan.begin.size());  // before anything is moved
     for (const size_t i : plan.begin) running_.push_back(std::move(queue_[i]));
     std::erase(queue_, nullptr);
     stats_.running = int(running_.size());
@@ -114,9 +116,10 @@ scheduling::Plan Scheduler::Work::plan_step() {
     for (size_t i = old; i < running_.size(); ++i) {
       running_[i]->begun = Clock::now();
       running_[i]->last_turn = step_;
-      begin(*running_[i]);
-      is_mask_ready(*running_[i]);  // if not, the prompt is read meanwhile
+      begin_or_finish(*running_[i]);
+      if (!running_[i]->told) is_mask_ready(*running_[i]);  // if not, the prompt is read meanwhile
     }
+    remove_finished();
     plan = planned(budget, false);
   }
   for (const size_t i : plan.turns) {
@@ -159,6 +162,9 @@ void Scheduler::Work::read(const std::vector<Sequence>& batch, const std::vector
     engine_.forward(batch);
     engine_.wait();
     describe_prompts(batch, texts);
+  } catch (const std::bad_alloc&) {
+    error = kOutOfMemory;
+    for (Text* text : texts) text->no_memory = true;
   } catch (const std::exception& failure) {
     error = failure.what();
   }
@@ -267,6 +273,12 @@ bool Scheduler::Work::draw() {
   }
   try {
     engine_.sample(draws);
+  } catch (const std::bad_alloc&) {
+    for (Text* text : texts) {
+      text->no_memory = true;
+      finish(*text, StopReason::cancelled, kOutOfMemory);
+    }
+    return true;
   } catch (const std::exception& failure) {
     // Some samplers have drawn already, and none can be told from the others.
     for (Text* text : texts) finish(*text, StopReason::cancelled, failure.what());
@@ -274,10 +286,18 @@ bool Scheduler::Work::draw() {
   }
   const size_t mask_units =
       std::min(kUnitsOfText, kUnitsOfStep / std::max<size_t>(1, texts.size()));
-  engine_.for_each(texts.size(), [&](size_t i) { take(*texts[i], draws[i].token, mask_units); });
+  engine_.for_each(texts.size(), [&](size_t i) {
+    try {
+      take(*texts[i], draws[i].token, mask_units);
+    } catch (const std::bad_alloc&) {
+      texts[i]->no_memory = true;
+    }
+  });
   note_drawn(texts);
   for (Text* text : texts) {
-    if (text->end && (text->pending.empty() || !text->keep_state)) {
+    if (text->no_memory) {
+      finish(*text, StopReason::cancelled, kOutOfMemory);
+    } else if (text->end && (text->pending.empty() || !text->keep_state)) {
       finish(*text, *text->end);
     } else if (!text->end) {
       is_mask_ready(*text);  // if not, the engine computes meanwhile

@@ -8,11 +8,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "anser/scheduler.h"
+#include "base/start_threads.h"
 #include "engine/mask_preparation.h"
 #include "engine/pace.h"
 #include "engine/prefix_cache.h"
@@ -24,13 +26,17 @@ inline double seconds_since(ScheduledText::Clock::time_point begin) {
   return std::chrono::duration<double>(ScheduledText::Clock::now() - begin).count();
 }
 
+// Short enough for a std::string to need no memory.
+inline constexpr char kOutOfMemory[] = "out of memory";
+
 class Scheduler::Work {
  public:
   Work(Engine& engine, const SchedulerOptions& options)
       : engine_(engine),
         options_(options),
         cache_(options.cache_bytes, state_bytes(engine.model())),
-        thread_([this] { serve(); }) {}
+        finished_(room_for(options.max_batch)),
+        thread_(start_thread([this] { serve(); })) {}
 
   ~Work() {
     {
@@ -101,6 +107,13 @@ class Scheduler::Work {
   void note_drawn(const std::vector<Text*>& texts);
   static void take(Text& text, Token token, size_t mask_units);
   void finish(Text& text, StopReason reason, std::string error = {});
+  void tell_end(Text& text, StopReason reason, std::string error);
+  // scheduler_memory.cpp: where there is none.
+  static std::vector<Id> room_for(int places);
+  void begin_or_finish(Text& text);
+  void remember(const Text& text, std::span<const Token> tokens);
+  void finish_for_memory(Text& text);
+  void finish_all_for_memory();
   void remove_finished();
   bool is_finished(const Text& text) const {
     return std::ranges::find(finished_, text.id) != finished_.end();
@@ -122,10 +135,10 @@ class Scheduler::Work {
   Texts running_;
   uint64_t step_ = 0, plans_ = 0;               // numbers of the step and of the plan
   std::vector<ScheduledClient*> step_clients_;  // of the plan that is being made
-  std::vector<Id> finished_;                    // of running_, to be removed
   std::vector<float> prompt_logits_;  // of a step's texts that want all, one behind the other
   Pace pace_;
   PrefixCache cache_;
+  std::vector<Id> finished_;  // of running_, to be removed
   MaskPreparation masks_;
 
   std::jthread thread_;  // the last, so that it ends before the rest does

@@ -267,6 +267,7 @@ State Model::load_state(const std::string& path) const {
   if (std::filesystem::is_directory(path, ignored)) {
     return tuned_state(open_tensor_file(path), *this);
   }
+  if (const auto bytes = read_state_file(path)) return read_state(*bytes, path);
   return read_state(MappedFile::open(path)->bytes(), path);
 }
 

@@ -25,7 +25,7 @@
 #include "anser/error.h"
 #include "anser/state.h"
 #include "base/atomic_file.h"
-#include "base/mapped_file.h"
+#include "base/read_file.h"
 #include "model/model_sketch.h"
 #include "model/state_file.h"
 
@@ -109,6 +109,13 @@ std::string text_of(const TextEnd& end, const std::string& source) {
 
 bool is_state_file(std::span<const std::byte> bytes) {
   return bytes.size() >= sizeof(kMagic) && std::memcmp(bytes.data(), kMagic, sizeof(kMagic)) == 0;
+}
+
+std::optional<std::vector<std::byte>> read_state_file(const std::string& path) {
+  // The largest models' states have less than a tenth of that.
+  constexpr uint64_t kMostBytes = uint64_t(1) << 30;
+  if (!is_state_file(read_file_begin(path, sizeof(kMagic)))) return std::nullopt;
+  return read_file(path, kMostBytes);
 }
 
 std::vector<std::byte> State::serialize() const {
@@ -241,11 +248,12 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
 }
 
 void State::save(const std::string& path) const {
-  write_file_atomically(path, serialize());
+  write_file_atomically(path, serialize(), Readers::owner);
 }
 
 State State::load(const std::string& path) {
-  return deserialize(MappedFile::open(path)->bytes(), path);
+  const std::optional<std::vector<std::byte>> bytes = read_state_file(path);
+  return deserialize(bytes ? std::span<const std::byte>(*bytes) : std::span<const std::byte>(), path);
 }
 
 }  // namespace anser

@@ -111,7 +111,7 @@ class Planner {
  private:
   // `oldest`: the id of the client's oldest prompt.
   bool may_begin(const Share& share, uint64_t id, uint64_t oldest) const {
-    if (share.begun < share.places) return begun_ < 4 * budget_.places;
+    if (share.begun < share.places) return begun_ < kBegunPerPlace * budget_.places;
     // One more than twice, which is for the oldest: short ones could keep it out for ever.
     const size_t last = id == oldest ? 0 : 1;
     return share.begun + last <= 2 * share.places && begun_ + last <= 2 * budget_.places;
@@ -165,7 +165,7 @@ class Planner {
       return 0;
     }
     for (const Request& each : small) {
-      if (left == 0 || (!each.begun && begun_ >= 4 * budget_.places)) break;
+      if (left == 0 || (!each.begun && begun_ >= kBegunPerPlace * budget_.places)) break;
       take(share, each);
       --left, ++taken;
       std::vector<Request>& list = is_in(share.decoding, each) ? share.decoding : share.prompts;

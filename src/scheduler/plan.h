@@ -11,8 +11,7 @@
 //
 // Where a client has more sequences than places, they take turns, a step each:
 //   - An eighth of its places, at least one, is for small requests if it has any, so that a few
-//   tokens
-//     never wait for long answers. Where it has one place, that is every other step's.
+//     tokens never wait for long answers. Where it has one place, that is every other step's.
 //   - Those that decode go first, beside the oldest prompt that has begun.
 //   - Of its prompts, running and waiting alike, the shortest and the oldest are chosen in turn, so
 //     that a short one never waits for long ones, and a long one still comes to its end.
@@ -32,7 +31,10 @@
 
 namespace anser::scheduling {
 
-// Who asks; Sequence::client is an index of these.
+// How many sequences may have begun, for each place of a step; all but one of them are paused.
+inline constexpr size_t kBegunPerPlace = 4;
+
+// Who asks; the `client` of a request is an index of these.
 struct Client {
   uint64_t last_turn = 0;     // the last step in which one of its requests took part
   uint64_t prompt_turns = 0;  // steps in which some of its prompts were chosen

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <string>
 
 #include "anser/error.h"
@@ -11,6 +12,9 @@
 
 namespace anser {
 
+inline constexpr char kNoMemory[] =
+    "the server has no memory left for this request; try again when there are fewer, or ask for "
+    "less";
 inline constexpr char kJsonType[] = "application/json";
 
 inline void send_json(http::Reply& reply, const openai::Json& body) {
@@ -33,6 +37,9 @@ void answering(http::Reply& reply, Work&& work) {
     send_error(reply, error);
   } catch (const StatesUnavailable& error) {
     send_error(reply, {503, "server_error", error.what(), {}, "states_unavailable"});
+  } catch (const std::bad_alloc&) {
+    // Also in the midst of an answer, which is then cut off.
+    reply.error(503, kNoMemory, {{"Retry-After", "1"}});
   } catch (const Error& error) {
     send_error(reply, {400, "invalid_request_error", error.what()});
   }

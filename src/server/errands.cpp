@@ -1,14 +1,21 @@
 #include "server/errands.h"
 
+#include <exception>
 #include <utility>
+
+#include "base/start_threads.h"
 
 namespace anser {
 
 Errands::Errands(int threads, size_t many) : many_(many) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  start_threads(threads_, threads, [this](int) { run(); }, [this] { end(); });
 }
 
 Errands::~Errands() {
+  end();
+}
+
+void Errands::end() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -48,7 +55,11 @@ void Errands::run() {
     waiting_.pop_front();
     ++running_;
     lock.unlock();
-    errand();
+    try {
+      errand();
+    } catch (const std::exception&) {
+      // It must not, but for want of memory it may; who waits for it is told when it goes.
+    }
     errand = nullptr;  // what it holds may be large, or add another when it is freed
     lock.lock();
     --running_;

@@ -30,6 +30,7 @@ class Errands {
 
  private:
   void run();
+  void end();
 
   const size_t many_;
   mutable std::mutex mutex_;

@@ -1,7 +1,10 @@
 #include "store/index.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <span>
 #include <string_view>
@@ -31,6 +34,15 @@ constexpr const char* kSchema = R"(
   CREATE INDEX by_content ON states(content, stored_bytes, pinned, last_used);
   CREATE INDEX by_age ON states(created);
 )";
+
+// States tell what was said, and so do their labels: nobody but the owner shall read the index, nor
+// what SQLite puts beside it, which has the same mode. Who cannot make it is told so by SQLite.
+void make_private(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return;
+  ::fchmod(fd, 0600);
+  ::close(fd);
+}
 
 }  // namespace
 
@@ -81,6 +93,7 @@ class Index::Statement {
 };
 
 Index::Index(const std::string& path) : path_(path), database_(nullptr, sqlite3_close) {
+  make_private(path);
   sqlite3* database = nullptr;
   // Whoever has the Index uses it in one thread at a time.
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;

@@ -1,6 +1,7 @@
 #include "store/open_states.h"
 
 #include "store/open_redis.h"
+#include "store/read_only_store.h"
 #include "store/redis_url.h"
 #include "store/state_store.h"
 
@@ -8,6 +9,11 @@ namespace anser {
 
 OpenedStates open_states(const std::string& address, const OpenStatesOptions& options) {
   if (is_redis_url(address)) return open_redis(parse_redis_url(address), options);
+  if (options.read_only) {
+    auto store = std::make_unique<ReadOnlyStore>(address);
+    std::vector<std::string> problems = store->problems();
+    return {std::move(store), address, std::move(problems)};
+  }
   auto folder = std::make_unique<StateStore>(
       address, StateStoreOptions{.max_disk_bytes = options.max_disk_bytes,
                                  .max_ram_bytes = options.max_ram_bytes});

@@ -14,6 +14,7 @@ struct OpenStatesOptions {
   uint64_t max_ram_bytes = 0;   // of states that are kept in memory as well
   uint64_t max_disk_bytes = 0;  // of a folder; 0: no limit
   double lifetime_days = 30;    // in Redis, of states without name and tag; 0: for ever
+  bool read_only = false;       // of a folder: nothing is made or written there, nor can be
 };
 
 struct OpenedStates {

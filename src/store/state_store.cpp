@@ -13,7 +13,8 @@
 #include <span>
 #include <utility>
 
-#include "base/mapped_file.h"
+#include "base/read_file.h"
+#include "base/temporary_files.h"
 #include "formats/checks.h"
 #include "store/index_page.h"
 #include "store/packed_state.h"
@@ -25,6 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kContentPiece = 128 << 10;  // that is read of a compressed state at a time
+// A record has labels, of which a note may have 64 KB.
+constexpr uint64_t kMostRecordBytes = 1 << 20;
 
 // Makes the folder, and those above it, and returns its name.
 const std::string& made(const std::string& folder) {
@@ -61,6 +64,7 @@ Listing list_files(const std::string& folder) {
   fs::directory_iterator at(folder, error);
   for (; !error && at != fs::directory_iterator(); at.increment(error)) {
     const std::string name = at->path().filename().string();
+    if (is_temporary_name(name)) listing.unfinished.push_back(at->path().string());
     const size_t dot = name.find('.');
     if (dot == std::string::npos || !is_state_id(name.substr(0, dot))) continue;
     const std::string id = name.substr(0, dot), rest = name.substr(dot);
@@ -122,7 +126,7 @@ void StateStore::read_folder() {
         before.erase(known);
         continue;
       }
-      StateInfo info = parse_record(MappedFile::open(path)->bytes(), path);
+      StateInfo info = parse_record(read_file(path, kMostRecordBytes), path);
       if (info.id != id) fail(path, "the record of another state, {}", info.id);
       if (files.contents.contains(info.content)) {
         changed.emplace_back(std::move(info), stamp);
@@ -213,7 +217,7 @@ void StateStore::write_record(const StateInfo& info, const std::string& source) 
   const std::string text = to_record(info);
   Removed removed;
   try {
-    AtomicFile record(record_path(info.id));
+    AtomicFile record(record_path(info.id), Readers::owner);
     record.write(std::as_bytes(std::span(text)));
     record.flush();
     const std::lock_guard guard(mutex_);
@@ -249,7 +253,7 @@ std::string StateStore::put(const State& state, const std::string& model, const 
   PackedState packed = pack_state(state, model, parent, labels, id);
   const StateInfo& info = packed.info;
   if (!id.empty() && find(id)) fail_id_taken(id);
-  write_file_atomically(content_path(info.id), packed.compressed);
+  write_file_atomically(content_path(info.id), packed.compressed, Readers::owner);
   packed.compressed = {};
   write_record(info, "");
   if (options_.max_ram_bytes > 0) {
@@ -274,8 +278,7 @@ std::string StateStore::fork(const std::string& id, const StateLabels& labels) {
 
 std::shared_ptr<const State> StateStore::load(const StateInfo& info) const {
   const std::string path = content_path(info.content);
-  const auto packed = MappedFile::open(path);
-  return unpack_state(packed->bytes(), info, path);
+  return unpack_state(read_file(path, info.stored_bytes), info, path);
 }
 
 State StateStore::get(const std::string& id) {
@@ -369,7 +372,7 @@ void StateStore::relabel(const std::string& id, StateLabels labels) {
   StateInfo info = require(id);
   normalize(labels, info.labels);
   info.labels = std::move(labels);
-  AtomicFile record(record_path(id));
+  AtomicFile record(record_path(id), Readers::owner);
   const std::string text = to_record(info);
   record.write(std::as_bytes(std::span(text)));
   record.flush();

@@ -8,6 +8,9 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/socket_base.hpp>
 #include <boost/asio/write.hpp>
+#include <new>
+
+#include "base/with_patience.h"
 
 namespace anser::http {
 namespace {
@@ -63,7 +66,36 @@ Connection::~Connection() {
 
 template <class Work>
 void Connection::queue(Work work) {
-  asio::post(socket_.get_executor(), [self = shared_from_this(), work] { ((*self).*work)(); });
+  // Whoever waits for what is queued would wait for ever.
+  with_patience([&] {
+    asio::post(socket_.get_executor(), [self = shared_from_this(), work] {
+      self->safely([&] { ((*self).*work)(); });
+    });
+  });
+}
+
+template <class Work>
+void Connection::safely(const Work& work) {
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    on_no_memory();
+  }
+}
+
+// What has been received goes, and the client is told to come again, if there is memory for that.
+void Connection::on_no_memory() {
+  in_ = {};
+  if (phase_ == Phase::reading) {
+    reader_.reset();
+    try {
+      return answer_error(503, "the server has no memory left for this request; try again later",
+                          {{"Retry-After", "1"}});
+    } catch (const std::bad_alloc&) {
+      // Then it sees the end of the connection.
+    }
+  }
+  close(true);
 }
 
 void Connection::start() {
@@ -102,7 +134,8 @@ void Connection::want_read() {
   read_pending_ = true;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const Error& error) {
     self->read_pending_ = false;
-    if (!error && self->phase_ != Phase::closed) self->on_readable();
+    if (error || self->phase_ == Phase::closed) return;
+    self->safely([&] { self->on_readable(); });
   });
 }
 
@@ -228,9 +261,10 @@ void Connection::answer() {
                  .head = request.method == "HEAD",
                  .fields = std::move(fields)});
   want_read();
+  auto reply = std::make_shared<Reply>(exchange_);
   try {
-    core_->handler(std::move(request), std::make_shared<Reply>(exchange_));
-  } catch (const std::exception& error) {
+    core_->handler(std::move(request), std::move(reply));
+  } catch (const std::exception& error) {  // the reply, which nobody has any more, says so
     core_->fault(error.what());
   } catch (...) {
     core_->fault("a handler threw something that is no exception");
@@ -265,9 +299,11 @@ void Connection::write_some() {
                              if (error) return self->close(true);
                              self->written_ += n;
                              self->exchange_->sent(n);
-                             if (self->written_ < self->out_.size()) return self->write_some();
-                             self->clear_deadline();
-                             self->flush();
+                             self->safely([&] {
+                               if (self->written_ < self->out_.size()) return self->write_some();
+                               self->clear_deadline();
+                               self->flush();
+                             });
                            });
 }
 
@@ -326,11 +362,15 @@ void Connection::set_deadline(milliseconds from_now) {
 void Connection::arm_timer() {
   armed_ = deadline_;
   timer_.expires_at(armed_);  // cancels the wait before
-  timer_.async_wait([self = shared_from_this()](const Error& error) {
-    if (error || self->phase_ == Phase::closed) return;
+  // Not what keeps it: who has lost all else that waits, for want of memory, shall be closed.
+  timer_.async_wait([weak = weak_from_this()](const Error& error) {
+    const auto self = weak.lock();
+    if (error || !self || self->phase_ == Phase::closed) return;
     self->armed_ = Clock::time_point::max();
-    if (Clock::now() >= self->deadline_) return self->on_deadline();
-    if (self->deadline_ != Clock::time_point::max()) self->arm_timer();
+    self->safely([&] {
+      if (Clock::now() >= self->deadline_) return self->on_deadline();
+      if (self->deadline_ != Clock::time_point::max()) self->arm_timer();
+    });
   });
 }
 

@@ -49,6 +49,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   template <class Work>
   void queue(Work work);
+  template <class Work>
+  void safely(const Work& work);
+  void on_no_memory();
 
   void want_read();
   void on_readable();

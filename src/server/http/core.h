@@ -4,6 +4,7 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
@@ -24,8 +25,12 @@ struct Core {
         send_budget(std::make_shared<SendBudget>(options->all_answer_bytes, options->load)),
         io(options->threads) {}
 
-  void fault(const std::string& what) const {
-    if (options->on_fault) options->on_fault(what);
+  void fault(const char* what) const noexcept {
+    try {
+      if (options->on_fault) options->on_fault(what);
+    } catch (const std::exception&) {
+      // There is not even memory to say so.
+    }
   }
 
   const std::shared_ptr<const Options> options;

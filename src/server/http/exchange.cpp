@@ -91,13 +91,27 @@ bool Exchange::is_in(State expected) {
   return false;
 }
 
+// Half of an answer, for want of memory, would be taken for the whole.
+template <class Put>
+void Exchange::all_or_nothing(const Put& put) {
+  const size_t before = out_.size();
+  try {
+    put();
+  } catch (...) {
+    out_.resize(before);
+    throw;
+  }
+}
+
 void Exchange::put_whole(Lock& lock, int status, std::string_view content_type,
                          std::string_view body, const Headers& more) {
   if (!is_in(State::waiting)) return;
   if (!closed_) {
-    put_head(status, content_type, more,
-             bodiless(status) ? "" : fmt::format("Content-Length: {}\r\n", body.size()));
-    if (!form_.head && !bodiless(status)) out_ += body;
+    all_or_nothing([&] {
+      put_head(status, content_type, more,
+               bodiless(status) ? "" : fmt::format("Content-Length: {}\r\n", body.size()));
+      if (!form_.head && !bodiless(status)) out_ += body;
+    });
   }
   finish(lock);
 }
@@ -138,8 +152,8 @@ void Exchange::cut() {
 
 void Exchange::wake() {
   if (woken_ || !wake_) return;
-  woken_ = true;
   wake_();
+  woken_ = true;
 }
 
 void Exchange::send(int status, std::string_view content_type, std::string_view body,
@@ -216,9 +230,11 @@ bool Exchange::write(std::string_view chunk) {
   if (!closed_ && wants_body() && !chunk.empty()) {
     ANSER_CHECK(!left_ || chunk.size() <= *left_);
     if (left_) *left_ -= chunk.size();
-    if (chunked_) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", chunk.size());
-    out_ += chunk;
-    if (chunked_) out_ += "\r\n";
+    all_or_nothing([&] {
+      if (chunked_) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", chunk.size());
+      out_ += chunk;
+      if (chunked_) out_ += "\r\n";
+    });
     wake();
   }
   recount();
@@ -280,7 +296,12 @@ uint64_t Exchange::pending() const {
 }
 
 void Exchange::abandon() {
-  error(500, "internal error: nothing answered this request", {});
+  try {
+    error(500, "internal error: nothing answered this request", {});
+  } catch (const std::exception&) {  // for want of memory
+    const Lock lock(mutex_);
+    if (state_ != State::complete) cut();
+  }
 }
 
 bool Exchange::cut_off() const {

@@ -75,6 +75,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void refuse(uint64_t bytes);
   bool needs_room(uint64_t bytes) const;
   void recount();
+  template <class Put>
+  void all_or_nothing(const Put& put);
   void cut();
   void wake();
   bool keeps_alive() const { return form_.keep_alive && !*stopping_; }

@@ -13,6 +13,8 @@
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "base/start_threads.h"
+#include "base/with_patience.h"
 #include "server/http/connection.h"
 #include "server/http/core.h"
 
@@ -33,19 +35,6 @@ constexpr milliseconds kMayWait{1000};
 
 // After accepting failed, which is for want of file descriptors or memory.
 constexpr milliseconds kAcceptAgain{100};
-
-void serve(const Core& core, asio::io_context& io) {
-  for (;;) {
-    try {
-      io.run();
-      return;
-    } catch (const std::exception& error) {  // of one connection, which is closed by that
-      core.fault(error.what());
-    } catch (...) {
-      core.fault("something that is no exception was thrown");
-    }
-  }
-}
 
 // Returns the port.
 uint16_t open_listener(tcp::acceptor& acceptor, const Options& options) {
@@ -89,7 +78,10 @@ struct Server::Impl {
         pause(acceptor.get_executor()) {}
 
   void bind();
+  void serve();
+  void recover();
   void accept();
+  void accept_later();
   void take(tcp::socket socket);
   std::vector<std::shared_ptr<Connection>> connections();
   std::shared_ptr<Connection> longest_waiting();  // longer than it may; none: nullptr
@@ -102,7 +94,7 @@ struct Server::Impl {
   tcp::acceptor acceptor;    // on a strand of its own
   asio::steady_timer pause;  // after accepting failed
   uint16_t port = 0;
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   bool started = false;
 };
 
@@ -110,19 +102,60 @@ void Server::Impl::bind() {
   port = open_listener(acceptor, *core->options);
 }
 
+void Server::Impl::serve() {
+  for (;;) {
+    try {
+      core->io.run();
+      return;
+    } catch (const std::exception& error) {  // of one connection, which is closed by that
+      core->fault(error.what());
+    } catch (...) {
+      core->fault("something that is no exception was thrown");
+    }
+    recover();
+  }
+}
+
+// What an exception has ended may have been the wait for the next connection: Asio, too, needs
+// memory before it calls anybody.
+void Server::Impl::recover() {
+  try {
+    with_patience([&] {
+      asio::post(acceptor.get_executor(), [this] {
+        if (!acceptor.is_open()) return;
+        ErrorCode ignored;
+        acceptor.cancel(ignored);
+        accept();
+      });
+    });
+  } catch (const std::exception& error) {
+    core->fault(error.what());
+  }
+}
+
 void Server::Impl::accept() {
-  acceptor.async_accept(asio::make_strand(core->io),
-                        [this](const ErrorCode& error, tcp::socket socket) {
-                          if (!acceptor.is_open()) return;
-                          if (!error) {
-                            take(std::move(socket));
-                            return accept();
-                          }
-                          pause.expires_after(kAcceptAgain);
-                          pause.async_wait([this](const ErrorCode& cancelled) {
-                            if (!cancelled && acceptor.is_open()) accept();
-                          });
-                        });
+  const auto taken = [this](const ErrorCode& error, tcp::socket socket) {
+    if (!acceptor.is_open() || error == asio::error::operation_aborted) return;
+    try {
+      if (!error) {
+        take(std::move(socket));
+        return accept();
+      }
+    } catch (const std::exception& failure) {  // this one is closed; the next is accepted
+      core->fault(failure.what());
+    }
+    accept_later();
+  };
+  with_patience([&] { acceptor.async_accept(asio::make_strand(core->io), taken); });
+}
+
+void Server::Impl::accept_later() {
+  with_patience([&] {
+    pause.expires_after(kAcceptAgain);
+    pause.async_wait([this](const ErrorCode& cancelled) {
+      if (!cancelled && acceptor.is_open()) accept();
+    });
+  });
 }
 
 void Server::Impl::take(tcp::socket socket) {
@@ -178,9 +211,10 @@ void Server::start() {
   impl_->bind();
   impl_->started = true;
   impl_->accept();
-  for (int i = 0; i < impl_->core->options->threads; ++i) {
-    impl_->threads.emplace_back([core = impl_->core] { serve(*core, core->io); });
-  }
+  const std::shared_ptr<Core>& core = impl_->core;
+  start_threads(
+      impl_->threads, core->options->threads, [this](int) { impl_->serve(); },
+      [core] { core->io.stop(); });
 }
 
 uint16_t Server::port() const {
@@ -209,8 +243,7 @@ void Server::stop(milliseconds patience) {
     for (const auto& connection : impl_->connections()) connection->cut();
   }
   impl_->work.reset();
-  for (std::thread& thread : impl_->threads) thread.join();
-  impl_->threads.clear();
+  impl_->threads.clear();  // which waits for them
 }
 
 }  // namespace anser::http

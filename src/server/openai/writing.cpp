@@ -47,6 +47,7 @@ std::string event_text(const Json& data) {
 
 ApiError error_of(const Finished& finished) {
   if (finished.ambiguous) return {400, "invalid_request_error", finished.error};
+  if (finished.no_memory) return ApiError::unavailable(kNoMemory);
   return finished.overdue ? ApiError::unavailable(finished.error)
                           : ApiError(500, "server_error", finished.error);
 }
@@ -59,7 +60,13 @@ class Writing::TextReader final : public Reader {
   bool on_text(std::string_view piece, std::vector<TokenDetails> details) override {
     return writing_->on_text(index_, piece, std::move(details));
   }
-  void on_end(Finished finished) override { writing_->on_end(index_, std::move(finished)); }
+  void on_end(Finished finished) override {
+    try {
+      writing_->on_end(index_, std::move(finished));
+    } catch (const std::exception&) {  // for want of memory
+      writing_->give_up();
+    }
+  }
 
  private:
   const std::shared_ptr<Writing> writing_;
@@ -129,6 +136,16 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
   reply_->on_close([weak = weak_from_this()] {
     if (const auto writing = weak.lock()) writing->cancel_all();
   });
+}
+
+// There is no memory for the answer, nor may the scheduler's thread hear of it.
+void Writing::give_up() noexcept {
+  try {
+    cancel_all();
+    reply_->error(503, kNoMemory, {{"Retry-After", "1"}});
+  } catch (const std::exception&) {
+    // The reply tells the client that nobody has answered, when it goes.
+  }
 }
 
 void Writing::cancel_all() {

@@ -112,6 +112,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   void save_later(int index, StopReason reason, std::shared_ptr<const State> state);
   void or_fail(const std::function<void()>& errand);
   void cancel_all();
+  void give_up() noexcept;
   // Below: with mutex_ held.
   void end_text(int index, const Ending& ending);
   void fail(const ApiError& error);

@@ -1,0 +1,149 @@
+#include "store/read_only_store.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "anser/error.h"
+#include "base/read_file.h"
+#include "store/index_view.h"
+#include "store/packed_state.h"
+#include "store/state_id.h"
+
+namespace anser {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A record has labels, of which a note may have 64 KB.
+constexpr uint64_t kMostRecordBytes = 1 << 20;
+
+void check_folder(const std::string& folder) {
+  struct stat status {};
+  const int error = ::stat(folder.c_str(), &status) != 0 ? errno : 0;
+  if (error == 0 && S_ISDIR(status.st_mode)) return;
+  throw Error(fmt::format(
+      "there is no store of states at {}: {}. `anser state save` and `anser serve` make one",
+      folder, std::strerror(error != 0 ? error : ENOTDIR)));
+}
+
+}  // namespace
+
+ReadOnlyStore::ReadOnlyStore(const std::string& folder) : folder_(folder) {
+  check_folder(folder);
+  read_records();
+  settle_names();
+}
+
+void ReadOnlyStore::read_records() {
+  std::error_code error;
+  for (fs::directory_iterator at(folder_, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
+    const std::string id = at->path().stem().string();
+    if (at->path().extension() != ".json" || !is_state_id(id)) continue;
+    const std::string path = at->path().string();
+    try {
+      StateInfo info = parse_record(read_file(path, kMostRecordBytes), path);
+      if (info.id != id) throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
+      const std::string content = fmt::format("{}/{}.zst", folder_, info.content);
+      std::error_code missing;
+      if (!fs::exists(content, missing)) {
+        throw Error(fmt::format(
+            "{}: the state's content, {}, is missing: bring it back or delete this file", path,
+            content));
+      }
+      states_[id] = std::move(info);
+    } catch (const Error& problem) {
+      // A server may have removed it meanwhile, and then nothing is wrong.
+      std::error_code gone;
+      if (fs::exists(path, gone)) problems_.push_back(problem.what());
+    }
+  }
+  if (error) throw Error(fmt::format("cannot read the folder {}: {}", folder_, error.message()));
+}
+
+// Of two states with a name, which only copied files can bring about, the one in the index has it,
+// or else the newer one.
+void ReadOnlyStore::settle_names() {
+  const std::map<std::string, IndexedState> indexed = view_index(folder_ + "/index.sqlite");
+  std::vector<StateInfo*> named;
+  const auto is_indexed = [&](const StateInfo& info) {
+    const auto known = indexed.find(info.id);
+    return known != indexed.end() && known->second.name == info.labels.name;
+  };
+  for (auto& [id, info] : states_) {
+    if (const auto known = indexed.find(id); known != indexed.end()) {
+      info.last_used = known->second.last_used;
+    }
+    if (!info.labels.name.empty()) named.push_back(&info);
+  }
+  std::ranges::sort(named, [&](const StateInfo* a, const StateInfo* b) {
+    return std::pair(is_indexed(*a), a->created) > std::pair(is_indexed(*b), b->created);
+  });
+  std::set<std::string> taken;
+  for (StateInfo* info : named) {
+    if (!taken.insert(info->labels.name).second) info->labels.name.clear();
+  }
+}
+
+std::optional<StateInfo> ReadOnlyStore::find(const std::string& id_or_name) {
+  const auto by_id = states_.find(id_or_name);
+  if (by_id != states_.end()) return by_id->second;
+  if (id_or_name.empty()) return std::nullopt;
+  for (const auto& [id, info] : states_) {
+    if (info.labels.name == id_or_name) return info;
+  }
+  return std::nullopt;
+}
+
+std::vector<StateInfo> ReadOnlyStore::list(const StateFilter& filter) {
+  std::vector<StateInfo> all;
+  for (const auto& [id, info] : states_) {
+    const bool child = filter.parent.empty() || info.parent == filter.parent;
+    if (child && fits(info, filter)) all.push_back(info);
+  }
+  std::ranges::sort(all, [](const StateInfo& a, const StateInfo& b) {
+    return std::tie(a.created, a.id) < std::tie(b.created, b.id);
+  });
+  return all;
+}
+
+State ReadOnlyStore::get(const std::string& id) {
+  const auto found = states_.find(id);
+  if (found == states_.end()) fail_unknown_state(id, folder_);
+  const StateInfo& info = found->second;
+  const std::string path = fmt::format("{}/{}.zst", folder_, info.content);
+  return *unpack_state(read_file(path, info.stored_bytes), info, path);
+}
+
+State ReadOnlyStore::get(const std::string& id, const Model& model) {
+  State state = get(id);
+  model.check_state(state, fmt::format("the state {} in {}", id, folder_));
+  return state;
+}
+
+void ReadOnlyStore::refuse() const {
+  throw Error(fmt::format("{}: the store was opened to be read only", folder_));
+}
+std::string ReadOnlyStore::put(const State&, const std::string&, const std::string&,
+                               const StateLabels&, const std::string&) {
+  refuse();
+}
+std::string ReadOnlyStore::fork(const std::string&, const StateLabels&) {
+  refuse();
+}
+void ReadOnlyStore::relabel(const std::string&, StateLabels) {
+  refuse();
+}
+void ReadOnlyStore::remove(const std::string&) {
+  refuse();
+}
+
+}  // namespace anser

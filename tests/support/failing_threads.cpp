@@ -1,0 +1,54 @@
+#include "support/failing_threads.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+namespace support {
+namespace {
+
+std::atomic<int> allowed_threads{1 << 30};
+std::atomic<bool> one_refused{false};
+
+}  // namespace
+
+FailingThreads::FailingThreads(int allowed) {
+  one_refused = false;
+  allowed_threads = allowed;
+}
+FailingThreads::~FailingThreads() {
+  allowed_threads = 1 << 30;
+}
+bool FailingThreads::refused() {
+  return one_refused;
+}
+
+bool FailingThreads::works() {
+  return !SANITIZED;
+}
+
+}  // namespace support
+
+#if !SANITIZED
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* how, void* (*run)(void*),
+                              void* with) noexcept {
+  using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static const Create real = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (support::allowed_threads.fetch_sub(1) > 0) return real(thread, how, run, with);
+  support::one_refused = true;
+  return EAGAIN;
+}
+#endif
