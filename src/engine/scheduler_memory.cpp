@@ -57,7 +57,11 @@ void Scheduler::Work::finish_all_for_memory() {
   for (const auto& text : running_) {
     finish_for_memory(*text);
     const ConstraintMatcher* const matcher = text->continuation.sampler().matcher();
-    if (matcher != nullptr) masks_.drop(text->id, *matcher);
+    try {
+      if (matcher != nullptr) masks_.drop(text->id, *matcher);
+    } catch (const std::bad_alloc&) {
+      // Then its mask is prepared for nobody, and freed with the scheduler.
+    }
   }
   running_.clear();
   finished_.clear();
