@@ -21,7 +21,6 @@ struct Request {
 struct Share {
   size_t client;
   std::vector<Request> decoding, prompts;
-  std::vector<Request> set_aside;  // of these, those that are to get what others leave
   size_t begun = 0;
   size_t ready = 0;   // of those begun, that could take a place and have not
   size_t places = 0;  // that are its share
@@ -156,14 +155,7 @@ class Planner {
     std::ranges::copy_if(share.prompts, std::back_inserter(small), &Request::small);
     std::ranges::sort(small, waited_longer);
     if (small.size() == share.decoding.size() + share.prompts.size()) return 0;  // all are alike
-    size_t left = std::max<size_t>(1, share.places / 8), taken = 0;
-    if (share.places == 1 && budget_.step % 2 == 0) {  // the others' step
-      const auto is_small = [](const Request& each) { return each.small; };
-      std::erase_if(share.decoding, is_small);
-      std::erase_if(share.prompts, is_small);
-      share.set_aside = small;
-      return 0;
-    }
+    size_t left = share.places / 8, taken = 0;
     for (const Request& each : small) {
       if (left == 0 || (!each.begun && begun_ >= kBegunPerPlace * budget_.places)) break;
       take(share, each);
@@ -202,7 +194,6 @@ class Planner {
       if (next == nullptr) return;
       std::vector<Request> rest = next->decoding;
       std::ranges::copy_if(next->prompts, std::back_inserter(rest), &Request::begun);
-      std::ranges::copy_if(next->set_aside, std::back_inserter(rest), &Request::begun);
       std::erase_if(rest, [&](const Request& each) {
         return std::ranges::find(chosen_, each.index, &Choice::sequence) != chosen_.end();
       });

@@ -10,8 +10,8 @@
 // fixed size.
 //
 // Where a client has more sequences than places, they take turns, a step each:
-//   - An eighth of its places, at least one, is for small requests if it has any, so that a few
-//     tokens never wait for long answers. Where it has one place, that is every other step's.
+//   - An eighth of its places is for small requests if it has any, so that a few tokens do not wait
+//     for long answers.
 //   - Those that decode go first, beside the oldest prompt that has begun.
 //   - Of its prompts, running and waiting alike, the shortest and the oldest are chosen in turn, so
 //     that a short one never waits for long ones, and a long one still comes to its end.

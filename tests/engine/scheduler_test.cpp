@@ -350,14 +350,14 @@ TEST_F(SchedulerTest, AShortRequestDoesNotWaitForLongPrompts) {
 // Endless streams of the same client hold all places, and more of them wait.
 TEST_F(SchedulerTest, AFewTokensDoNotWaitForLongTexts) {
   SchedulerOptions options;
-  options.max_batch = 2;
+  options.max_batch = 8;
   Scheduler scheduler(*engine_, options);
   std::vector<std::shared_ptr<Listener>> many;
-  for (uint64_t i = 0; i < 6; ++i) {
+  for (uint64_t i = 0; i < 12; ++i) {
     many.push_back(std::make_shared<Listener>());
     scheduler.submit(order(5, 1'000'000'000, i), many.back());
   }
-  for (int i = 0; i < 2; ++i) many[size_t(i)]->wait_for_pieces(3);
+  for (int i = 0; i < 8; ++i) many[size_t(i)]->wait_for_pieces(3);
   const Order wanted = order(20, 4, 99);
   const auto listener = std::make_shared<Listener>();
   scheduler.submit(wanted, listener);
