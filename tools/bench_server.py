@@ -34,7 +34,7 @@ NEVER_ENDS = {"logit_bias": {"0": -100}, "seed": 1}
 
 def request(body):
     text = json.dumps(body).encode()
-    return (f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return (f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(text)}\r\n\r\n").encode() + text
 
 
