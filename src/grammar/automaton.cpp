@@ -19,9 +19,9 @@ using Kind = GrammarEdge::Kind;
 // some right texts can no longer be written.
 constexpr size_t kMaxStacks = 2048, kMaxExpanded = 1 << 14, kMaxEdges = 1 << 17;
 
-// Of one mask: a fifth of a second of work, and 64 MB. Of 7,446 schemas that people wrote none
+// Of one mask: a fifth of a second of work, and 24 MB. Of 7,446 schemas that people wrote none
 // needs more than a hundredth of it.
-constexpr size_t kMaxUnits = 16'000'000, kMaxBytes = 64 << 20;
+constexpr size_t kMaxUnits = 16'000'000, kMaxBytes = 24 << 20;
 
 std::atomic<size_t> all_bytes = 0;
 

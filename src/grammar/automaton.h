@@ -45,8 +45,12 @@ class Automaton {
   // (true) or `units` of work are done, which is lowered by what was. A unit takes some ten
   // nanoseconds. Throws Error where it is too much work altogether, and again ever after.
   bool prepare(Id id, const TokenTree& tokens, size_t vocab, size_t& units);
-  // Whether prepare() has something left to do.
+  // Whether prepare() was called.
   bool is_begun(Id id) const { return configurations_[size_t(id)].mask != nullptr; }
+  bool is_ready(Id id) const {
+    const Mask* const mask = configurations_[size_t(id)].mask.get();
+    return mask != nullptr && mask->path.empty();
+  }
   // Once prepare() was true. Valid as long as the automaton.
   const TokenSet& allowed(Id id) const { return configurations_[size_t(id)].mask->set; }
 

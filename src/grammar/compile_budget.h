@@ -46,6 +46,12 @@ class CompileBudget {
   // A schema that was merged of others is kept.
   void keep_merged(size_t bytes, const std::string& pointer);
 
+  // Whether there is room for so many more steps of making patterns simpler, which can be left.
+  bool may_simplify(size_t steps) {
+    simplified_ += steps;
+    return simplified_ <= kMaxSimplified;
+  }
+
   // What follows is one of several schemas.
   void begin_part();
 
@@ -58,7 +64,9 @@ class CompileBudget {
   void look_at_clock();
 
   Spent spent_, before_;  // now, and when the part in work began
-  const double begin_;    // seconds of the thread's time
+  static constexpr size_t kMaxSimplified = 32'000'000;
+  size_t simplified_ = 0;
+  const double begin_;  // seconds of the thread's time
   size_t ticks_ = 0;
 };
 

@@ -59,7 +59,8 @@ struct Constraint::Work {
 
 namespace {
 
-// The lock for a moment. Who takes it again and again, for long work, gives way to these.
+// The lock for a moment. Who takes it again and again, for long work, first lets those have it that
+// wait already.
 class Turn {
  public:
   explicit Turn(const auto& work) {
@@ -141,7 +142,7 @@ void ConstraintMatcher::begin_mask() {
 bool ConstraintMatcher::prepare(size_t& units) {
   const Constraint::Work& work = *constraint_->work_;
   while (work.waiting > 0) std::this_thread::yield();
-  const std::lock_guard lock(work.mutex);
+  const Turn turn(work);
   begin_mask();
   const size_t before = units;
   size_t now = std::min(units, kUnitsAtOnce);
@@ -152,10 +153,14 @@ bool ConstraintMatcher::prepare(size_t& units) {
 }
 
 std::span<const uint64_t> ConstraintMatcher::allowed() {
-  for (size_t units = kUnitsAtOnce; !prepare(units);) units = kUnitsAtOnce;
   // A mask that is ready is not changed any more, and stays as long as the automaton.
-  const Turn turn(*constraint_->work_);
-  return automaton_->allowed(id_);
+  const auto ready = [&]() -> const TokenSet* {
+    const Turn turn(*constraint_->work_);
+    return automaton_->is_ready(id_) ? &automaton_->allowed(id_) : nullptr;
+  };
+  if (const TokenSet* set = ready()) return *set;
+  for (size_t units = kUnitsAtOnce; !prepare(units);) units = kUnitsAtOnce;
+  return *ready();
 }
 
 }  // namespace anser

@@ -70,7 +70,8 @@ void GrammarBuilder::add_text(StateId from, std::string_view bytes, StateId to) 
   }
 }
 
-void GrammarBuilder::add_characters(StateId from, uint32_t low, uint32_t high, StateId to) {
+void GrammarBuilder::add_characters(StateId from, uint32_t low, uint32_t high, StateId to,
+                                    SharedBytes& shared) {
   // Ranges of one length, around the surrogates.
   static constexpr std::pair<uint32_t, uint32_t> kLengths[] = {
       {0, 0x7f}, {0x80, 0x7ff}, {0x800, 0xd7ff}, {0xe000, 0xffff}, {0x10000, 0x10ffff}};
@@ -78,24 +79,24 @@ void GrammarBuilder::add_characters(StateId from, uint32_t low, uint32_t high, S
   for (size_t i = 0; i < std::size(kLengths); ++i) {
     const uint32_t first = std::max(low, kLengths[i].first);
     const uint32_t last = std::min(high, kLengths[i].second);
-    if (first <= last) add_sequence(from, first, last, kBytes[i], to);
+    if (first <= last) add_sequence(from, first, last, kBytes[i], to, shared);
   }
 }
 
 // Cuts a range until every byte is free of the others: then it is one path.
-void GrammarBuilder::add_sequence(StateId from, uint32_t low, uint32_t high, int length,
-                                  StateId to) {
+void GrammarBuilder::add_sequence(StateId from, uint32_t low, uint32_t high, int length, StateId to,
+                                  SharedBytes& shared) {
   for (int i = 1; i < length; ++i) {
     const uint32_t tail = (1u << (6 * i)) - 1;
     if ((low & ~tail) == (high & ~tail)) continue;
     if ((low & tail) != 0) {
-      add_sequence(from, low, low | tail, length, to);
-      add_sequence(from, (low | tail) + 1, high, length, to);
+      add_sequence(from, low, low | tail, length, to, shared);
+      add_sequence(from, (low | tail) + 1, high, length, to, shared);
       return;
     }
     if ((high & tail) != tail) {
-      add_sequence(from, low, (high & ~tail) - 1, length, to);
-      add_sequence(from, high & ~tail, high, length, to);
+      add_sequence(from, low, (high & ~tail) - 1, length, to, shared);
+      add_sequence(from, high & ~tail, high, length, to, shared);
       return;
     }
   }
@@ -105,9 +106,13 @@ void GrammarBuilder::add_sequence(StateId from, uint32_t low, uint32_t high, int
     const auto byte = [&](uint32_t c) {
       return uint8_t(first ? kLead[length] | (c >> (6 * i)) : 0x80 | (c >> (6 * i) & 0x3f));
     };
-    const StateId next = i == 0 ? to : add_state(grammar_.states[from].rule);
-    add_bytes(from, byte(low), byte(high), next);
-    from = next;
+    if (i == 0) return add_bytes(from, byte(low), byte(high), to);
+    const auto [next, is_new] = shared.try_emplace({from, byte(low), byte(high)}, 0);
+    if (is_new) {
+      next->second = add_state(grammar_.states[from].rule);
+      add_bytes(from, byte(low), byte(high), next->second);
+    }
+    from = next->second;
   }
 }
 

@@ -8,8 +8,10 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "grammar/compile_budget.h"
@@ -74,6 +76,7 @@ class GrammarBuilder {
  public:
   // The budget must outlive it. All that adds something throws BudgetExceeded.
   explicit GrammarBuilder(CompileBudget& budget) : budget_(budget) {}
+  CompileBudget& budget() { return budget_; }
 
   // A rule with a start, and nothing after it.
   RuleId add_rule();
@@ -92,15 +95,22 @@ class GrammarBuilder {
 
   // Paths of several edges.
   void add_text(StateId from, std::string_view bytes, StateId to);
-  // One character of a range, as UTF-8. Surrogates in the range are left out.
-  void add_characters(StateId from, uint32_t low, uint32_t high, StateId to);
+  // One character of a range, as UTF-8. Surrogates in the range are left out. Ranges from one state
+  // to another that are added with the same `shared` have one way for equal first bytes.
+  using SharedBytes = std::map<std::tuple<StateId, uint8_t, uint8_t>, StateId>;
+  void add_characters(StateId from, uint32_t low, uint32_t high, StateId to, SharedBytes& shared);
+  void add_characters(StateId from, uint32_t low, uint32_t high, StateId to) {
+    SharedBytes none;
+    add_characters(from, low, high, to, none);
+  }
 
   // Throws Error where no text can be right, and CircularRule.
   Grammar build(RuleId root) &&;
 
  private:
   void add(StateId from, GrammarEdge edge);
-  void add_sequence(StateId from, uint32_t low, uint32_t high, int length, StateId to);
+  void add_sequence(StateId from, uint32_t low, uint32_t high, int length, StateId to,
+                    SharedBytes& shared);
   void find_heights();
   void check_recursion() const;
   void find_classes();

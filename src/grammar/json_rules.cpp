@@ -172,6 +172,7 @@ void JsonRules::fill_number(RuleId rule) {
 
 void JsonRules::add_plain(StateId from, const Characters& characters, StateId to) {
   std::vector<std::string> escapes;
+  GrammarBuilder::SharedBytes shared;
   for (const auto [low, high] : characters) {
     for (const auto& [character, letter] : kShort) {
       if (low <= uint32_t(character) && uint32_t(character) <= high) {
@@ -188,7 +189,7 @@ void JsonRules::add_plain(StateId from, const Characters& characters, StateId to
         {0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, kLastCharacter}};
     for (const auto itself : kItself) {
       const uint32_t first = std::max(low, itself.low), last = std::min(high, itself.high);
-      if (first <= last) builder_.add_characters(from, first, last, to);
+      if (first <= last) builder_.add_characters(from, first, last, to, shared);
     }
   }
   add_choice(from, escapes, to);

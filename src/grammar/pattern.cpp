@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "anser/error.h"
+#include "grammar/pattern_automaton.h"
 #include "grammar/schema_text.h"
 #include "text/utf8.h"
 
@@ -17,27 +18,7 @@ namespace {
 constexpr uint32_t kMaxRepeats = 10'000;
 constexpr int kMaxGroups = 64;
 
-struct Expression {
-  enum class Kind { characters, sequence, choice, repeat } kind;
-  Characters characters = {};
-  std::vector<Expression> parts = {};
-  uint32_t least = 1, most = 1;  // of repeat
-};
 using Kind = Expression::Kind;
-
-// Sorted, and what touches joined.
-Characters tidy(Characters ranges) {
-  std::ranges::sort(ranges, {}, &CharacterRange::low);
-  Characters joined;
-  for (const CharacterRange range : ranges) {
-    if (!joined.empty() && range.low <= joined.back().high + 1) {
-      joined.back().high = std::max(joined.back().high, range.high);
-    } else {
-      joined.push_back(range);
-    }
-  }
-  return joined;
-}
 
 Characters all_but(const Characters& ranges) {
   Characters others;
@@ -103,9 +84,17 @@ class Parser {
 
   Expression choice() {
     Expression result{Kind::choice};
+    Characters single;  // all that are one character are one alternative
     do {
-      result.parts.push_back(sequence());
+      Expression part = sequence();
+      if (part.parts.size() == 1 && part.parts[0].kind == Kind::characters) {
+        const Characters& more = part.parts[0].characters;
+        single.insert(single.end(), more.begin(), more.end());
+      } else {
+        result.parts.push_back(std::move(part));
+      }
     } while (take('|'));
+    if (!single.empty()) result.parts.push_back({Kind::characters, tidy(std::move(single))});
     return result;
   }
 
@@ -258,65 +247,44 @@ class Parser {
   int groups_ = 0;
 };
 
-class Writer {
- public:
-  Writer(GrammarBuilder& builder, JsonRules& json, RuleId rule)
-      : builder_(builder), json_(json), rule_(rule) {}
+// To a grammar, see PatternWriter.
+struct GrammarTarget {
+  GrammarBuilder& builder;
+  JsonRules& json;
+  RuleId rule;
 
-  void add(StateId from, const Expression& expression, StateId to) {
-    switch (expression.kind) {
-      case Kind::characters:
-        return json_.add_plain(from, expression.characters, to);
-      case Kind::choice:
-        for (const Expression& part : expression.parts) add(from, part, to);
-        return;
-      case Kind::sequence:
-        for (const Expression& part : expression.parts) {
-          const StateId next = builder_.add_state(rule_);
-          add(from, part, next);
-          from = next;
-        }
-        return builder_.add_jump(from, to);
-      case Kind::repeat:
-        return repeat(from, expression, to);
-    }
+  StateId add_state() { return builder.add_state(rule); }
+  void add_jump(StateId from, StateId to) { builder.add_jump(from, to); }
+  void add_characters(StateId from, const Characters& characters, StateId to) {
+    json.add_plain(from, characters, to);
   }
-
- private:
-  void repeat(StateId from, const Expression& expression, StateId to) {
-    const Expression& part = expression.parts[0];
-    const auto once = [&] {
-      const StateId next = builder_.add_state(rule_);
-      add(from, part, next);
-      from = next;
-    };
-    for (uint32_t i = 0; i < expression.least; ++i) once();
-    if (expression.most == kUnlimited) {
-      // A state of its own, so that nothing that follows can come back here.
-      const StateId loop = builder_.add_state(rule_), body = builder_.add_state(rule_);
-      builder_.add_jump(from, loop);
-      builder_.add_jump(loop, body);
-      add(body, part, loop);
-      builder_.add_jump(loop, to);
-      return;
-    }
-    for (uint32_t i = expression.least; i < expression.most; ++i) {
-      builder_.add_jump(from, to);
-      once();
-    }
-    builder_.add_jump(from, to);
-  }
-
-  GrammarBuilder& builder_;
-  JsonRules& json_;
-  const RuleId rule_;
 };
+
+void add_automaton(GrammarTarget& target, StateId from, const PatternAutomaton& automaton,
+                   StateId to) {
+  std::vector<StateId> states;
+  for (size_t i = 0; i < automaton.states.size(); ++i) states.push_back(target.add_state());
+  target.add_jump(from, states[0]);
+  for (size_t i = 0; i < states.size(); ++i) {
+    const PatternAutomaton::State& state = automaton.states[i];
+    if (state.final) target.add_jump(states[i], to);
+    for (const auto& [characters, next] : state.edges) {
+      target.add_characters(states[i], characters, states[next]);
+    }
+  }
+}
 
 }  // namespace
 
 void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::string_view pattern,
                  const std::string& where, StateId to) {
-  Writer(builder, json, builder.rule_of(from)).add(from, Parser(pattern, where).parse(), to);
+  const Expression expression = Parser(pattern, where).parse();
+  GrammarTarget target{builder, json, builder.rule_of(from)};
+  if (const auto automaton = deterministic(expression, builder.budget())) {
+    add_automaton(target, from, *automaton, to);
+  } else {
+    PatternWriter<GrammarTarget>(target).add(from, expression, to);
+  }
 }
 
 }  // namespace anser
