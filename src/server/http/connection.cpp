@@ -191,10 +191,11 @@ void Connection::make_exchange(Exchange::Form form) {
   reader_.reset();
   phase_ = Phase::answering;
   clear_deadline();
-  exchange_ = std::make_shared<Exchange>(
-      form, core_->options, core_->stopping, core_->send_budget, [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->queue(&Connection::flush);
-      });
+  exchange_ = std::make_shared<Exchange>(form, core_->options, core_->stopping, core_->send_budget,
+                                         [weak = weak_from_this()] {
+                                           if (const auto self = weak.lock())
+                                             self->queue(&Connection::flush);
+                                         });
 }
 
 void Connection::answer() {
