@@ -264,8 +264,7 @@ void serve_command(ServeOptions options) {
   service_options.limits.seed = options.sampling.seed;
   service_options.desk = desk.get();
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
-  service_options.budgets =
-      std::make_shared<MemoryBudgets>(uint64_t(options.logprobs_mb) << 20);
+  service_options.budgets = std::make_shared<MemoryBudgets>(uint64_t(options.logprobs_mb) << 20);
   service_options.http_load = options.http.load;
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
@@ -350,9 +349,10 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   command
-      ->add_option("--queue-mb", options->queue_mb,
-                   "memory for the prompts of requests that wait, 8 bytes a token; beyond that they "
-                   "are refused until there is room")
+      ->add_option(
+          "--queue-mb", options->queue_mb,
+          "memory for the prompts of requests that wait, 8 bytes a token; beyond that they "
+          "are refused until there is room")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command

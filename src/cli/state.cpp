@@ -314,10 +314,10 @@ StateInfo OpenStore::find(const std::string& text) {
   }
   if (found == 1) return *std::move(first);
   throw Error(found == 0 ? fmt::format("{}: no state has the id or the name {}; `anser state ls` "
-                                        "lists what there is",
-                                        where(), text)
-                          : fmt::format("{}: the ids of {} states begin with {}; give more of it",
-                                        where(), found, text));
+                                       "lists what there is",
+                                       where(), text)
+                         : fmt::format("{}: the ids of {} states begin with {}; give more of it",
+                                       where(), found, text));
 }
 
 void add_state(CLI::App& app) {

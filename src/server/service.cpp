@@ -215,17 +215,18 @@ MemoryBudget::Share Service::room_for_logprobs(const WriteRequest& wanted, uint6
   const uint64_t bytes = LogprobList::bytes_of(tokens, wanted.top_logprobs);
   if (MemoryBudget::Share share = budget.take(bytes)) return share;
   if (bytes <= budget.most()) {
-    throw ApiError::unavailable(
-        fmt::format("the logprobs of up to {} tokens take {} bytes until they are sent, and others' "
-                    "leave less of {} (--logprobs-mb); try again later, or ask for a stream",
-                    tokens, bytes, budget.most()));
+    throw ApiError::unavailable(fmt::format(
+        "the logprobs of up to {} tokens take {} bytes until they are sent, and others' "
+        "leave less of {} (--logprobs-mb); try again later, or ask for a stream",
+        tokens, bytes, budget.most()));
   }
   throw ApiError::bad_field(
       "logprobs",
-      fmt::format("those of up to {} tokens, echoed and written, take {} bytes until they are sent, "
-                  "and this server has {} for all (--logprobs-mb): ask for fewer tokens or answers, "
-                  "or for a stream",
-                  tokens, bytes, budget.most()));
+      fmt::format(
+          "those of up to {} tokens, echoed and written, take {} bytes until they are sent, "
+          "and this server has {} for all (--logprobs-mb): ask for fewer tokens or answers, "
+          "or for a stream",
+          tokens, bytes, budget.most()));
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {

@@ -64,7 +64,8 @@ PageOptions page_options(const http::Request& request) {
   const std::string order = one_parameter(request, "order");
   if (!order.empty() && order != "asc" && order != "desc") {
     throw ApiError::bad_field(
-        "order", fmt::format("expected asc, the oldest first, or desc, found {}", order.substr(0, 100)));
+        "order",
+        fmt::format("expected asc, the oldest first, or desc, found {}", order.substr(0, 100)));
   }
   options.newest_first = order == "desc";
   return options;
@@ -164,7 +165,8 @@ void StateRoutes::content(const http::Request& request, const Reply& reply) {
   }
   const std::shared_ptr<ContentReader> content = desk_->content(info);
   reply->begin(200, kBytesType, name, content->size());
-  send_pieces(reply, [content] { return content->next(kContentPiece); }, desk_->errands());
+  send_pieces(
+      reply, [content] { return content->next(kContentPiece); }, desk_->errands());
 }
 
 void StateRoutes::fork(const http::Request& request, const Reply& reply) {

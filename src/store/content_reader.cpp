@@ -29,7 +29,7 @@ struct ContentReader::Decoder {
 
   std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context;
   std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> hash;  // of all but the last 8
-  std::string end;                                                      // the last 8 bytes
+  std::string end;                                                       // the last 8 bytes
   bool frame_ended = false;
 };
 
@@ -123,8 +123,9 @@ void ContentReader::check_end() {
   std::memcpy(&stated, decoder_->end.data(), sizeof(stated));
   const uint64_t found = XXH3_64bits_digest(decoder_->hash.get());
   if (found != stated || stated != checksum_) {
-    fail(where_, "the state file is damaged: checksum {:016x}, {:016x} at its end, expected {:016x}",
-         found, stated, checksum_);
+    fail(where_,
+         "the state file is damaged: checksum {:016x}, {:016x} at its end, expected {:016x}", found,
+         stated, checksum_);
   }
 }
 

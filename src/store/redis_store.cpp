@@ -211,8 +211,8 @@ std::optional<std::vector<StateInfo>> RedisStore::some(const std::string& parent
                                                        bool newest_first) {
   // No parent has another form.
   if (!parent.empty() && !is_state_id(parent)) return std::nullopt;
-  const RedisReply reply = run(redis_scripts::kList,
-                               {parent, last, kPageLength, newest_first ? "newest" : "oldest"});
+  const RedisReply reply =
+      run(redis_scripts::kList, {parent, last, kPageLength, newest_first ? "newest" : "oldest"});
   const std::vector<std::string_view> page = texts(reply, where_);
   if (page.empty() || page[0].empty()) return std::nullopt;
   last = page[0];
@@ -269,7 +269,8 @@ std::unique_ptr<ContentReader> RedisStore::content(const StateInfo& info) {
   require(info.id, true);
   const std::string key = content_key(info.content);
   const auto source = [this, key](uint64_t offset) {
-    const std::string first = fmt::format("{}", offset), end = fmt::format("{}", offset + kPiece - 1);
+    const std::string first = fmt::format("{}", offset),
+                      end = fmt::format("{}", offset + kPiece - 1);
     const std::string_view words[] = {"GETRANGE", key, first, end};
     return std::string(text(redis_.command(words).get()));
   };

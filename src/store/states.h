@@ -39,8 +39,8 @@ struct StateFilter {
 struct PageOptions {
   static constexpr size_t kMost = 1000;
 
-  std::string after;         // the id of a state: what comes behind it; empty: from the beginning
-  size_t limit = kMost;      // of states
+  std::string after;     // the id of a state: what comes behind it; empty: from the beginning
+  size_t limit = kMost;  // of states
   bool newest_first = false;
 };
 struct StatePage {

@@ -42,7 +42,9 @@ TEST_F(MemoryTest, LogprobsOfALongEchoAreTheSameWholeAndStreamed) {
   start();
   const std::string prompt(4000, 'q');
   const std::string wanted = fmt::format(
-      R"({{"prompt": "{}", "echo": true, "logprobs": 5, "n": 3, "max_tokens": 4, "seed": 1)", prompt);
+      R"({{"prompt": "{}", "echo": true, "logprobs": 5, "n": 3, "max_tokens": 4, "seed": 1,
+           "logit_bias": {{"0": -100}})",
+      prompt);
   const Answer answer = ask(http::post("/v1/completions", wanted + "}"));
   EXPECT_EQ(answer.headers["Transfer-Encoding"], "chunked") << "it is no less than a megabyte";
   const Json whole = json(answer, 200);
@@ -243,9 +245,9 @@ TEST_F(MemoryTest, EveryBudgetHasItsMetric) {
   start_with_states({.max_ram_bytes = 1 << 20});
   post("/v1/states", R"({"prompt": "abc"})");
   EXPECT_GT(metric("states_ram_bytes"), 0);
-  for (const char* name : {"received_bytes", "unsent_bytes", "unsent_refused_total",
-                           "unsent_cut_total", "logprobs_bytes", "logprobs_refused_total", "queued_bytes",
-                           "states_waiting"}) {
+  for (const char* name :
+       {"received_bytes", "unsent_bytes", "unsent_refused_total", "unsent_cut_total",
+        "logprobs_bytes", "logprobs_refused_total", "queued_bytes", "states_waiting"}) {
     EXPECT_TRUE(becomes(name, 0)) << name;
   }
 }

@@ -153,9 +153,8 @@ TEST_P(EveryStore, ListsInPages) {
     ids.push_back(store->put(state_after(uint64_t(i)), "", i > 4 ? ids[0] : "", labels));
   }
   const auto page = [&](const StateFilter& filter, size_t limit, size_t after, bool newest) {
-    const StatePage page =
-        store->page(filter, {.after = after < 7 ? ids[after] : "", .limit = limit,
-                             .newest_first = newest});
+    const StatePage page = store->page(
+        filter, {.after = after < 7 ? ids[after] : "", .limit = limit, .newest_first = newest});
     return std::pair(ids_of(page.states), page.more);
   };
   using Ids = std::vector<std::string>;

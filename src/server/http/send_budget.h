@@ -39,7 +39,8 @@ class SendBudget {
 
   // What one exchange that holds more than kSmall has taken, and since when. Read without a lock.
   struct Progress {
-    std::atomic<Clock::rep> since{0}, last{0};  // of Clock: when it began to wait, and was last sent
+    std::atomic<Clock::rep> since{0},
+        last{0};  // of Clock: when it began to wait, and was last sent
     std::atomic<uint64_t> sent{0};
   };
   // Who may be cut off. Called with the exchange's lock held.

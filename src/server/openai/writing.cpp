@@ -167,8 +167,8 @@ bool Writing::on_text(int index, std::string_view piece, std::vector<TokenDetail
 
 // An event a token would cost as much as the token does with a small model: JSON, a system call, a
 // thread to wake. Time has the same ticks for all texts, so that all are sent after one step, and
-// the engine has its cores to itself in between. What is not streamed comes at the end; but tokens' details take much room as they come
-// from the scheduler, and the answer keeps them in less.
+// the engine has its cores to itself in between. What is not streamed comes at the end; but tokens'
+// details take much room as they come from the scheduler, and the answer keeps them in less.
 bool Writing::is_due(int index) {
   if (!delivery_.stream) return !unsent_[size_t(index)].details.empty();
   if (delivery_.interval.count() == 0) return true;
@@ -286,8 +286,8 @@ void Writing::send_whole() {
   std::string body = pieces->next(), more = pieces->next();
   if (!more.empty() && delivery_.senders != nullptr) {
     return delivery_.senders->add([self = shared_from_this(), pieces, body = body + more] {
-      send_json_pieces(self->reply_, body, [self, pieces] { return pieces->next(); },
-                       *self->delivery_.senders);
+      send_json_pieces(
+          self->reply_, body, [self, pieces] { return pieces->next(); }, *self->delivery_.senders);
     });
   }
   reply_->send(200, kJsonType, body + more + pieces->rest());
