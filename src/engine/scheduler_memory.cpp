@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "base/memory_reserve.h"
 #include "engine/scheduler_work.h"
 
 namespace anser {
@@ -57,6 +58,7 @@ void Scheduler::Work::finish_all_for_memory() {
   for (const auto& text : running_) finish_for_memory(*text);
   running_.clear();
   finished_.clear();
+  renew_memory_reserve();
 }
 
 }  // namespace anser
