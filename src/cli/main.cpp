@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "anser/error.h"
+#include "base/memory_reserve.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -123,6 +124,7 @@ int explained(int argc, char** argv) {
 int main(int argc, char** argv) {
   anser::hold_standard_streams();
   anser::handle_signals();
+  anser::keep_memory_reserve();
   const int code = anser::explained(argc, argv);
   anser::end_by_signal_that_came();
   return code;

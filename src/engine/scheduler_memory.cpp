@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "base/memory_reserve.h"
 #include "engine/scheduler_work.h"
 
 namespace anser {
@@ -65,6 +66,7 @@ void Scheduler::Work::finish_all_for_memory() {
   }
   running_.clear();
   finished_.clear();
+  renew_memory_reserve();
 }
 
 }  // namespace anser

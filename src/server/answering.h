@@ -6,6 +6,7 @@
 #include <string>
 
 #include "anser/error.h"
+#include "base/memory_reserve.h"
 #include "server/http/reply.h"
 #include "server/openai/api_error.h"
 #include "store/states.h"
@@ -31,6 +32,7 @@ inline void send_error(http::Reply& reply, const openai::ApiError& error) {
 // client's request is to blame.
 template <class Work>
 void answering(http::Reply& reply, Work&& work) {
+  renew_memory_reserve();
   try {
     work();
   } catch (const openai::ApiError& error) {

@@ -67,19 +67,23 @@ TEST(StateStoreCrash, AnotherProcessGoesOn) {
 TEST(StateStoreCrash, OnlyWhoIsAloneTidiesUp) {
   const TempDir dir;
   const std::string orphan = new_state_id();
-  const std::string unfinished = new_state_id() + ".zst.123.new";
+  const std::string unfinished = new_state_id() + ".zst.123.new";  // of an earlier version
+  const std::string half = "anser-0123456789abcdef.new";
   {
     StateStore first(dir.path());
     write_file(dir / (orphan + ".zst"), "x");
     write_file(dir / unfinished, "x");
+    write_file(dir / half, "x");
     write_file(dir / "notes.txt", "a person's");
     StateStore second(dir.path());
     EXPECT_TRUE(std::filesystem::exists(dir / (orphan + ".zst")));
     EXPECT_TRUE(std::filesystem::exists(dir / unfinished));
+    EXPECT_TRUE(std::filesystem::exists(dir / half));
   }
   StateStore alone(dir.path());
   EXPECT_FALSE(std::filesystem::exists(dir / (orphan + ".zst")));
   EXPECT_FALSE(std::filesystem::exists(dir / unfinished));
+  EXPECT_FALSE(std::filesystem::exists(dir / half));
   EXPECT_TRUE(std::filesystem::exists(dir / "notes.txt"));
 }
 

@@ -23,6 +23,11 @@ TEST(StateStore, ItsFilesAreTheOwnersOnly) {
   // Nobody but the owner shall read what states tell.
   EXPECT_EQ(std::filesystem::status(dir / "a/b/states").permissions(),
             std::filesystem::perms::owner_all);
+  for (const auto& file : std::filesystem::directory_iterator(dir / "a/b/states")) {
+    EXPECT_EQ(file.status().permissions(),
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write)
+        << file.path();
+  }
 }
 
 TEST(StateStore, WhatFailsLeavesNoFile) {

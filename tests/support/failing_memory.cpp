@@ -8,11 +8,12 @@ namespace support {
 namespace {
 
 std::atomic<int> left{0};  // allocations until one is refused; 0 or less: none will be
+std::atomic<size_t> smallest_refused{0};
 std::atomic<bool> one_refused{false};
 thread_local bool exempt = false;
 
 void* allocate(size_t size, size_t alignment) {
-  if (!exempt && left.load(std::memory_order_relaxed) > 0 && left.fetch_sub(1) == 1) {
+  if (!exempt && size >= smallest_refused && left.load(std::memory_order_relaxed) > 0 && left.fetch_sub(1) == 1) {
     one_refused = true;
     throw std::bad_alloc();
   }
@@ -26,7 +27,8 @@ void* allocate(size_t size, size_t alignment) {
 
 }  // namespace
 
-FailingMemory::FailingMemory(int nth) {
+FailingMemory::FailingMemory(int nth, size_t smallest) {
+  smallest_refused = smallest;
   exempt = true;
   one_refused = false;
   left = nth;

@@ -1,13 +1,16 @@
 // A system that has no memory just then. Linking it takes operator new's place.
 #pragma once
 
+#include <cstddef>
+
 namespace support {
 
 // While one exists, what is allocated is counted, in all threads but the one that made it, and the
-// `nth` allocation, from 1 on, throws std::bad_alloc.
+// `nth` allocation of `smallest` bytes or more, from 1 on, throws std::bad_alloc. (Smaller ones have
+// the reserve of base/memory_reserve.h.)
 class FailingMemory {
  public:
-  explicit FailingMemory(int nth);
+  explicit FailingMemory(int nth, size_t smallest = 0);
   ~FailingMemory();
   FailingMemory(const FailingMemory&) = delete;
   FailingMemory& operator=(const FailingMemory&) = delete;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -75,7 +76,12 @@ struct Server::Impl {
       : core(std::make_shared<Core>(std::move(options), std::move(handler))),
         work(core->io.get_executor()),
         acceptor(asio::make_strand(core->io)),
-        pause(acceptor.get_executor()) {}
+        pause(acceptor.get_executor()) {
+    const size_t most = size_t(core->options->connections) + kRefusedAtOnce;
+    for (size_t i = 0; i < std::min<size_t>(most, 4096); ++i) {
+      strands.push_back(asio::make_strand(core->io));
+    }
+  }
 
   void bind();
   void serve();
@@ -93,6 +99,10 @@ struct Server::Impl {
   asio::executor_work_guard<asio::io_context::executor_type> work;
   tcp::acceptor acceptor;    // on a strand of its own
   asio::steady_timer pause;  // after accepting failed
+  // Of connections, in turn. Made before they are needed: where there is no memory Asio (1.74) does
+  // not survive making one.
+  std::vector<asio::strand<asio::io_context::executor_type>> strands;
+  size_t next_strand = 0;
   uint16_t port = 0;
   std::vector<std::jthread> threads;
   bool started = false;
@@ -146,7 +156,8 @@ void Server::Impl::accept() {
     }
     accept_later();
   };
-  with_patience([&] { acceptor.async_accept(asio::make_strand(core->io), taken); });
+  const auto& strand = strands[next_strand++ % strands.size()];
+  with_patience([&] { acceptor.async_accept(strand, taken); });
 }
 
 void Server::Impl::accept_later() {
