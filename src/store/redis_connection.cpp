@@ -43,7 +43,7 @@ const char* advice(std::string_view error) {
 // Whether an error is about the server's condition, and not about what it was asked.
 bool passes(std::string_view error) {
   constexpr std::string_view kBeginnings[] = {
-      "OOM", "LOADING", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "ERR max number of clients"};
+      "LOADING", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "ERR max number of clients"};
   return std::any_of(std::begin(kBeginnings), std::end(kBeginnings),
                      [&](std::string_view beginning) { return error.starts_with(beginning); });
 }
@@ -87,7 +87,8 @@ void RedisConnection::broken(const char* doing) {
   const std::string why =
       silent ? fmt::format("Redis has been silent for {} s", timeout_s_)
              : fmt::format("{}; is Redis running there?", std::string_view(context_->errstr));
-  throw StatesUnavailable(fmt::format("{}: {}: {}", where_, doing, why));
+  const std::string told = fmt::format("{}: {}", doing, why);
+  throw StatesUnavailable(fmt::format("{}: {}", where_, told), told);
 }
 
 RedisReply RedisConnection::exchange(std::span<const std::string_view> words) {
@@ -118,14 +119,20 @@ RedisReply RedisConnection::exchange(std::span<const std::string_view> words) {
   return RedisReply(static_cast<redisReply*>(reply), freeReplyObject);
 }
 
+// By whose fault Redis refuses.
+void RedisConnection::fail_by(std::string_view error) const {
+  const std::string told = fmt::format("Redis answers {}{}", printable(error), advice(error));
+  const std::string what = fmt::format("{}: {}", where_, told);
+  if (error.starts_with("OOM")) throw StoreFull(what, told);
+  if (passes(error)) throw StatesUnavailable(what, told);
+  throw StoreFailed(what, told);
+}
+
 RedisReply RedisConnection::command(std::span<const std::string_view> words) {
   RedisReply reply = exchange(words);
   if (reply->type == REDIS_REPLY_ERROR) {
     const std::string_view error = text_of(*reply);
-    const std::string what =
-        fmt::format("{}: Redis answers {}{}", where_, printable(error), advice(error));
-    if (passes(error)) throw StatesUnavailable(what);
-    throw Error(what);
+    fail_by(error);
   }
   return reply;
 }

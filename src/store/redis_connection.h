@@ -38,6 +38,7 @@ class RedisConnection {
   RedisReply exchange(std::span<const std::string_view> words);
   void log_in(const RedisUrl& url);
   [[noreturn]] void broken(const char* doing);
+  [[noreturn]] void fail_by(std::string_view error) const;
 
   const std::string where_;
   const double timeout_s_;
