@@ -51,13 +51,6 @@ void FolderLock::share() {
   alone_ = false;
 }
 
-bool FolderLock::try_alone() {
-  alone_ = lock(fd_, LOCK_EX | LOCK_NB, path_);
-  // A lock that cannot be changed is lost.
-  if (!alone_) lock(fd_, LOCK_SH, path_);
-  return alone_;
-}
-
 bool FolderLock::stands() const {
   struct stat there {}, ours {};
   return ::stat(path_.c_str(), &there) == 0 && ::fstat(fd_, &ours) == 0 &&

@@ -19,8 +19,6 @@ class FolderLock {
   // looks half done is, and its writer is dead.
   bool alone() const { return alone_; }
   void share();
-  // Whether it is alone from now on, for a while.
-  bool try_alone();
   // Whether the file at the path is still the one that is locked: folders are deleted, and made
   // again.
   bool stands() const;

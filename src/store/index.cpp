@@ -92,6 +92,7 @@ class Index::Statement {
 Index::Index(const std::string& path, const StoreFiles& files, const Fill& fill)
     : path_(path), in_memory_(false), files_(files), database_(nullptr, sqlite3_close) {
   open(path.c_str(), fill != nullptr);
+  check_header(/*new_too=*/fill != nullptr);
   // Readers do not wait for writers. The disk is not waited for either: a power cut may cost the
   // index its last rows, which come back from their records when the store is opened.
   run("PRAGMA journal_mode = WAL");
@@ -151,6 +152,24 @@ void Index::check_version() {
       told);
 }
 
+// Who reads in the header that the file has no log works without that of others, or waits for them.
+// The bytes come through SQLite: closing a file of one's own would undo its locks.
+void Index::check_header(bool new_too) {
+  constexpr unsigned char kHasLog = 2;
+  constexpr size_t kPlace = 18;  // of two bytes
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  sqlite3_int64 size = 0;
+  unsigned char header[kPlace + 2];
+  if (file == nullptr || file->pMethods == nullptr) return;
+  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK || (size == 0 && new_too)) return;
+  const int code = file->pMethods->xRead(file, header, sizeof(header), 0);
+  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) fail(code);
+  if (code != SQLITE_OK || header[kPlace] != kHasLog || header[kPlace + 1] != kHasLog) {
+    fail_damaged("its header is not as it was made");
+  }
+}
+
 // Rows that are looked for elsewhere than they lie are not found.
 void Index::check_tables() {
   for (const char* table : kTables) {
@@ -182,6 +201,7 @@ void Index::check() {
   if (in_memory_) return;
   const Stamp before = stamp();
   sqlite3_db_release_memory(database_.get());  // so that pages come from the disk
+  check_header(/*new_too=*/false);
   check_version();
   check_tables();
   Statement query(*this, "PRAGMA integrity_check(1)");

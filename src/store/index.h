@@ -126,6 +126,7 @@ class Index {
   void create(const Fill& fill);
   void run(const char* sql);
   int64_t version();  // of the tables; 0: there are none yet
+  void check_header(bool new_too);
   void check_version();
   void check_tables();
   static int tidy_log(void* index, sqlite3* database, const char* name, int pages);

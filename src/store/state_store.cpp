@@ -23,8 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kTidySeconds = 60 * 60;  // between two times that a store that is used is tidied
-// Between two tries to have the index in a file again: for who wants to add something, who looks.
-constexpr double kTryToAddSeconds = 1, kTryToLookSeconds = 10;
+constexpr double kTryFileSeconds = 10;    // between two tries to have the index in a file again
 
 // Makes the folder, and those above it, and returns its name.
 const std::string& made(const std::string& folder) {
@@ -141,6 +140,11 @@ void StateStore::use_memory(const StoreError& why) {
   told_memory_ = why.told();
 }
 
+// For who is about to change something: perhaps there is room by now.
+void StateStore::want_file() {
+  if (index_ != nullptr && index_->in_memory()) index_.reset();
+}
+
 // For what others shall see at once.
 void StateStore::need_file() const {
   if (!index_->in_memory()) return;
@@ -169,7 +173,7 @@ std::invoke_result_t<Work&> StateStore::with_index(Work&& work) {
 
 void StateStore::make_ready() {
   if (index_ != nullptr && index_->in_memory()) {
-    if (seconds_since_1970() - tried_file_ < kTryToLookSeconds) return keep_in_step();
+    if (seconds_since_1970() - tried_file_ < kTryFileSeconds) return keep_in_step();
     index_.reset();
   }
   if (index_ != nullptr && index_->is_checked()) return;
@@ -419,6 +423,10 @@ StateStore::Removed StateStore::place_record(const StateInfo& info, const std::s
   Removed removed;
   bool placed = false;
   const std::lock_guard guard(mutex_);
+  want_file();
+  // Who removes the source without an index that all share has the other turn.
+  std::optional<FolderTurn> turn;
+  if (!source.empty()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
   with_index([&] {
     need_file();
     Index::Transaction transaction(*index_);
@@ -544,6 +552,7 @@ std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
 
 void StateStore::relabel(const std::string& id, StateLabels labels) {
   const std::lock_guard guard(mutex_);
+  want_file();
   with_index([&] {
     need_file();
     // No other process writes this record meanwhile.
@@ -567,18 +576,21 @@ void StateStore::relabel(const std::string& id, StateLabels labels) {
 void StateStore::remove(const std::string& id) {
   const std::lock_guard guard(mutex_);
   with_index([&] {
-    // Without an index that all share nobody else may be about to fork the state.
-    const bool alone = !index_->in_memory() || lock_->try_alone();
+    std::optional<FolderTurn> turn;
+    if (index_->in_memory()) {
+      turn.emplace(files_.folder(), FolderTurn::Wait::yes);
+      folder_changed_ = 0;
+      keep_in_step();
+    }
     Index::Transaction transaction(*index_);
     const StateInfo info = require(id);
     index_->erase(id);
     const bool last = !index_->has_content(info.content);
     delete_file(files_.record(id));
     // Before the index is written, which may need the room.
-    if (last && alone) delete_content(info.content);
+    if (last) delete_content(info.content);
     commit_what_is_done(transaction);
   });
-  if (index_->in_memory()) lock_->share();
   touching_files([&] { sync_folder(files_.folder()); });
 }
 

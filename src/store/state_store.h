@@ -97,6 +97,7 @@ class StateStore : public States {
   template <class Work>
   std::invoke_result_t<Work&> with_index(Work&& work);
   void make_ready();
+  void want_file();
   void need_file() const;
   bool in_step(const StoreFiles::Listing& files);
   void keep_in_step();
