@@ -289,7 +289,10 @@ void OneState::add_to(CLI::App& command) {
   command.add_option("ID", id, "an id, the first characters of one, or a name")->required();
 }
 
-OpenStore::OpenStore(const StoreOptions& options) : store_(open_states(options.address())) {
+OpenStore::OpenStore(const StoreOptions& options)
+    : store_(open_states(options.address(), {.notice = [](const std::string& text) {
+                                               say("anser: {}", text);
+                                             }})) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }
 

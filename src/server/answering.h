@@ -7,7 +7,7 @@
 #include "anser/error.h"
 #include "server/http/reply.h"
 #include "server/openai/api_error.h"
-#include "store/states.h"
+#include "server/store_answers.h"
 
 namespace anser {
 
@@ -31,8 +31,8 @@ void answering(http::Reply& reply, Work&& work) {
     work();
   } catch (const openai::ApiError& error) {
     send_error(reply, error);
-  } catch (const StatesUnavailable& error) {
-    send_error(reply, {503, "server_error", error.what(), {}, "states_unavailable"});
+  } catch (const StoreError& error) {
+    send_error(reply, api_error_of(error));
   } catch (const Error& error) {
     send_error(reply, {400, "invalid_request_error", error.what()});
   }

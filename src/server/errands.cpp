@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "store/arrival.h"
+
 namespace anser {
 
 Errands::Errands(int threads, size_t many) : many_(many) {
@@ -19,7 +21,7 @@ Errands::~Errands() {
 void Errands::add(std::function<void()> errand) {
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(errand));
+    waiting_.push_back({std::chrono::steady_clock::now(), std::move(errand)});
   }
   changed_.notify_all();
 }
@@ -40,12 +42,15 @@ void Errands::run() {
     // One that runs may add others.
     changed_.wait(lock, [&] { return !waiting_.empty() || (ending_ && running_ == 0); });
     if (waiting_.empty()) return;
-    std::function<void()> errand = std::move(waiting_.front());
+    Errand errand = std::move(waiting_.front());
     waiting_.pop_front();
     ++running_;
     lock.unlock();
-    errand();
-    errand = nullptr;  // what it holds may be large, or add another when it is freed
+    {
+      const Arrival arrival(errand.came);
+      errand.run();
+    }
+    errand.run = nullptr;  // what it holds may be large, or add another when it is freed
     lock.lock();
     --running_;
     if (running_ == 0 && waiting_.empty()) changed_.notify_all();
