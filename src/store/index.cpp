@@ -389,10 +389,10 @@ std::set<std::string> Index::contents() {
 }
 
 std::map<std::string, Index::Entry> Index::entries() {
-  Statement query(*this, "SELECT id, record_mtime, record_inode, content FROM states");
+  Statement query(*this, "SELECT id, record_mtime, record_inode, content, last_used FROM states");
   std::map<std::string, Entry> all;
   while (query.step()) {
-    all[query.text(0)] = {{query.integer(1), query.integer(2)}, query.text(3)};
+    all[query.text(0)] = {{query.integer(1), query.integer(2)}, query.text(3), query.real(4)};
   }
   return all;
 }

@@ -110,6 +110,7 @@ class Index {
   struct Entry {
     RecordStamp stamp;
     std::string content;
+    double last_used;
   };
   std::map<std::string, Entry> entries();  // by id
 

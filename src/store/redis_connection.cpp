@@ -96,8 +96,8 @@ RedisConnection::RedisConnection(const RedisUrl& url, RedisWait& wait)
   log_in(url, wait);
 }
 
-RedisConnection::RedisConnection(const RedisUrl& url, double timeout_s)
-    : RedisConnection(url, std::make_unique<RedisWait>(timeout_s).operator*()) {}
+RedisConnection::RedisConnection(const RedisUrl& url, RedisWait&& wait)
+    : RedisConnection(url, wait) {}
 
 void RedisConnection::log_in(const RedisUrl& url, RedisWait& wait) {
   if (!url.password.empty()) {

@@ -58,8 +58,8 @@ class RedisConnection {
  public:
   // Connects, logs in and chooses the database.
   RedisConnection(const RedisUrl& url, RedisWait& wait);
-  // For who waits anew with every command.
-  RedisConnection(const RedisUrl& url, double timeout_s);
+  // For who waits anew, for as long again, with every command.
+  RedisConnection(const RedisUrl& url, RedisWait&& wait);
 
   // Sends a command and waits for its answer, which is no error. When the connection breaks, or the
   // answer does not come, whether the command was carried out is not known.

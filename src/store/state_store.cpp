@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <span>
@@ -248,6 +249,10 @@ void StateStore::catch_up(Index& index) {
     try {
       std::optional<StateInfo> info = files_.read_record(id);
       if (!info) continue;
+      // A record is written again when labels change, and copied; the state was used when it was.
+      if (known != before.end() && std::isfinite(known->second.last_used)) {
+        info->last_used = std::max(info->created, known->second.last_used);
+      }
       if (files.orphans.contains(info->content)) bring_back(files_, info->content);
       if (files_.has_content(info->content)) {
         changed.emplace_back(*std::move(info), *stamp);
