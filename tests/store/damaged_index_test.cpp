@@ -88,7 +88,7 @@ class DamagedIndex : public testing::Test {
 
 TEST_F(DamagedIndex, HidesNothingFromWhoOpensTheStore) {
   int noticed = 0;
-  const int ways = ways_of_damage(30);
+  const int ways = ways_of_damage(12);
   for (int seed = 0; seed < ways; ++seed) {
     std::string how;
     const std::string good = read_file(index()), bad = damaged(good, uint64_t(seed), &how);
@@ -105,7 +105,7 @@ TEST_F(DamagedIndex, HidesNothingFromWhoOpensTheStore) {
 TEST_F(DamagedIndex, HidesNothingFromWhoHasTheStoreOpen) {
   std::vector<std::string> said;
   StateStore first(folder(), {.notice = [&](const std::string& text) { said.push_back(text); }});
-  const int ways = ways_of_damage(30);
+  const int ways = ways_of_damage(12);
   for (int seed = 0; seed < ways; ++seed) {
     std::string how;
     const std::string bad = damaged(read_file_elsewhere(index()), uint64_t(seed) + 10'000, &how);
@@ -134,7 +134,7 @@ TEST_F(DamagedIndex, EvictsNothingThatIsPinned) {
   for (const auto& entry : std::filesystem::directory_iterator(folder())) {
     if (entry.path().extension() == ".zst") bytes += entry.file_size();
   }
-  for (int seed = 0; seed < ways_of_damage(20); ++seed) {
+  for (int seed = 0; seed < ways_of_damage(6); ++seed) {
     std::string how;
     const std::string bad = damaged(read_file(index()), uint64_t(seed) + 20'000, &how);
     write_file(index(), bad);

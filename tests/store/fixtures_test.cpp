@@ -107,7 +107,9 @@ class Fixtures : public testing::Test {
     state(8, true).save(to + "/version-2.state");
     state(9, true, "\xe2\x82").save(to + "/within-a-character.state");
     write_pth_raw(to + "/tuned.pth", tuned(), {.type = Float::f32});
-    write_safetensors_raw(to + "/tuned.safetensors", tuned(), Float::f32);
+    std::vector<Tensor> converted;  // as for web-rwkv: keys and values exchanged
+    for (const Tensor& tensor : tuned()) converted.push_back(transposed(tensor));
+    write_safetensors_raw(to + "/tuned.safetensors", converted, Float::f32);
     {
       StateStore store(to + "/store");
       fill(store);
