@@ -74,7 +74,10 @@ class State {
   const std::shared_ptr<const ModelSketch>& sketch() const { return sketch_; }
   void belongs_to(std::shared_ptr<const ModelSketch> sketch) { sketch_ = std::move(sketch); }
 
-  // Tokens read since the beginning.
+  // Tokens read since the beginning. A file that claims more than kMaxTokens, which no text of
+  // thousands of years reaches, is refused: sums of such numbers would be none, and JSON has them
+  // exactly up to here.
+  static constexpr uint64_t kMaxTokens = uint64_t{1} << 53;
   uint64_t tokens() const { return tokens_; }
 
   // A state that nobody has written to yet is zeros that take no memory. Copies share their numbers

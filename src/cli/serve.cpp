@@ -145,7 +145,8 @@ OpenedStates open_store(const ServeOptions& options) {
     store = open_states(options.store.address(),
                         {.max_ram_bytes = uint64_t(options.state_ram_mb) << 20,
                          .max_disk_bytes = uint64_t(options.state_disk_mb) << 20,
-                         .lifetime_days = options.state_days});
+                         .lifetime_days = options.state_days,
+                         .notice = [](const std::string& text) { say("anser: {}", text); }});
   } catch (const Error& error) {
     if (given) throw;
     say("anser: no states are kept: {}", error.what());

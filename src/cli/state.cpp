@@ -291,7 +291,9 @@ void OneState::add_to(CLI::App& command) {
 }
 
 OpenStore::OpenStore(const StoreOptions& options, bool read_only)
-    : store_(open_states(options.address(), {.read_only = read_only})) {
+    : store_(open_states(options.address(),
+                         {.read_only = read_only,
+                          .notice = [](const std::string& text) { say("anser: {}", text); }})) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }
 

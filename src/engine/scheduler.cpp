@@ -65,8 +65,7 @@ bool Scheduler::Work::has_room(const std::string& client, size_t count, uint64_t
   const size_t most = size_t(options_.max_queue);
   if (all.count <= most && (queue_.empty() || all.bytes <= options_.queue_bytes)) return true;
   // Others have filled the queue: a client that has less than its share may wait all the same.
-  return mine.count <= most / waiting.size() &&
-         mine.bytes <= options_.queue_bytes / waiting.size();
+  return mine.count <= most / waiting.size() && mine.bytes <= options_.queue_bytes / waiting.size();
 }
 
 std::shared_ptr<ScheduledClient> Scheduler::Work::client_of(const std::string& name) {
@@ -170,9 +169,9 @@ bool Scheduler::Work::admit() {
   for (const auto& text : overdue) {
     text->overdue = true;
     tell_end(*text, StopReason::cancelled,
-           fmt::format("the request has waited for {} s, as long as one may, and none of those "
-                       "before it has ended; try again later",
-                       options_.max_wait_seconds));
+             fmt::format("the request has waited for {} s, as long as one may, and none of those "
+                         "before it has ended; try again later",
+                         options_.max_wait_seconds));
   }
   for (const auto& text : running_) end_if_overdue(*text);
   for (const auto& text : running_) {

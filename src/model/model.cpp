@@ -211,26 +211,27 @@ State Model::initial_state() const {
 }
 
 void Model::check_state(const State& state, const std::string& source) const {
+  // By its name: clients of a server are told, and its path is not theirs to know.
   const Hyperparameters& h = data_->h;
   const StateShape& s = state.shape();
   if (s != state_shape(h)) {
     throw Error(fmt::format(
         "{} is the state of another model: {} layers of width {} with {} heads, and {} has {} "
         "layers of width {} with {} heads",
-        source, s.layers, s.width, s.heads, data_->file.path, h.layers, h.width, h.heads));
+        source, s.layers, s.width, s.heads, name(), h.layers, h.width, h.heads));
   }
   if (state.fingerprint() != fingerprint()) {
     throw Error(fmt::format(
         "{} is the state of another model of the same size: fingerprint {:016x}, and {} has "
         "{:016x}",
-        source, state.fingerprint(), data_->file.path, fingerprint()));
+        source, state.fingerprint(), name(), fingerprint()));
   }
   if (state.identity_known() && state.sketch() != data_->sketch) {
     if (const size_t changes = data_->sketch->changes(*state.sketch()); changes > 0) {
       throw Error(fmt::format(
           "{} is the state of another fine-tune of this model: its weights and those of {} differ "
           "by more than rounding, in {} of {} groups that were compared",
-          source, data_->file.path, changes, data_->sketch->groups().size()));
+          source, name(), changes, data_->sketch->groups().size()));
     }
   }
   if (state.has_logits() && int(state.logits().size()) != h.vocab) {

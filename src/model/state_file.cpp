@@ -55,7 +55,7 @@ constexpr size_t kHeader = sizeof(Header) + sizeof(uint64_t) + sizeof(TextEnd); 
 
 constexpr char kMagic[8] = {'A', 'N', 'S', 'E', 'R', 'S', 'T', '\0'};
 constexpr uint32_t kVersion1 = 1, kVersion = 2, kFp32 = 0;
-constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each number in the header
+constexpr uint64_t kMaxSize = uint64_t(1) << 24;  // of each size in the header
 
 using Group = ModelSketch::Group;
 
@@ -96,6 +96,12 @@ void check_finite(const StateShape& shape, std::span<const float> numbers,
   }
 }
 
+void check_tokens(uint64_t tokens, const std::string& source) {
+  if (tokens <= State::kMaxTokens) return;
+  throw Error(fmt::format("{}: it claims to have read {} tokens, expected at most {}", source,
+                          tokens, State::kMaxTokens));
+}
+
 std::string text_of(const TextEnd& end, const std::string& source) {
   if (end.size > State::kTextEnd) {
     throw Error(fmt::format(
@@ -122,6 +128,7 @@ std::vector<std::byte> State::serialize() const {
   const std::vector<float>& last = content_.logits();
   const std::vector<float>& numbers = content_.numbers();
   check_finite(shape_, numbers, last, "the state cannot be saved: it");
+  check_tokens(tokens_, "the state cannot be saved");
   const std::span<const Group> groups =
       sketch_ != nullptr ? std::span<const Group>(sketch_->groups()) : std::span<const Group>();
 
@@ -224,6 +231,7 @@ State State::deserialize(std::span<const std::byte> bytes, const std::string& so
                     source, computed, checksum));
   }
 
+  check_tokens(header.tokens, source);
   State state(shape, header.fingerprint);
   state.tokens_ = header.tokens;
   state.text_end_ = text_of(text_end, source);

@@ -9,7 +9,7 @@
 #include "base/memory_reserve.h"
 #include "server/http/reply.h"
 #include "server/openai/api_error.h"
-#include "store/states.h"
+#include "server/store_answers.h"
 
 namespace anser {
 
@@ -37,11 +37,11 @@ void answering(http::Reply& reply, Work&& work) {
     work();
   } catch (const openai::ApiError& error) {
     send_error(reply, error);
-  } catch (const StatesUnavailable& error) {
-    send_error(reply, {503, "server_error", error.what(), {}, "states_unavailable"});
   } catch (const std::bad_alloc&) {
     // Also in the midst of an answer, which is then cut off.
     reply.error(503, kNoMemory, {{"Retry-After", "1"}});
+  } catch (const StoreError& error) {
+    send_error(reply, api_error_of(error));
   } catch (const Error& error) {
     send_error(reply, {400, "invalid_request_error", error.what()});
   }

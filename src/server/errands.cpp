@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/start_threads.h"
+#include "store/arrival.h"
 
 namespace anser {
 
@@ -26,7 +27,7 @@ void Errands::end() {
 void Errands::add(std::function<void()> errand) {
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(errand));
+    waiting_.push_back({std::chrono::steady_clock::now(), std::move(errand)});
   }
   changed_.notify_all();
 }
@@ -51,16 +52,17 @@ void Errands::run() {
     // One that runs may add others.
     changed_.wait(lock, [&] { return !waiting_.empty() || (ending_ && running_ == 0); });
     if (waiting_.empty()) return;
-    std::function<void()> errand = std::move(waiting_.front());
+    Errand errand = std::move(waiting_.front());
     waiting_.pop_front();
     ++running_;
     lock.unlock();
     try {
-      errand();
+      const Arrival arrival(errand.came);
+      errand.run();
     } catch (const std::exception&) {
       // It must not, but for want of memory it may; who waits for it is told when it goes.
     }
-    errand = nullptr;  // what it holds may be large, or add another when it is freed
+    errand.run = nullptr;  // what it holds may be large, or add another when it is freed
     lock.lock();
     --running_;
     if (running_ == 0 && waiting_.empty()) changed_.notify_all();

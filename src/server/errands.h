@@ -1,6 +1,7 @@
 // Threads for what takes time and nobody may wait for: states being compressed, written and read.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -20,7 +21,8 @@ class Errands {
   Errands& operator=(const Errands&) = delete;
 
   // Never waits, and never refuses: what is already done must not be lost. The errand must not
-  // throw. It may run at the same time as others, and after those that were added later.
+  // throw. It may run at the same time as others, and after those that were added later. What it
+  // asks a store for is asked on behalf of a request that came when it was added (store/arrival.h).
   void add(std::function<void()> errand);
   // More than `many` wait: who can still be told to come again shall be.
   bool busy() const;
@@ -35,7 +37,11 @@ class Errands {
   const size_t many_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> waiting_;
+  struct Errand {
+    std::chrono::steady_clock::time_point came;
+    std::function<void()> run;
+  };
+  std::deque<Errand> waiting_;
   size_t running_ = 0;
   bool ending_ = false;
   std::vector<std::jthread> threads_;  // the last, so that they end before the rest does

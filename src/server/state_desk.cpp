@@ -40,13 +40,35 @@ void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> 
 }
 
 void StateDesk::run(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
-  errands_.add([reply = std::move(reply), work = std::move(work)] {
+  errands_.add([this, reply = std::move(reply), work = std::move(work)] {
     try {
-      answering(*reply, work);
+      answering(*reply, [&] {
+        try {
+          work();
+        } catch (const StoreError& error) {
+          note_failure(error);
+          throw;
+        }
+      });
     } catch (const std::exception& error) {
       reply->error(500, error.what());
     }
   });
+}
+
+// With the places that clients are not told. The same one again and again is said once a while: as
+// long as a disk is full, every request meets it.
+void StateDesk::note_failure(const StoreError& error) {
+  if (!notice_ || !is_for_the_log(error)) return;
+  constexpr auto kWhile = std::chrono::seconds(10);
+  const auto now = std::chrono::steady_clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    if (noted_ == error.what() && now - noted_at_ < kWhile) return;
+    noted_ = error.what();
+    noted_at_ = now;
+  }
+  notice_(error.what());
 }
 
 StateInfo StateDesk::find(const std::string& id_or_name, const std::string& param) {
@@ -62,11 +84,14 @@ StateInfo StateDesk::find(const std::string& id_or_name, const std::string& para
 template <class Get>
 auto StateDesk::read(const StateInfo& info, Get&& get) -> decltype(get()) {
   try {
-    return get();
-  } catch (const Error& error) {
+    return touching_files(get);
+  } catch (const StatesUnavailable&) {
+    throw;
+  } catch (const StoreError& error) {
     find(info.id, "state");  // it may have been removed meanwhile
+    note_failure(error);
     throw ApiError(500, "server_error",
-                   fmt::format("the state {} cannot be read: {}", info.id, error.what()), {},
+                   fmt::format("the state {} cannot be read: {}", info.id, error.told()), {},
                    "state_unreadable");
   }
 }
@@ -133,12 +158,13 @@ StateInfo StateDesk::save(const State& state, const std::string& parent, const S
     ++saved_;
     saved_bytes_ += info.stored_bytes;
     return info;
-  } catch (const StatesUnavailable&) {
+  } catch (const StoreError& error) {
     ++failed_;
-    throw;
+    note_failure(error);
+    throw api_error_of(error);
   } catch (const Error& error) {
+    // The state itself cannot be kept: its numbers are not finite.
     ++failed_;
-    check_labels(labels);  // the name may have been taken meanwhile
     throw ApiError(500, "server_error", fmt::format("the state cannot be kept: {}", error.what()),
                    {}, "state_not_kept");
   } catch (...) {

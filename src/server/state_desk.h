@@ -3,8 +3,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +34,7 @@ struct DeskStats {
 };
 
 // All functions may be called from any thread. Those that take time are for errands(); they throw
-// openai::ApiError.
+// openai::ApiError, or StoreError, which answering() makes one of.
 class StateDesk {
  public:
   // Both must outlive it; and it must outlive the scheduler, whose texts are saved here. `notice`
@@ -73,11 +75,15 @@ class StateDesk {
   // What `get` gives; errors as a client is told them.
   template <class Get>
   auto read(const StateInfo& info, Get&& get) -> decltype(get());
+  void note_failure(const StoreError& error);
 
   States& states_;
   const Model& model_;
   const Notice notice_;
   std::atomic<bool> said_unknown_{false};
+  std::mutex mutex_;  // of both below: the last failure that was noted, and when
+  std::string noted_;
+  std::chrono::steady_clock::time_point noted_at_;
   std::atomic<uint64_t> saved_{0}, failed_{0}, saved_bytes_{0}, loaded_{0};
   Errands errands_;  // the last, so that it ends first
 };

@@ -6,18 +6,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
 #include <span>
 #include <string_view>
+
+#include "store/state_id.h"
 
 namespace anser {
 namespace {
 
 constexpr int kVersion = 1;          // of the table below
 constexpr int kPatienceMs = 10'000;  // with other processes that write
+constexpr int kLongLog = 1000;       // pages, of 4 KiB
+constexpr int kMaxText = 1 << 20;    // bytes of a column: a record's note has at most 64 KiB
+// A number of a version that no program will have, but a damaged page may.
+constexpr int64_t kNoVersion = 1000;
 
 // What is searched for has columns of its own; the rest is in the record.
-constexpr const char* kSchema = R"(
-  CREATE TABLE states(
+constexpr const char* kTables[] = {R"(CREATE TABLE states(
     id TEXT PRIMARY KEY,
     parent TEXT NOT NULL,
     name TEXT UNIQUE,
@@ -29,19 +37,24 @@ constexpr const char* kSchema = R"(
     record_mtime INTEGER NOT NULL,
     record_inode INTEGER NOT NULL,
     record TEXT NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX by_parent ON states(parent);
-  CREATE INDEX by_content ON states(content, stored_bytes, pinned, last_used);
-  CREATE INDEX by_age ON states(created);
-)";
+  ) WITHOUT ROWID)",
+                                   "CREATE INDEX by_parent ON states(parent)",
+                                   "CREATE INDEX by_content ON states(content, stored_bytes, "
+                                   "pinned, last_used)",
+                                   "CREATE INDEX by_age ON states(created)"};
 
 // States tell what was said, and so do their labels: nobody but the owner shall read the index, nor
-// what SQLite puts beside it, which has the same mode. Who cannot make it is told so by SQLite.
-void make_private(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return;
-  ::fchmod(fd, 0600);
-  ::close(fd);
+// what SQLite puts beside it, which has the same mode. Who cannot make it is told so by SQLite. A
+// file that is there is not opened: closing it would undo the locks of SQLite in this process.
+void make_private(const std::string& path, bool create) {
+  if (create) {
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_EXCL;
+    const int fd = ::open(path.c_str(), flags, 0600);
+    if (fd >= 0) ::close(fd);
+  }
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  if ((status.st_mode & 0777) != 0600) ::chmod(path.c_str(), 0600);
 }
 
 }  // namespace
@@ -92,36 +105,49 @@ class Index::Statement {
   int bound_ = 0;
 };
 
-Index::Index(const std::string& path) : path_(path), database_(nullptr, sqlite3_close) {
-  make_private(path);
-  sqlite3* database = nullptr;
-  // Whoever has the Index uses it in one thread at a time.
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-  const int code = sqlite3_open_v2(path.c_str(), &database, flags, nullptr);
-  database_.reset(database);
-  if (code != SQLITE_OK) fail(code);
-  sqlite3_busy_timeout(database, kPatienceMs);
+Index::Index(const std::string& path, const StoreFiles& files, const Fill& fill)
+    : path_(path), in_memory_(false), files_(files), database_(nullptr, sqlite3_close) {
+  make_private(path, fill != nullptr);
+  open(path.c_str(), fill != nullptr);
+  check_header(/*new_too=*/fill != nullptr);
   // Readers do not wait for writers. The disk is not waited for either: a power cut may cost the
   // index its last rows, which come back from their records when the store is opened.
   run("PRAGMA journal_mode = WAL");
   run("PRAGMA synchronous = NORMAL");
+  sqlite3_wal_hook(database_.get(), &Index::tidy_log, this);
+  if (version() == 0 && fill != nullptr) create(fill);
+  check_version();
+}
 
-  if (version() == 0) {
-    Transaction transaction(*this);
-    if (version() == 0) {  // still: nobody else has been faster
-      run(kSchema);
-      run(fmt::format("PRAGMA user_version = {}", kVersion).c_str());
-      is_new_ = true;
-    }
-    transaction.commit();
-  }
-  if (version() != kVersion) {
-    throw IndexDamaged(fmt::format("{}: an index of version {}, this program reads version {}",
-                                   path_, version(), kVersion));
-  }
+Index::Index(const StoreFiles& files, const Fill& fill)
+    : path_(files.index()), in_memory_(true), files_(files), database_(nullptr, sqlite3_close) {
+  open(":memory:", true);
+  create(fill);
 }
 
 Index::~Index() = default;
+
+void Index::open(const char* path, bool create) {
+  sqlite3* database = nullptr;
+  // Whoever has the Index uses it in one thread at a time.
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+  const int code = sqlite3_open_v2(path, &database, flags, nullptr);
+  database_.reset(database);
+  if (code != SQLITE_OK) fail(code);
+  sqlite3_busy_timeout(database, kPatienceMs);
+  sqlite3_limit(database, SQLITE_LIMIT_LENGTH, kMaxText);  // whatever a damaged page claims
+}
+
+void Index::create(const Fill& fill) {
+  Transaction transaction(*this);
+  if (version() == 0) {  // still: nobody else has been faster
+    for (const char* table : kTables) run(table);
+    run(fmt::format("PRAGMA user_version = {}", kVersion).c_str());
+    fill(*this);
+    transaction.commit();
+    checked_ = stamp();
+  }
+}
 
 int64_t Index::version() {
   Statement query(*this, "PRAGMA user_version");
@@ -129,26 +155,125 @@ int64_t Index::version() {
   return query.integer(0);
 }
 
+void Index::check_version() {
+  const int64_t found = version();
+  if (found == kVersion) return;
+  if (found <= 0 || found > kNoVersion) fail_damaged(fmt::format("its version is {}", found));
+  const std::string told = fmt::format(
+      "the store's index has version {}, this program reads version {}", found, kVersion);
+  throw IndexOfOtherVersion(
+      fmt::format("{}: {}: use the newer program that has written it, or delete this file, which "
+                  "is made again from the states' files",
+                  path_, told),
+      told);
+}
+
+// Who reads in the header that the file has no log works without that of others, or waits for them.
+// The bytes come through SQLite: closing a file of one's own would undo its locks.
+void Index::check_header(bool new_too) {
+  constexpr unsigned char kHasLog = 2;
+  constexpr size_t kPlace = 18;  // of two bytes
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  sqlite3_int64 size = 0;
+  unsigned char header[kPlace + 2];
+  if (file == nullptr || file->pMethods == nullptr) return;
+  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK || (size == 0 && new_too)) return;
+  const int code = file->pMethods->xRead(file, header, sizeof(header), 0);
+  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) fail(code);
+  if (code != SQLITE_OK || header[kPlace] != kHasLog || header[kPlace + 1] != kHasLog) {
+    fail_damaged("its header is not as it was made");
+  }
+}
+
+// Rows that are looked for elsewhere than they lie are not found.
+void Index::check_tables() {
+  for (const char* table : kTables) {
+    const std::string sql = table;
+    if (Statement(*this, "SELECT 1 FROM sqlite_schema WHERE sql = ?").bind(sql).step()) continue;
+    fail_damaged("a table is not as it was made");
+  }
+}
+
+Index::Stamp Index::stamp() const {
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) != 0) return {};
+  return {int64_t(status.st_ino), int64_t(status.st_size),
+          int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
+
+bool Index::moved() const {
+  if (in_memory_) return false;
+  int moved = 0;
+  sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return moved != 0;
+}
+
+bool Index::is_checked() const {
+  return in_memory_ || (checked_.inode != 0 && checked_ == stamp());
+}
+
+void Index::check() {
+  if (in_memory_) return;
+  const Stamp before = stamp();
+  sqlite3_db_release_memory(database_.get());  // so that pages come from the disk
+  check_header(/*new_too=*/false);
+  check_version();
+  check_tables();
+  Statement query(*this, "PRAGMA integrity_check(1)");
+  const std::string answer = query.step() ? query.text(0) : "no answer";
+  if (answer != "ok") fail_damaged(answer);
+  checked_ = before;
+}
+
+// After a commit: what the log has is put into the file when there is much of it. SQLite would do
+// that by itself, but then the file would look as if somebody had touched it.
+int Index::tidy_log(void* self, sqlite3* database, const char* name, int pages) {
+  if (pages < kLongLog) return SQLITE_OK;
+  Index& index = *static_cast<Index*>(self);
+  const bool was_checked = index.is_checked();
+  sqlite3_wal_checkpoint_v2(database, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (was_checked) index.checked_ = index.stamp();
+  return SQLITE_OK;
+}
+
 void Index::run(const char* sql) {
   const int code = sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) fail(code);
 }
 
+void Index::fail_damaged(const std::string& why) const {
+  throw IndexDamaged(fmt::format("{}: the index of the store is damaged ({})", path_, why),
+                     kToldFailed);
+}
+
 void Index::fail(int code) const {
-  const char* why = database_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database_.get());
+  const std::string why =
+      database_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database_.get());
+  const bool of_system = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
+  const int system = database_ != nullptr && of_system ? sqlite3_system_errno(database_.get()) : 0;
+  const std::string what = fmt::format("{}: {}", path_, why);
+  if (database_ != nullptr && moved()) throw IndexMoved(what, kToldFailed);
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      throw IndexDamaged(
-          fmt::format("{}: the index of the store is damaged ({}). End what uses the store, delete "
-                      "this file, and open the store again: the index is made again from the "
-                      "states' files",
-                      path_, why));
+    // What is asked is always the same, so these are about what it meets.
+    case SQLITE_ERROR:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG:
+    case SQLITE_FORMAT:
+      fail_damaged(why);
     case SQLITE_BUSY:
-      throw Error(fmt::format("{}: another process has been writing to the store for {} s", path_,
-                              kPatienceMs / 1000));
+    case SQLITE_PROTOCOL: {
+      const std::string told =
+          fmt::format("another process has been writing to the store for {} s", kPatienceMs / 1000);
+      throw StatesUnavailable(fmt::format("{}: {}", path_, told), told);
+    }
+    case SQLITE_FULL:
+      throw StoreFull(what, kToldFull);
     default:
-      throw Error(fmt::format("{}: {}", path_, why));
+      fail_as(system, what);
   }
 }
 
@@ -166,25 +291,35 @@ void Index::Transaction::commit() {
   open_ = false;
 }
 
-// Of a row of record, name, last_used.
+// Of a row of record, name, last_used, id.
 StateInfo Index::info_of(const Statement& row) const {
   const std::string record = row.text(0);
-  StateInfo info = parse_record(std::as_bytes(std::span(record)), path_);
+  StateInfo info;
+  try {
+    info = parse_record(std::as_bytes(std::span(record)), path_);
+  } catch (const Error&) {
+    std::optional<StateInfo> read;
+    if (const std::string id = row.text(3); is_state_id(id)) read = files_.read_record(id);
+    if (!read) throw IndexDamaged(fmt::format("{}: a row is damaged", path_), kToldFailed);
+    info = *std::move(read);
+  }
   // Two records may claim a name; the index knows which has it.
-  info.labels.name = row.text(1);
-  info.last_used = row.real(2);
+  if (info.labels.name != row.text(1)) info.labels.name.clear();
+  // What no clock has said is not true; and what has, is later than the state.
+  const double last_used = row.real(2);
+  if (std::isfinite(last_used)) info.last_used = std::max(info.created, last_used);
   return info;
 }
 
 std::optional<StateInfo> Index::find(const std::string& id) {
-  Statement query(*this, "SELECT record, name, last_used FROM states WHERE id = ?");
+  Statement query(*this, "SELECT record, name, last_used, id FROM states WHERE id = ?");
   query.bind(id);
   if (!query.step()) return std::nullopt;
   return info_of(query);
 }
 
 std::optional<StateInfo> Index::find_by_name(const std::string& name) {
-  Statement query(*this, "SELECT record, name, last_used FROM states WHERE name = ?");
+  Statement query(*this, "SELECT record, name, last_used, id FROM states WHERE name = ?");
   query.bind(name);
   if (!query.step()) return std::nullopt;
   return info_of(query);
@@ -192,12 +327,18 @@ std::optional<StateInfo> Index::find_by_name(const std::string& name) {
 
 std::vector<StateInfo> Index::list(const std::string& parent) {
   Statement query(*this, parent.empty()
-                             ? "SELECT record, name, last_used FROM states ORDER BY created, id"
-                             : "SELECT record, name, last_used FROM states WHERE parent = ? "
+                             ? "SELECT record, name, last_used, id FROM states ORDER BY created, id"
+                             : "SELECT record, name, last_used, id FROM states WHERE parent = ? "
                                "ORDER BY created, id");
   if (!parent.empty()) query.bind(parent);
   std::vector<StateInfo> all;
-  while (query.step()) all.push_back(info_of(query));
+  while (query.step()) {
+    try {
+      all.push_back(info_of(query));
+    } catch (const Error&) {
+      // Nor does its record tell: what cannot be read is said when the store is opened.
+    }
+  }
   return all;
 }
 
@@ -285,11 +426,18 @@ std::optional<Index::Shared> Index::coldest(const std::string& kept) {
   return shared;
 }
 
+std::set<std::string> Index::contents() {
+  Statement query(*this, "SELECT DISTINCT content FROM states");
+  std::set<std::string> all;
+  while (query.step()) all.insert(query.text(0));
+  return all;
+}
+
 std::map<std::string, Index::Entry> Index::entries() {
-  Statement query(*this, "SELECT id, record_mtime, record_inode, content FROM states");
+  Statement query(*this, "SELECT id, record_mtime, record_inode, content, last_used FROM states");
   std::map<std::string, Entry> all;
   while (query.step()) {
-    all[query.text(0)] = {{query.integer(1), query.integer(2)}, query.text(3)};
+    all[query.text(0)] = {{query.integer(1), query.integer(2)}, query.text(3), query.real(4)};
   }
   return all;
 }

@@ -16,7 +16,8 @@ OpenedStates open_states(const std::string& address, const OpenStatesOptions& op
   }
   auto folder = std::make_unique<StateStore>(
       address, StateStoreOptions{.max_disk_bytes = options.max_disk_bytes,
-                                 .max_ram_bytes = options.max_ram_bytes});
+                                 .max_ram_bytes = options.max_ram_bytes,
+                                 .notice = options.notice});
   std::vector<std::string> problems = folder->problems();
   return {std::move(folder), address, std::move(problems)};
 }

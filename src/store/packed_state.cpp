@@ -87,15 +87,18 @@ bool fits(const StateInfo& info, const StateFilter& filter) {
 }
 
 void fail_unknown_state(const std::string& id, const std::string& where) {
-  throw Error(fmt::format("there is no state {} in {}", printable(id), where));
+  const std::string told = fmt::format("there is no state {}", printable(id));
+  throw UnknownState(fmt::format("{} in {}", told, where), told);
 }
 
 void fail_id_taken(const std::string& id) {
-  throw Error(fmt::format("{} cannot be the id of a new state: it is taken", id));
+  const std::string told = fmt::format("{} cannot be the id of a new state: it is taken", id);
+  throw StoreFailed(told, told);
 }
 
 void fail_name_taken(const std::string& name, const std::string& holder) {
-  throw Error(fmt::format("the state {} has the name {} already", holder, name));
+  const std::string told = fmt::format("the state {} has the name {} already", holder, name);
+  throw NameTaken(told, told);
 }
 
 double seconds_since_1970() {

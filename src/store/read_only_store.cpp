@@ -13,6 +13,7 @@
 
 #include "anser/error.h"
 #include "base/read_file.h"
+#include "store/content_file.h"
 #include "store/index_view.h"
 #include "store/packed_state.h"
 #include "store/state_id.h"
@@ -51,7 +52,8 @@ void ReadOnlyStore::read_records() {
     const std::string path = at->path().string();
     try {
       StateInfo info = parse_record(read_file(path, kMostRecordBytes), path);
-      if (info.id != id) throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
+      if (info.id != id)
+        throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
       const std::string content = fmt::format("{}/{}.zst", folder_, info.content);
       std::error_code missing;
       if (!fs::exists(content, missing)) {
@@ -113,6 +115,27 @@ std::vector<StateInfo> ReadOnlyStore::list(const StateFilter& filter) {
     return std::tie(a.created, a.id) < std::tie(b.created, b.id);
   });
   return all;
+}
+
+StatePage ReadOnlyStore::page(const StateFilter& filter, const PageOptions& options) {
+  std::vector<StateInfo> all = list(filter);
+  if (options.newest_first) std::ranges::reverse(all);
+  auto from = all.begin();
+  if (!options.after.empty()) {
+    const auto after = states_.find(options.after);
+    if (after == states_.end()) fail_unknown_state(options.after, folder_);
+    const auto place = [](const StateInfo& info) { return std::tie(info.created, info.id); };
+    from = std::ranges::find_if(all, [&](const StateInfo& info) {
+      return options.newest_first ? place(info) < place(after->second)
+                                  : place(info) > place(after->second);
+    });
+  }
+  const size_t count = std::min(size_t(all.end() - from), options.limit);
+  return {{from, from + ptrdiff_t(count)}, from + ptrdiff_t(count) != all.end()};
+}
+
+std::unique_ptr<ContentReader> ReadOnlyStore::content(const StateInfo& info) {
+  return open_content_file(fmt::format("{}/{}.zst", folder_, info.content), info);
 }
 
 State ReadOnlyStore::get(const std::string& id) {

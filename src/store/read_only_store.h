@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,11 @@ class ReadOnlyStore : public States {
 
   State get(const std::string& id, const Model& model) override;
   State get(const std::string& id) override;
+  std::unique_ptr<ContentReader> content(const StateInfo& info) override;
   std::optional<StateInfo> find(const std::string& id_or_name) override;
   std::vector<StateInfo> list(const StateFilter& filter = {}) override;
+  StatePage page(const StateFilter& filter, const PageOptions& options) override;
+  uint64_t ram_bytes() override { return 0; }
 
   // These throw Error.
   std::string put(const State&, const std::string&, const std::string&, const StateLabels&,

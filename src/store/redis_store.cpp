@@ -39,10 +39,30 @@ std::string_view characters(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// What Redis holds is not what this program writes.
+template <class Failure = StoreFailed, typename... Args>
+[[noreturn]] void fail_at(const std::string& where, fmt::format_string<Args...> text,
+                          Args&&... args) {
+  const std::string told = fmt::format(text, std::forward<Args>(args)...);
+  throw Failure(fmt::format("{}: {}", where, told), told);
+}
+
+// Runs what looks at bytes out of Redis; plain Errors become StoreFailed.
+template <class Work>
+auto checking(Work&& work) {
+  try {
+    return work();
+  } catch (const StoreError&) {
+    throw;
+  } catch (const Error& error) {
+    throw StoreFailed(error.what(), "what stands in Redis is damaged; the server's log says more");
+  }
+}
+
 // A list of texts; nil is the empty text.
 std::vector<std::string_view> texts(const RedisReply& reply, const std::string& where) {
   if (reply->type != REDIS_REPLY_ARRAY) {
-    fail(where, "Redis answers with type {}, expected a list", reply->type);
+    fail_at(where, "Redis answers with type {}, expected a list", reply->type);
   }
   std::vector<std::string_view> all;
   for (size_t i = 0; i < reply->elements; ++i) all.push_back(text(reply->element[i]));
@@ -79,8 +99,9 @@ RedisReply RedisStore::run(const char* script, std::vector<std::string_view> arg
 }
 
 StateInfo RedisStore::parse(std::string_view record, std::string_view used) const {
-  StateInfo info =
-      parse_record(std::as_bytes(std::span(record)), fmt::format("{}: a record", where_));
+  StateInfo info = checking([&] {
+    return parse_record(std::as_bytes(std::span(record)), fmt::format("{}: a record", where_));
+  });
   double when = 0;
   std::from_chars(used.data(), used.data() + used.size(), when);
   if (std::isfinite(when)) info.last_used = std::max(info.last_used, when);
@@ -96,11 +117,11 @@ std::optional<RedisStore::Found> RedisStore::look_up(const std::string& id_or_na
       run(redis_scripts::kFind, {is_id ? id_or_name : "", is_id ? "" : id_or_name, used});
   const std::vector<std::string_view> found = texts(reply, where_);
   if (found.empty()) return std::nullopt;
-  if (found.size() != 2) fail(where_, "Redis answers {} texts, expected 2", found.size());
+  if (found.size() != 2) fail_at(where_, "Redis answers {} texts, expected 2", found.size());
   Found state = {parse(found[0], found[1]), std::string(found[0])};
   if (is_id ? state.info.id != id_or_name : state.info.labels.name != id_or_name) {
-    fail(where_, "under {} stands the record of another state, {}", printable(id_or_name),
-         state.info.id);
+    fail_at(where_, "under {} stands the record of another state, {}", printable(id_or_name),
+            state.info.id);
   }
   return state;
 }
@@ -125,8 +146,8 @@ void RedisStore::add(const StateInfo& info, const std::string& source) {
 // The content, which expires unless it is added. What is compressed is not needed any more.
 void RedisStore::upload(PackedState& packed) {
   if (packed.compressed.size() > kMaxContent) {
-    fail(where_, "the compressed state has {} bytes, Redis takes at most {}",
-         packed.compressed.size(), kMaxContent);
+    fail_at<StoreFull>(where_, "the compressed state has {} bytes, Redis takes at most {}",
+                       packed.compressed.size(), kMaxContent);
   }
   const std::string key = content_key(packed.info.content);
   const std::string_view words[] = {"SET", key,  characters(packed.compressed),
@@ -173,10 +194,11 @@ std::shared_ptr<const State> RedisStore::load(const StateInfo& info) {
   const RedisReply reply = redis_.command(words);
   if (reply->type != REDIS_REPLY_STRING) {
     require(info.id, false);  // it may have been removed or evicted meanwhile
-    fail(where_, "the content of the state {} is not there", info.id);
+    fail_at(where_, "the content of the state {} is not there", info.id);
   }
   const std::span<const char> bytes(reply->str, reply->len);
-  return unpack_state(std::as_bytes(bytes), info, fmt::format("{}, {}", where_, key));
+  return checking(
+      [&] { return unpack_state(std::as_bytes(bytes), info, fmt::format("{}, {}", where_, key)); });
 }
 
 State RedisStore::get(const std::string& id) {
@@ -293,7 +315,8 @@ void RedisStore::relabel(const std::string& id, StateLabels labels) {
     check(answer, found.info, id);
     return;
   }
-  fail(where_, "the labels of the state {} are changed all the time by others", id);
+  fail_at<StatesUnavailable>(where_,
+                             "the labels of the state {} are changed all the time by others", id);
 }
 
 void RedisStore::remove(const std::string& id) {
@@ -315,9 +338,10 @@ void RedisStore::check(const std::vector<std::string_view>& answer, const StateI
     fail_name_taken(info.labels.name, printable(answer[1]));
   }
   if (word == "lost") {
-    fail(where_, "Redis has dropped the bytes of the state as soon as it had them: it is full");
+    fail_at<StoreFull>(
+        where_, "Redis has dropped the bytes of the state as soon as it had them: it is full");
   }
-  fail(where_, "Redis answers {}, which means nothing here", printable(word));
+  fail_at(where_, "Redis answers {}, which means nothing here", printable(word));
 }
 
 OpenedStates open_redis(const RedisUrl& url, const OpenStatesOptions& options) {

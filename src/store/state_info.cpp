@@ -4,10 +4,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "anser/error.h"
+#include "anser/state.h"
 #include "formats/checks.h"
 #include "formats/json.h"
 #include "store/state_id.h"
@@ -25,6 +27,7 @@ constexpr size_t kMaxModel = 200;  // bytes of a model's name
 constexpr int kVersion = 1;
 // A state of 16 GiB is far beyond any model, and what is claimed is allocated.
 constexpr uint64_t kMaxRaw = uint64_t(1) << 34;
+constexpr double kLatest = 0x1p53;  // seconds since 1970 that JSON has exactly
 
 // Terminals and logs show it as it is.
 bool is_plain_text(std::string_view text) {
@@ -209,9 +212,11 @@ StateInfo parse_record(std::span<const std::byte> bytes, const std::string& sour
   if (!members.at("parent").is_null()) info.parent = members.id("parent");
   info.labels = labels_of(members, source);
   const Json& created = members.at("created");
-  if (!created.is_number()) members.wrong("created", "seconds since 1970");
+  const bool is_time = created.is_number() && std::abs(created.get<double>()) <= kLatest;
+  if (!is_time) members.wrong("created", "seconds since 1970");
   info.created = info.last_used = created.get<double>();
   info.tokens = members.count("tokens");
+  if (info.tokens > State::kMaxTokens) members.wrong("tokens", "at most 2 to the power of 53");
   info.fingerprint = members.bits("fingerprint");
   info.model = members.text("model");
   if (!is_model_name(info.model)) members.wrong("model", "a name");
@@ -219,6 +224,8 @@ StateInfo parse_record(std::span<const std::byte> bytes, const std::string& sour
   info.raw_bytes = members.count("raw_bytes");
   if (info.raw_bytes > kMaxRaw) members.wrong("raw_bytes", "at most 16 GiB");
   info.stored_bytes = members.count("stored_bytes");
+  // What does not compress becomes a little larger.
+  if (info.stored_bytes > 2 * kMaxRaw) members.wrong("stored_bytes", "at most 32 GiB");
   info.checksum = members.bits("checksum");
   return info;
 }

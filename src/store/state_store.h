@@ -8,42 +8,55 @@
 //   happens to the process or the power.
 // - Nothing half written is ever visible. What a writer that died has left is deleted when the
 //   store is next opened by somebody who has it alone.
-// - The records and contents are the truth. The index is made again from them where it is missing,
-//   and brought up to date whenever somebody opens the store alone. So whole files may be copied in
-//   while nobody uses it.
+// - The records and contents are the truth. The index is held against them whenever the store is
+//   opened, and whenever its file or the folder has changed: one that is missing or damaged is made
+//   again, also while others use the store. Where there can be none, on a disk without room, states
+//   are found by their records and can be removed, and nothing can be added.
+// - A content is deleted with the last state that names it. One that no record names is set aside
+//   first (orphans.h). So whole files may be copied in.
 //
 // All functions may be called from several threads at once, and several processes may use one
 // folder, on the same machine: SQLite's index does not work over network file systems. A thread
-// waits for another one while that works on the index (microseconds; milliseconds when SQLite
-// tidies up its log, once in hundreds of changes), not for its compressing, decompressing, writing
-// or listing of states. relabel() waits for the disk, and others for it.
+// waits for another one while that works on the index (microseconds; milliseconds when the log is
+// tidied up, once in hundreds of changes, or when others have changed the folder), not for its
+// compressing, decompressing, writing or listing of states. relabel() waits for the disk, and
+// others for it.
 //
 // All functions throw Error, which says what, where, and what to do.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
 #include "store/folder_lock.h"
 #include "store/index.h"
+#include "store/orphans.h"
 #include "store/ram_tier.h"
 #include "store/states.h"
+#include "store/store_files.h"
 
 namespace anser {
 
 struct StateStoreOptions {
-  // Of compressed contents; records and the index, under a kilobyte a state each, are not counted.
+  // Of compressed contents, those that are set aside among them; records and the index, under a
+  // kilobyte a state each, are not counted.
   // A put() that goes over it evicts the contents that were not used for the longest time, each
   // with all states that share it, but nothing that is pinned; if that does not suffice it throws
   // and keeps nothing. 0: no limit.
   uint64_t max_disk_bytes = 0;
   // Of states that are kept in memory as well, so that get() need not read them. 0: none.
   uint64_t max_ram_bytes = 0;
+  // Gets a sentence for what is found wrong after the store has been opened, from any thread.
+  std::function<void(const std::string& sentence)> notice = {};
 };
 
 class StateStore : public States {
@@ -74,31 +87,59 @@ class StateStore : public States {
   struct Removed {
     std::vector<std::string> ids, contents;
   };
+  // A record that the index does not have, and why: it cannot be read, or its content is missing.
+  struct LeftOut {
+    RecordStamp stamp;
+    std::string content;  // the missing one; empty: it cannot be read
+    bool operator==(const LeftOut&) const = default;
+  };
 
-  std::string record_path(const std::string& id) const { return folder_ + "/" + id + ".json"; }
-  std::string content_path(const std::string& id) const { return folder_ + "/" + id + ".zst"; }
-  std::string index_path() const { return folder_ + "/index.sqlite"; }
-
-  void open_index();
-  void read_folder();
   // Below: with mutex_ held.
+  void open_index(bool anew);
+  void use_memory(const StoreError& why);
+  template <class Work>
+  std::invoke_result_t<Work&> with_index(Work&& work);
+  void make_ready();
+  void want_file();
+  void need_file() const;
+  bool in_step(const StoreFiles::Listing& files);
+  void keep_in_step();
+  void catch_up(Index& index);
+  static void insert_all(Index& index, std::vector<std::pair<StateInfo, RecordStamp>> states);
+  void tidy(bool alone);
+  void tell(const std::string& sentence);
   void note_uses();
   void add_uses(StateInfo& info) const;
+  std::optional<StateInfo> look_up(const std::string& id_or_name);
   StateInfo require(const std::string& id);
-  void enter(const StateInfo& info, AtomicFile& record);
+  void enter(const StateInfo& info, const RecordStamp& stamp);
   Removed evict(const StateInfo& newcomer);
+  bool may_go(const Index::Shared& shared);
+  void commit_what_is_done(Index::Transaction& transaction);
+  void delete_content(const std::string& content);
 
   void write_record(const StateInfo& info, const std::string& source);
-  void delete_files(const Removed& removed);
+  Removed place_record(const StateInfo& info, const std::string& source, AtomicFile& record);
+  std::unique_ptr<Index> open_reader();
+  template <class Look>
+  std::invoke_result_t<Look&, Index&> look(Look&& look);
   std::shared_ptr<const State> load(const StateInfo& info) const;
 
-  const std::string folder_;
+  const StoreFiles files_;
   const StateStoreOptions options_;
   std::vector<std::string> problems_;
-  FolderLock lock_;
+  bool opened_ = false;
+  std::unique_ptr<FolderLock> lock_;
 
   std::mutex mutex_;  // of all below
   std::unique_ptr<Index> index_;
+  std::string why_memory_, told_memory_;     // why the index is in memory
+  double tried_file_ = 0;                    // when, seconds since 1970
+  bool no_room_ = false;                     // that is why
+  std::map<std::string, LeftOut> left_out_;  // by id
+  int64_t folder_changed_ = 0;               // when, as of the last time that they were in step
+  Orphans orphans_;
+  double tidied_ = 0;  // when, seconds since 1970
   RamTier ram_;
   // When states were last used, by id, as far as the index does not know: it is told when a state
   // is added, so that get() need not write. Whoever is killed forgets some.

@@ -5,7 +5,7 @@
 //
 // A state whose id put() or fork() has returned is there until it is removed or evicted. Functions
 // may be called from several threads at once, and throw Error, which says what, where, and what to
-// do; StatesUnavailable where it is not about the state.
+// do; one of store_errors.h where it is not about what the caller has given.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +14,13 @@
 #include <string>
 #include <vector>
 
-#include "anser/error.h"
 #include "anser/model.h"
 #include "anser/state.h"
 #include "store/content_reader.h"
 #include "store/state_info.h"
+#include "store/store_errors.h"
 
 namespace anser {
-
-// The store cannot be reached, or not at present: the same call may do later.
-class StatesUnavailable : public Error {
- public:
-  using Error::Error;
-};
 
 // All that is given must fit.
 struct StateFilter {

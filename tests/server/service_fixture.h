@@ -36,7 +36,8 @@ class ServiceTest : public testing::Test {
     }
     engine_ = Engine::create(*model_, {.device = Device::cpu, .threads = 2});
     if (store_ != nullptr) {
-      desk_ = std::make_unique<StateDesk>(*store_, *model_, [this](const std::string& sentence) {
+      States& states = states_ == nullptr ? *store_ : *states_;
+      desk_ = std::make_unique<StateDesk>(states, *model_, [this](const std::string& sentence) {
         const std::lock_guard guard(notices_mutex_);
         notices_.push_back(sentence);
       });
@@ -130,6 +131,7 @@ class ServiceTest : public testing::Test {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<StateStore> store_;
+  States* states_ = nullptr;  // what stands in front of store_, if anything does
   std::unique_ptr<StateDesk> desk_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<Service> service_;

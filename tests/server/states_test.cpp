@@ -243,8 +243,9 @@ TEST_F(StatesTest, AnAnswerIsNotLostWithItsState) {
   EXPECT_TRUE(answer["choices"][0]["state"].is_null());
   const std::string error = answer["choices"][0]["state_error"];
   EXPECT_NE(error.find("full"), std::string::npos) << error;
-  const Json refused = post("/v1/states", R"({"prompt": "ab"})", 500);
-  EXPECT_EQ(refused["error"]["code"], "state_not_kept");
+  const Json refused = post("/v1/states", R"({"prompt": "ab"})", 507);
+  EXPECT_EQ(refused["error"]["code"], "store_full");
+  EXPECT_EQ(answer["choices"][0]["state_error_code"], "store_full");
   const Json response = post("/v1/responses", R"({"input": "ab", "max_output_tokens": 5})");
   EXPECT_EQ(response["store"], false);
   EXPECT_NE(response["state_error"].get<std::string>().find("full"), std::string::npos);

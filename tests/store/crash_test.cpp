@@ -241,12 +241,20 @@ TEST_F(StateStoreFiles, AFullDiskLosesNothing) {
     const FullDisk disk(2000);
     expect_error({"index.sqlite"}, [&] { store.put(State(kStateShape, kFingerprint), "m"); });
     expect_error({"index.sqlite"}, [&] { store.fork(ids_[0]); });
-    expect_error({"index.sqlite"}, [&] { store.remove(ids_[0]); });
-    EXPECT_TRUE(store.get(ids_[0]) == state_after(1));
+    // Whoever wants room makes it: the records are what counts.
+    store.remove(ids_[0]);
+    EXPECT_EQ(store.find(ids_[0]), std::nullopt);
+    EXPECT_EQ(store.find("root"), std::nullopt);
+    EXPECT_TRUE(store.get(ids_[1]) == state_after(2));
+    EXPECT_EQ(store.list().size(), 3u);
+    StateStore other(dir_.path());
+    EXPECT_EQ(other.list().size(), 3u);
+    other.remove(ids_[3]);
+    EXPECT_EQ(store.find("late"), std::nullopt);
   }
-  EXPECT_EQ(records(store), records_);
-  EXPECT_EQ(files_of(dir_.path(), ".zst").size(), 3u);
-  EXPECT_EQ(files_of(dir_.path(), ".json").size(), 4u);
+  EXPECT_EQ(ids_of(store.list()), (std::vector<std::string>{ids_[1], ids_[2]}));
+  EXPECT_EQ(files_of(dir_.path(), ".zst").size(), 1u);
+  EXPECT_EQ(files_of(dir_.path(), ".json").size(), 2u);
   EXPECT_EQ(files_of(dir_.path(), ".new").size(), 0u);
   const std::string id = store.put(state_after(8), "m");
   EXPECT_TRUE(store.get(id) == state_after(8));

@@ -16,7 +16,7 @@ namespace support {
 class RedisClient {
  public:
   explicit RedisClient(const std::string& url)
-      : connection_(anser::parse_redis_url(url), /*timeout_s=*/20) {}
+      : connection_(anser::parse_redis_url(url), anser::RedisWait(/*seconds=*/20)) {}
 
   // Texts and numbers as text, nothing as the empty text; of a list its texts.
   std::vector<std::string> list(const std::vector<std::string>& words) {

@@ -217,6 +217,10 @@ TEST_P(EveryStore, NamesAreUniqueAndCanMove) {
   expect_error({a, "main"}, [&] { store->put(state_after(3), "m", "", {"main", {}, ""}); });
   expect_error({a, "main"}, [&] { store->fork(b, {"main", {}, ""}); });
   expect_error({a, "main"}, [&] { store->relabel(b, {"main", {}, ""}); });
+  EXPECT_THROW(store->put(state_after(3), "m", "", {"main", {}, ""}), NameTaken);
+  EXPECT_THROW(store->fork(b, {"main", {}, ""}), NameTaken);
+  EXPECT_THROW(store->relabel(b, {"main", {}, ""}), NameTaken);
+  EXPECT_THROW(store->get(new_state_id()), UnknownState);
   // What failed left nothing.
   EXPECT_EQ(store->list().size(), 2u);
   EXPECT_EQ(backend_->contents(), 2u);
@@ -340,7 +344,7 @@ TEST_P(EveryStore, ANameGoesToOne) {
       try {
         store.fork(base, {"name " + std::to_string(i), {}, ""});
         ++won;
-      } catch (const Error&) {
+      } catch (const NameTaken&) {
         ++lost;
       }
     }

@@ -37,6 +37,7 @@ class ApiError : public std::runtime_error {
   }
 
   int status() const { return status_; }
+  const std::string& code() const { return code_; }
 
   // {"error": {"message", "type", "param", "code"}}
   std::string body() const;

@@ -16,6 +16,7 @@ void add_state(const Ending& ending, Json& choice) {
   if (!ending.saving) return;
   choice["state"] = ending.state.empty() ? Json() : Json(ending.state);
   if (!ending.state_error.empty()) choice["state_error"] = ending.state_error;
+  if (!ending.state_error_code.empty()) choice["state_error_code"] = ending.state_error_code;
 }
 
 }  // namespace

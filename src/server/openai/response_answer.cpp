@@ -99,6 +99,7 @@ Json ResponseAnswer::object(const char* status, const Usage* usage) const {
   }
   if (!ending_.state.empty()) object["state"] = ending_.state;
   if (!ending_.state_error.empty()) object["state_error"] = ending_.state_error;
+  if (!ending_.state_error_code.empty()) object["state_error_code"] = ending_.state_error_code;
   object.update(fixed_);
   return object;
 }

@@ -243,6 +243,9 @@ void Writing::save(int index, StopReason reason, const State& state) {
   }
   try {
     ending.state = saving_->desk->save(state, saving_->parent, labels, saving_->id).id;
+  } catch (const ApiError& error) {
+    ending.state_error = error.what();
+    ending.state_error_code = error.code();
   } catch (const std::exception& error) {
     ending.state_error = error.what();
   }

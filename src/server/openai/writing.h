@@ -47,6 +47,7 @@ struct Ending {
   bool saving = false;           // the state was wanted; then one of these is there:
   std::string state = {};        // its id
   std::string state_error = {};  // why it is not kept
+  std::string state_error_code = {};  // the same for programs: name_taken, store_full
 };
 
 // What a client sees. Called by a Writing, by one thread at a time. A stream's functions return
