@@ -78,6 +78,7 @@ scheduling::Plan Scheduler::Work::planned(const scheduling::Budget& budget, bool
   step_clients_.clear();
   std::vector<scheduling::Running> running;
   std::vector<scheduling::Waiting> waiting;
+  running.reserve(running_.size());
   for (const auto& text : running_) {
     running.push_back(view_of(*text, client_index(*text->client)));
   }

@@ -309,6 +309,14 @@ class Planner {
   Plan plan_;
 };
 
+// Most steps: all that is here decodes, and has a place.
+bool nothing_to_divide(const std::vector<Running>& running, const std::vector<Waiting>& waiting,
+                       const Budget& budget) {
+  return waiting.empty() && running.size() <= budget.places &&
+         std::ranges::all_of(running,
+                             [](const Running& it) { return it.decoding || it.left == 0; });
+}
+
 }  // namespace
 
 std::vector<size_t> fair_shares(const std::vector<size_t>& wanted, size_t amount) {
@@ -337,7 +345,16 @@ std::vector<size_t> fair_shares(const std::vector<size_t>& wanted, size_t amount
 
 Plan plan(const std::vector<Running>& running, const std::vector<Waiting>& waiting,
           const std::vector<Client>& clients, const Budget& budget) {
-  return Planner(running, waiting, clients, budget).make();
+  if (!nothing_to_divide(running, waiting, budget)) {
+    return Planner(running, waiting, clients, budget).make();
+  }
+  Plan all;
+  for (size_t i = 0; i < running.size(); ++i) {
+    if (running[i].left == 0) continue;
+    all.parts.push_back({i, running[i].left});
+    all.turns.push_back(i);
+  }
+  return all;
 }
 
 }  // namespace anser::scheduling

@@ -12,6 +12,7 @@
 namespace anser::scheduling {
 namespace {
 
+// So many random loads; ANSER_SEEDS for more.
 int seeds() {
   const char* wanted = std::getenv("ANSER_SEEDS");
   return wanted == nullptr ? 400 : std::atoi(wanted);
