@@ -13,7 +13,7 @@ void for_each_state(States& states, const StateFilter& filter, Work&& work) {
   PageOptions options;
   for (;;) {
     StatePage page = states.page(filter, options);
-    if (!page.states.empty()) options.after = page.states.back().id;
+    options.go_on = std::move(page.next);
     for (StateInfo& info : page.states) work(std::move(info));
     if (!page.more) return;
   }

@@ -1,5 +1,8 @@
 #include "store/index_page.h"
 
+#include <fmt/format.h>
+
+#include <charconv>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -15,13 +18,25 @@ bool goes_on(const Index::Place& from, const Index::Place& to, bool newest_first
   return newest_first ? after < before : before < after;
 }
 
+// As StatePage::next has it.
+std::string text_of(const Index::Place& place) {
+  return fmt::format("{} {}", place.created, place.id);
+}
+Index::Place place_in(const std::string& text) {
+  Index::Place place{0, text.substr(text.find(' ') + 1)};
+  std::from_chars(text.data(), text.data() + text.size(), place.created);
+  return place;
+}
+
 }  // namespace
 
 StatePage page_of(Index& index, const StateFilter& filter, const PageOptions& options,
                   const std::string& where) {
   constexpr int64_t kRows = 256;  // at a time
   std::optional<Index::Place> last;
-  if (!options.after.empty() && !(last = index.place_of(options.after))) {
+  if (!options.go_on.empty()) {
+    last = place_in(options.go_on);
+  } else if (!options.after.empty() && !(last = index.place_of(options.after))) {
     fail_unknown_state(options.after, where);
   }
   PageFiller filler(filter, options.limit);
@@ -33,7 +48,7 @@ StatePage page_of(Index& index, const StateFilter& filter, const PageOptions& op
     }
     last = rows.back().place;
     for (Index::Row& row : rows) {
-      if (row.info && !filler.add(*std::move(row.info))) return filler.take();
+      if (row.info && !filler.add(*std::move(row.info), text_of(row.place))) return filler.take();
     }
   }
 }

@@ -17,7 +17,7 @@ constexpr size_t kMostNotes = 4 << 20;
 
 }  // namespace
 
-bool PageFiller::add(StateInfo&& info) {
+bool PageFiller::add(StateInfo&& info, std::string place) {
   if (!fits(info, filter_)) return true;
   if (page_.states.size() == limit_ || bytes_ > kMostNotes) {
     page_.more = true;
@@ -25,6 +25,7 @@ bool PageFiller::add(StateInfo&& info) {
   }
   bytes_ += info.labels.note.size();
   page_.states.push_back(std::move(info));
+  page_.next = std::move(place);
   return true;
 }
 

@@ -38,8 +38,9 @@ std::shared_ptr<const State> unpack_state(std::span<const std::byte> compressed,
 class PageFiller {
  public:
   PageFiller(const StateFilter& filter, size_t limit) : filter_(filter), limit_(limit) {}
-  // False: the page is full, and this one does not stand on it any more.
-  bool add(StateInfo&& info);
+  // False: the page is full, and this one does not stand on it any more. `place`: for a next page
+  // to begin behind it.
+  bool add(StateInfo&& info, std::string place);
   StatePage take() { return std::move(page_); }
 
  private:

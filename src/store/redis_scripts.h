@@ -129,8 +129,8 @@ return redis.call('HMGET', key('state', id), 'record', 'used')
 )lua";
 
 // ARGV: lifetime, parent or '', the number behind which to begin, how many, and 'newest' to go
-// backwards. Returns {the last number looked at, id, record, used, id, record, used, ...}; only '':
-// there are no more.
+// backwards. Returns {the last number looked at, id, record, used, number, id, ...}; only '': there
+// are no more.
 inline constexpr const char* kList = R"lua(
 local set = prefix .. 'order'
 if ARGV[2] ~= '' then set = key('children', ARGV[2]) end
@@ -149,6 +149,7 @@ for i = 1, #page, 2 do
     found[#found + 1] = page[i]
     found[#found + 1] = state[1] or ''
     found[#found + 1] = state[2] or ''
+    found[#found + 1] = page[i + 1]
   else
     redis.call('ZREM', set, page[i])
   end

@@ -229,8 +229,9 @@ std::optional<StateInfo> RedisStore::find(const std::string& id_or_name) {
 }
 
 // Of what stands behind the number `last`, which is moved on; nothing: there is no more.
-std::optional<std::vector<StateInfo>> RedisStore::some(const std::string& parent, std::string& last,
-                                                       bool newest_first) {
+std::optional<std::vector<RedisStore::Listed>> RedisStore::some(const std::string& parent,
+                                                                std::string& last,
+                                                                bool newest_first) {
   // No parent has another form.
   if (!parent.empty() && !is_state_id(parent)) return std::nullopt;
   const RedisReply reply =
@@ -238,11 +239,11 @@ std::optional<std::vector<StateInfo>> RedisStore::some(const std::string& parent
   const std::vector<std::string_view> page = texts(reply, where_);
   if (page.empty() || page[0].empty()) return std::nullopt;
   last = page[0];
-  std::vector<StateInfo> states;
-  for (size_t i = 1; i + 2 < page.size(); i += 3) {
+  std::vector<Listed> states;
+  for (size_t i = 1; i + 3 < page.size(); i += 4) {
     try {
       StateInfo info = parse(page[i + 1], page[i + 2]);
-      if (info.id == page[i]) states.push_back(std::move(info));
+      if (info.id == page[i]) states.push_back({std::move(info), std::string(page[i + 3])});
     } catch (const Error&) {
       // Damaged: whoever asks for it by its id is told.
     }
@@ -254,8 +255,8 @@ std::vector<StateInfo> RedisStore::list(const StateFilter& filter) {
   std::vector<StateInfo> states;
   std::string last = "0";
   while (auto found = some(filter.parent, last, false)) {
-    for (StateInfo& info : *found) {
-      if (fits(info, filter)) states.push_back(std::move(info));
+    for (Listed& listed : *found) {
+      if (fits(listed.info, filter)) states.push_back(std::move(listed.info));
     }
   }
   return states;
@@ -271,11 +272,15 @@ std::string RedisStore::number_of(const std::string& id) {
 
 StatePage RedisStore::page(const StateFilter& filter, const PageOptions& options) {
   std::string last = options.newest_first ? "+inf" : "0";
-  if (!options.after.empty()) last = number_of(options.after);
+  if (!options.go_on.empty()) {
+    last = options.go_on;
+  } else if (!options.after.empty()) {
+    last = number_of(options.after);
+  }
   PageFiller filler(filter, options.limit);
   while (auto found = some(filter.parent, last, options.newest_first)) {
-    for (StateInfo& info : *found) {
-      if (!filler.add(std::move(info))) return filler.take();
+    for (Listed& listed : *found) {
+      if (!filler.add(std::move(listed.info), std::move(listed.number))) return filler.take();
     }
   }
   return filler.take();

@@ -72,6 +72,12 @@ class RedisStore : public States {
     std::string record;
   };
 
+  // A state in a list, and the number that it was given when it came.
+  struct Listed {
+    StateInfo info;
+    std::string number;
+  };
+
   RedisReply run(const char* script, std::vector<std::string_view> arguments);
   void upload(PackedState& packed);
   void add(const StateInfo& info, const std::string& source);
@@ -81,8 +87,8 @@ class RedisStore : public States {
   void check(const std::vector<std::string_view>& answer, const StateInfo& info,
              const std::string& source) const;
   std::shared_ptr<const State> load(const StateInfo& info);
-  std::optional<std::vector<StateInfo>> some(const std::string& parent, std::string& last,
-                                             bool newest_first);
+  std::optional<std::vector<Listed>> some(const std::string& parent, std::string& last,
+                                          bool newest_first);
   std::string number_of(const std::string& id);
 
   RedisPool redis_;

@@ -33,13 +33,15 @@ struct StateFilter {
 struct PageOptions {
   static constexpr size_t kMost = 1000;
 
-  std::string after;     // the id of a state: what comes behind it; empty: from the beginning
-  size_t limit = kMost;  // of states
+  std::string after;       // the id of a state: what comes behind it; empty: from the beginning
+  std::string go_on = {};  // in its place StatePage::next, good also when states have been removed
+  size_t limit = kMost;    // of states
   bool newest_first = false;
 };
 struct StatePage {
   std::vector<StateInfo> states;
   bool more = false;  // behind them
+  std::string next;   // where the next page begins
 };
 
 class States {
