@@ -101,7 +101,7 @@ Writing::Writing(std::unique_ptr<Answer> answer, Delivery delivery,
       scheduler_(scheduler),
       answer_(std::move(answer)) {}
 
-void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens) {
+void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens) try {
   {
     const std::lock_guard lock(mutex_);
     left_ = orders.size();
@@ -131,6 +131,9 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
   reply_->on_close([weak = weak_from_this()] {
     if (const auto writing = weak.lock()) writing->cancel_all();
   });
+} catch (const std::exception&) {
+  cancel_all();  // whoever called answers in place of the texts
+  throw;
 }
 
 // There is no memory for the answer, nor may the scheduler's thread hear of it.
