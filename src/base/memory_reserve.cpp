@@ -8,15 +8,30 @@
 namespace anser {
 namespace {
 
-constexpr size_t kReserve = size_t(16) << 20;
-std::atomic<void*> reserve{nullptr};
+constexpr size_t kToGoOn = size_t(8) << 20, kToUnwind = size_t(24) << 20;
+std::atomic<void*> to_go_on{nullptr}, to_unwind{nullptr};
 std::atomic<bool> is_kept{false};
+
+bool give(std::atomic<void*>& part) {
+  void* const block = part.exchange(nullptr);
+  std::free(block);
+  return block != nullptr;
+}
+
+bool take(std::atomic<void*>& part, size_t size) noexcept {
+  if (part.load() != nullptr) return true;
+  void* const block = std::malloc(size);
+  if (block == nullptr) return false;
+  void* none = nullptr;
+  if (!part.compare_exchange_strong(none, block)) std::free(block);
+  return true;
+}
 
 // Called by operator new, which then tries again or, where this throws, gives up.
 void give_reserve() {
-  void* const block = reserve.exchange(nullptr);
-  if (block == nullptr) throw std::bad_alloc();
-  std::free(block);
+  if (give(to_go_on)) return;
+  give(to_unwind);
+  throw std::bad_alloc();
 }
 
 }  // namespace
@@ -27,11 +42,9 @@ void keep_memory_reserve() {
   std::set_new_handler(give_reserve);
 }
 
-void renew_memory_reserve() noexcept {
-  if (!is_kept.load(std::memory_order_relaxed) || reserve.load() != nullptr) return;
-  void* const block = std::malloc(kReserve);
-  void* none = nullptr;
-  if (block != nullptr && !reserve.compare_exchange_strong(none, block)) std::free(block);
+bool renew_memory_reserve() noexcept {
+  if (!is_kept.load(std::memory_order_relaxed)) return true;
+  return take(to_unwind, kToUnwind) && take(to_go_on, kToGoOn);
 }
 
 }  // namespace anser

@@ -115,9 +115,9 @@ bool Scheduler::Work::admit() {
   for (const auto& text : overdue) {
     text->overdue = true;
     tell_end(*text, StopReason::cancelled,
-           fmt::format("the request has waited for {} s, as long as one may, and none of those "
-                       "before it has ended; try again later",
-                       options_.max_wait_seconds));
+             fmt::format("the request has waited for {} s, as long as one may, and none of those "
+                         "before it has ended; try again later",
+                         options_.max_wait_seconds));
   }
   for (size_t i = old; i < running_.size(); ++i) begin_or_finish(*running_[i]);
   for (const auto& text : running_) end_if_overdue(*text);

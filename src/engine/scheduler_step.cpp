@@ -193,7 +193,8 @@ void Scheduler::Work::draw() {
   for (Text* text : texts) {
     if (text->no_memory) {
       finish(*text, StopReason::cancelled, kOutOfMemory);
-    } else if (text->end && (text->pending.empty() || !text->keep_state)) finish(*text, *text->end);
+    } else if (text->end && (text->pending.empty() || !text->keep_state))
+      finish(*text, *text->end);
   }
   const std::lock_guard lock(mutex_);
   stats_.generated_tokens += draws.size();

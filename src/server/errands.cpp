@@ -8,7 +8,8 @@
 namespace anser {
 
 Errands::Errands(int threads, size_t many) : many_(many) {
-  start_threads(threads_, threads, [this](int) { run(); }, [this] { end(); });
+  start_threads(
+      threads_, threads, [this](int) { run(); }, [this] { end(); });
 }
 
 Errands::~Errands() {

@@ -46,8 +46,7 @@ Database open_to_read(const std::string& path) {
 
 std::string text_of(sqlite3_stmt* row, int column) {
   const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(row, column));
-  return bytes == nullptr ? ""
-                          : std::string(bytes, size_t(sqlite3_column_bytes(row, column)));
+  return bytes == nullptr ? "" : std::string(bytes, size_t(sqlite3_column_bytes(row, column)));
 }
 
 }  // namespace

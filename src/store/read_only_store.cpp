@@ -51,7 +51,8 @@ void ReadOnlyStore::read_records() {
     const std::string path = at->path().string();
     try {
       StateInfo info = parse_record(read_file(path, kMostRecordBytes), path);
-      if (info.id != id) throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
+      if (info.id != id)
+        throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
       const std::string content = fmt::format("{}/{}.zst", folder_, info.content);
       std::error_code missing;
       if (!fs::exists(content, missing)) {

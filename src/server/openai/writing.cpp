@@ -59,6 +59,7 @@ class Writing::TextReader final : public Reader {
   }
   void on_end(Finished finished) override {
     try {
+      if (!renew_memory_reserve()) throw std::bad_alloc();
       writing_->on_end(index_, std::move(finished));
     } catch (const std::exception&) {  // for want of memory
       writing_->give_up();
