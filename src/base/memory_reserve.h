@@ -9,8 +9,9 @@ namespace anser {
 // reserve is never touched, and takes no memory, only 32 MB of address space.
 void keep_memory_reserve();
 
-// Takes it up again where it was freed. False: there is no room for it, so that new work should be
-// refused. True, at no cost, where it is there or none is kept.
+// Takes it up again where it was freed, or as much of it as there is. False: there is no room for
+// any, and an allocation has failed within the last second, so that new work should be refused.
+// True, at no cost, where it is there or none is kept.
 bool renew_memory_reserve() noexcept;
 
 }  // namespace anser
