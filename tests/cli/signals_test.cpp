@@ -6,6 +6,7 @@
 
 #include "cli/models.h"
 #include "cli/program.h"
+#include "support/sanitized.h"
 
 namespace support {
 namespace {
@@ -23,7 +24,7 @@ TEST(Limits, AFileThatMayNotBeSoLargeIsExplained) {
 }
 
 // Under a sanitizer there is never so little address space.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !ANSER_SANITIZED
 TEST(Limits, ThreadsThatCannotBeStartedAreExplained) {
   for (const std::string command : {"run -p x -n 2", "bench -p none -b 1 -n 1"}) {
     const Result result =
