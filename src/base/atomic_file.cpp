@@ -24,7 +24,8 @@ std::string reason(int error) {
     case EFBIG:
       return "File too large: the limit of a file's size (ulimit -f) or of the file system";
     case EFAULT:
-      return "what is to be written cannot be read any more: its file was cut off or its disk fails";
+      return "what is to be written cannot be read any more: its file was cut off or its disk "
+             "fails";
     default:
       return std::strerror(error);
   }
@@ -53,7 +54,8 @@ void AtomicFile::open_in_place() {
   if (fd_ < 0) fail(errno);
 }
 
-// Of two names of 16 letters none is the same; O_EXCL and O_NOFOLLOW: nobody else has put one there.
+// Of two names of 16 letters none is the same; O_EXCL and O_NOFOLLOW: nobody else has put one
+// there.
 void AtomicFile::open_beside(Readers readers) {
   const mode_t mode = readers == Readers::owner ? 0600 : 0666;
   constexpr int kTries = 8;

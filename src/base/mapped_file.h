@@ -21,9 +21,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
-  // The path of the file that is mapped where `address` is; nullptr: none that is known. A page that
-  // cannot be read, for its file was cut off or its disk fails, is a signal, SIGBUS, and this is for
-  // its handler. The text stays while the file is mapped.
+  // The path of the file that is mapped where `address` is; nullptr: none that is known. A page
+  // that cannot be read, for its file was cut off or its disk fails, is a signal, SIGBUS, and this
+  // is for its handler. The text stays while the file is mapped.
   static const char* path_of(const void* address) noexcept;
 
   // Gives the pages that were read back to the system, which still has them cached; they come in

@@ -4,13 +4,14 @@
 
 namespace anser {
 
-// From now on an allocation that fails has a reserve of 16 MB freed first, and is tried again: what
-// is small goes on, what is large throws std::bad_alloc, and then there is room to unwind. The
-// reserve is never touched, and takes no memory before that, only address space.
+// From now on the first allocation that fails has a part of a reserve freed, and is tried again;
+// the next one throws std::bad_alloc, as ever, with the rest of the reserve there to unwind. The
+// reserve is never touched, and takes no memory, only 32 MB of address space.
 void keep_memory_reserve();
 
-// Takes it up again, if it was freed and there is room. Costs nothing otherwise. To be called when
-// std::bad_alloc has been dealt with, and now and then.
-void renew_memory_reserve() noexcept;
+// Takes it up again where it was freed, or as much of it as there is. False: there is no room for
+// any, and an allocation has failed within the last second, so that new work should be refused.
+// True, at no cost, where it is there or none is kept.
+bool renew_memory_reserve() noexcept;
 
 }  // namespace anser

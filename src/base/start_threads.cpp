@@ -39,8 +39,8 @@ std::vector<std::string> limits() {
   add(RLIMIT_NPROC, 1, "processes and threads of this user (ulimit -u)");
   add(RLIMIT_AS, 1 << 20, "MiB of address space (ulimit -v)");
   if (const std::string most = most_in_control_group(); !most.empty()) {
-    found.push_back(
-        fmt::format("{} processes and threads of the control group (a container's pids limit)", most));
+    found.push_back(fmt::format(
+        "{} processes and threads of the control group (a container's pids limit)", most));
   }
   return found;
 }

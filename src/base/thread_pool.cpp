@@ -109,7 +109,8 @@ KeepDenormals::~KeepDenormals() {
 
 ThreadPool::ThreadPool(int threads) : taken_(size_t(std::max(threads, 1))) {
   ANSER_CHECK(threads >= 1);
-  start_threads(workers_, threads - 1, [this](int i) { serve(i + 1); }, [this] { stop(); });
+  start_threads(
+      workers_, threads - 1, [this](int i) { serve(i + 1); }, [this] { stop(); });
 }
 
 ThreadPool::~ThreadPool() {

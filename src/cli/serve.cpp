@@ -60,9 +60,7 @@ struct ServeOptions {
 // for they inherit what is blocked.
 class EndSignals {
  public:
-  EndSignals() : set_(end_signals()) {
-    pthread_sigmask(SIG_BLOCK, &set_, &before_);
-  }
+  EndSignals() : set_(end_signals()) { pthread_sigmask(SIG_BLOCK, &set_, &before_); }
   ~EndSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   void wait() const {
     int signal = 0;

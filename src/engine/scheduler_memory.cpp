@@ -20,6 +20,7 @@ void Scheduler::Work::begin_or_finish(Text& text) {
   try {
     begin(text);
   } catch (const std::bad_alloc&) {
+    cache_.clear();
     text.no_memory = true;
     finish(text, StopReason::cancelled, kOutOfMemory);
   }

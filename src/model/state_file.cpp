@@ -261,7 +261,8 @@ void State::save(const std::string& path) const {
 
 State State::load(const std::string& path) {
   const std::optional<std::vector<std::byte>> bytes = read_state_file(path);
-  return deserialize(bytes ? std::span<const std::byte>(*bytes) : std::span<const std::byte>(), path);
+  return deserialize(bytes ? std::span<const std::byte>(*bytes) : std::span<const std::byte>(),
+                     path);
 }
 
 }  // namespace anser

@@ -32,8 +32,8 @@ inline void send_error(http::Reply& reply, const openai::ApiError& error) {
 // client's request is to blame.
 template <class Work>
 void answering(http::Reply& reply, Work&& work) {
-  renew_memory_reserve();
   try {
+    if (!renew_memory_reserve()) throw std::bad_alloc();
     work();
   } catch (const openai::ApiError& error) {
     send_error(reply, error);

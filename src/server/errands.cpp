@@ -9,7 +9,8 @@
 namespace anser {
 
 Errands::Errands(int threads, size_t many) : many_(many) {
-  start_threads(threads_, threads, [this](int) { run(); }, [this] { end(); });
+  start_threads(
+      threads_, threads, [this](int) { run(); }, [this] { end(); });
 }
 
 Errands::~Errands() {

@@ -6,6 +6,7 @@
 
 #include "cli/models.h"
 #include "cli/program.h"
+#include "support/sanitized.h"
 
 namespace support {
 namespace {
@@ -23,7 +24,7 @@ TEST(Limits, AFileThatMayNotBeSoLargeIsExplained) {
 }
 
 // Under a sanitizer there is never so little address space.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !ANSER_SANITIZED
 TEST(Limits, ThreadsThatCannotBeStartedAreExplained) {
   for (const std::string command : {"run -p x -n 2", "bench -p none -b 1 -n 1"}) {
     const Result result =
@@ -51,8 +52,8 @@ TEST(Limits, TooLittleMemoryIsExplained) {
 }
 #endif
 
-// Runs a command in the background of a shell until `begun` holds, sends the signal, and prints what
-// it ended with.
+// Runs a command in the background of a shell until `begun` holds, sends the signal, and prints
+// what it ended with.
 std::string signalled(const std::string& command, const std::string& begun,
                       const std::string& signal) {
   return "set -m; " + command + " & for i in {1..600}; do if " + begun +
@@ -64,10 +65,11 @@ TEST(Signals, LeaveNoHalfWrittenFile) {
   write_file(dir / "text", std::string(60000, 'a'));
   for (const auto& [signal, code] :
        {std::pair("TERM", "143"), std::pair("HUP", "129"), std::pair("INT", "130")}) {
-    const Result result = run_shell(signalled(
-        "\"$0\" logits --threads 1 --all -m " + byte_model() + " -p - -o " + (dir / "x.npy") +
-            " < " + (dir / "text"),
-        "ls " + (dir / "anser-") + "*.new > /dev/null 2>&1", std::string("kill -") + signal + " $!"));
+    const Result result =
+        run_shell(signalled("\"$0\" logits --threads 1 --all -m " + byte_model() + " -p - -o " +
+                                (dir / "x.npy") + " < " + (dir / "text"),
+                            "ls " + (dir / "anser-") + "*.new > /dev/null 2>&1",
+                            std::string("kill -") + signal + " $!"));
     EXPECT_EQ(result.out, code + std::string("\n")) << result.err;
     EXPECT_EQ(files_in(dir.path()), 1) << signal;
   }
@@ -83,8 +85,8 @@ TEST(Signals, EndATextInGoodOrder) {
                   "[ -s " + (dir / "out") + " ]", std::string("kill -") + signal + " $!"));
     EXPECT_EQ(result.out, code + std::string("\n")) << result.err;
     EXPECT_TRUE(std::filesystem::exists(dir / "s"));
-    const Result next = run_anser(
-        {"run", "-m", byte_model(), "--load-state", dir / "s", "-p", "", "-n", "1"});
+    const Result next =
+        run_anser({"run", "-m", byte_model(), "--load-state", dir / "s", "-p", "", "-n", "1"});
     EXPECT_EQ(next.exit_code, 0) << next.err;
   }
 }
@@ -141,9 +143,9 @@ TEST(MappedModel, ThatIsCutOffIsNamed) {
   const TempDir dir;
   const std::string model = dir / "model.safetensors";
   std::filesystem::copy_file(byte_model(), model);
-  const Result result = run_shell(signalled(
-      "\"$0\" run -p x -n 100000000 -m " + model + " > " + (dir / "out"),
-      "[ -s " + (dir / "out") + " ]", ": > " + model));
+  const Result result =
+      run_shell(signalled("\"$0\" run -p x -n 100000000 -m " + model + " > " + (dir / "out"),
+                          "[ -s " + (dir / "out") + " ]", ": > " + model));
   EXPECT_EQ(result.out, "1\n") << result.err;
   EXPECT_NE(result.err.find(model), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("cut off"), std::string::npos) << result.err;

@@ -1,5 +1,5 @@
-// Each allocation of a server fails once: a request is refused, or its connection ends, and the next
-// one is answered as ever.
+// Each allocation of a server fails once: a request is refused, or its connection ends, and the
+// next one is answered as ever.
 #include <gtest/gtest.h>
 
 #include "server/states_fixture.h"

@@ -13,7 +13,8 @@ std::atomic<bool> one_refused{false};
 thread_local bool exempt = false;
 
 void* allocate(size_t size, size_t alignment) {
-  if (!exempt && size >= smallest_refused && left.load(std::memory_order_relaxed) > 0 && left.fetch_sub(1) == 1) {
+  if (!exempt && size >= smallest_refused && left.load(std::memory_order_relaxed) > 0 &&
+      left.fetch_sub(1) == 1) {
     one_refused = true;
     throw std::bad_alloc();
   }

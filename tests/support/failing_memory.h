@@ -6,8 +6,8 @@
 namespace support {
 
 // While one exists, what is allocated is counted, in all threads but the one that made it, and the
-// `nth` allocation of `smallest` bytes or more, from 1 on, throws std::bad_alloc. (Smaller ones have
-// the reserve of base/memory_reserve.h.)
+// `nth` allocation of `smallest` bytes or more, from 1 on, throws std::bad_alloc. (Smaller ones
+// have the reserve of base/memory_reserve.h.)
 class FailingMemory {
  public:
   explicit FailingMemory(int nth, size_t smallest = 0);

@@ -6,16 +6,7 @@
 #include <atomic>
 #include <cerrno>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "support/sanitized.h"
 
 namespace support {
 namespace {
@@ -37,12 +28,12 @@ bool FailingThreads::refused() {
 }
 
 bool FailingThreads::works() {
-  return !SANITIZED;
+  return !ANSER_SANITIZED;
 }
 
 }  // namespace support
 
-#if !SANITIZED
+#if !ANSER_SANITIZED
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* how, void* (*run)(void*),
                               void* with) noexcept {
   using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);

@@ -24,8 +24,8 @@ class FailingThreads {
 };
 
 // Makes things that start threads, by make(), where 0, 1, 2... threads are allowed, until all are.
-// Each time the rest is refused there must be an Error that says what to do, and an end. Returns how
-// often that was.
+// Each time the rest is refused there must be an Error that says what to do, and an end. Returns
+// how often that was.
 template <class Make>
 int refuse_threads(const Make& make) {
   for (int allowed = 0;; ++allowed) {

@@ -68,9 +68,8 @@ template <class Work>
 void Connection::queue(Work work) {
   // Whoever waits for what is queued would wait for ever.
   with_patience([&] {
-    asio::post(socket_.get_executor(), [self = shared_from_this(), work] {
-      self->safely([&] { ((*self).*work)(); });
-    });
+    asio::post(socket_.get_executor(),
+               [self = shared_from_this(), work] { self->safely([&] { ((*self).*work)(); }); });
   });
 }
 

@@ -62,6 +62,7 @@ class Writing::TextReader final : public Reader {
   }
   void on_end(Finished finished) override {
     try {
+      if (!renew_memory_reserve()) throw std::bad_alloc();
       writing_->on_end(index_, std::move(finished));
     } catch (const std::exception&) {  // for want of memory
       writing_->give_up();
@@ -104,7 +105,7 @@ Writing::Writing(std::unique_ptr<Answer> answer, Delivery delivery,
       scheduler_(scheduler),
       answer_(std::move(answer)) {}
 
-void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens) {
+void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t state_tokens) try {
   std::vector<std::shared_ptr<Reader>> readers;
   for (size_t i = 0; i < orders.size(); ++i) {
     orders[i].keep_state = saving_.has_value();
@@ -136,6 +137,9 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
   reply_->on_close([weak = weak_from_this()] {
     if (const auto writing = weak.lock()) writing->cancel_all();
   });
+} catch (const std::exception&) {
+  cancel_all();  // whoever called answers in place of the texts
+  throw;
 }
 
 // There is no memory for the answer, nor may the scheduler's thread hear of it.
