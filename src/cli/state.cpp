@@ -290,9 +290,8 @@ void OneState::add_to(CLI::App& command) {
 }
 
 OpenStore::OpenStore(const StoreOptions& options)
-    : store_(open_states(options.address(), {.notice = [](const std::string& text) {
-                                               say("anser: {}", text);
-                                             }})) {
+    : store_(open_states(options.address(),
+                         {.notice = [](const std::string& text) { say("anser: {}", text); }})) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }
 

@@ -52,7 +52,8 @@ void FolderLock::share() {
 }
 
 bool FolderLock::stands() const {
-  struct stat there {}, ours {};
+  struct stat there {
+  }, ours{};
   return ::stat(path_.c_str(), &there) == 0 && ::fstat(fd_, &ours) == 0 &&
          there.st_ino == ours.st_ino && there.st_dev == ours.st_dev;
 }

@@ -113,8 +113,7 @@ Index::~Index() = default;
 void Index::open(const char* path, bool create) {
   sqlite3* database = nullptr;
   // Whoever has the Index uses it in one thread at a time.
-  const int flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
   const int code = sqlite3_open_v2(path, &database, flags, nullptr);
   database_.reset(database);
   if (code != SQLITE_OK) fail(code);
@@ -235,8 +234,7 @@ void Index::fail(int code) const {
   const std::string why =
       database_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database_.get());
   const bool of_system = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
-  const int system =
-      database_ != nullptr && of_system ? sqlite3_system_errno(database_.get()) : 0;
+  const int system = database_ != nullptr && of_system ? sqlite3_system_errno(database_.get()) : 0;
   const std::string what = fmt::format("{}: {}", path_, why);
   if (database_ != nullptr && moved()) throw IndexMoved(what, kToldFailed);
   switch (code & 0xff) {
@@ -251,8 +249,8 @@ void Index::fail(int code) const {
       fail_damaged(why);
     case SQLITE_BUSY:
     case SQLITE_PROTOCOL: {
-      const std::string told = fmt::format(
-          "another process has been writing to the store for {} s", kPatienceMs / 1000);
+      const std::string told =
+          fmt::format("another process has been writing to the store for {} s", kPatienceMs / 1000);
       throw StatesUnavailable(fmt::format("{}: {}", path_, told), told);
     }
     case SQLITE_FULL:

@@ -48,8 +48,9 @@ class Index {
   // nobody ever sees it empty.
   using Fill = std::function<void(Index&)>;
 
-  // Opens it, or creates it unless there is no `fill`. `files`: where to read what a damaged row does not tell any more; must
-  // outlive it. All functions throw StoreError that names the path and what SQLite says.
+  // Opens it, or creates it unless there is no `fill`. `files`: where to read what a damaged row
+  // does not tell any more; must outlive it. All functions throw StoreError that names the path and
+  // what SQLite says.
   Index(const std::string& path, const StoreFiles& files, const Fill& fill);
   // One in memory, for who cannot have a file.
   Index(const StoreFiles& files, const Fill& fill);

@@ -16,7 +16,7 @@
 namespace anser {
 namespace {
 
-constexpr size_t kMaxIdle = 16;            // connections
+constexpr size_t kMaxIdle = 16;           // connections
 constexpr double kBytesForASecond = 1e6;  // a network that is slower counts as silent
 // Between two looks at whether others have waited in vain.
 constexpr double kLookSeconds = 0.05;
@@ -58,8 +58,8 @@ bool passes(std::string_view error) {
 
 RedisWait::RedisWait(double seconds, const Breaker* breaker)
     : seconds_(seconds),
-      end_(Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                              std::chrono::duration<double>(seconds))),
+      end_(Clock::now() +
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))),
       breaker_(breaker),
       in_vain_(breaker == nullptr ? 0 : breaker->in_vain()) {}
 
@@ -150,8 +150,7 @@ void RedisConnection::wait_until_ready(short events, const RedisWait& wait, cons
 // Not by hiredis: a server that is gone would end the program by SIGPIPE.
 void RedisConnection::send(std::string_view text, RedisWait& wait) {
   while (!text.empty()) {
-    const ssize_t n =
-        ::send(context_->fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = ::send(context_->fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) {
       wait.moved(size_t(n));
       text.remove_prefix(size_t(n));
@@ -273,9 +272,9 @@ double RedisPool::patience() const {
 
 RedisReply RedisPool::command(std::span<const std::string_view> words) {
   if (!breaker_.admits()) {
-    const std::string told = fmt::format(
-        "Redis has been silent for {:.2g} s; it is asked again within a second or so",
-        breaker_.seconds());
+    const std::string told =
+        fmt::format("Redis has been silent for {:.2g} s; it is asked again within a second or so",
+                    breaker_.seconds());
     throw StatesUnavailable(fmt::format("{}: {}", url_.where(), told), told);
   }
   RedisWait wait(patience(), &breaker_);

@@ -121,7 +121,7 @@ std::optional<RedisStore::Found> RedisStore::look_up(const std::string& id_or_na
   Found state = {parse(found[0], found[1]), std::string(found[0])};
   if (is_id ? state.info.id != id_or_name : state.info.labels.name != id_or_name) {
     fail_at(where_, "under {} stands the record of another state, {}", printable(id_or_name),
-         state.info.id);
+            state.info.id);
   }
   return state;
 }
@@ -147,7 +147,7 @@ void RedisStore::add(const StateInfo& info, const std::string& source) {
 void RedisStore::upload(PackedState& packed) {
   if (packed.compressed.size() > kMaxContent) {
     fail_at<StoreFull>(where_, "the compressed state has {} bytes, Redis takes at most {}",
-         packed.compressed.size(), kMaxContent);
+                       packed.compressed.size(), kMaxContent);
   }
   const std::string key = content_key(packed.info.content);
   const std::string_view words[] = {"SET", key,  characters(packed.compressed),
@@ -197,9 +197,8 @@ std::shared_ptr<const State> RedisStore::load(const StateInfo& info) {
     fail_at(where_, "the content of the state {} is not there", info.id);
   }
   const std::span<const char> bytes(reply->str, reply->len);
-  return checking([&] {
-    return unpack_state(std::as_bytes(bytes), info, fmt::format("{}, {}", where_, key));
-  });
+  return checking(
+      [&] { return unpack_state(std::as_bytes(bytes), info, fmt::format("{}, {}", where_, key)); });
 }
 
 State RedisStore::get(const std::string& id) {
@@ -264,7 +263,8 @@ void RedisStore::relabel(const std::string& id, StateLabels labels) {
     check(answer, found.info, id);
     return;
   }
-  fail_at<StatesUnavailable>(where_, "the labels of the state {} are changed all the time by others", id);
+  fail_at<StatesUnavailable>(where_,
+                             "the labels of the state {} are changed all the time by others", id);
 }
 
 void RedisStore::remove(const std::string& id) {
@@ -286,7 +286,8 @@ void RedisStore::check(const std::vector<std::string_view>& answer, const StateI
     fail_name_taken(info.labels.name, printable(answer[1]));
   }
   if (word == "lost") {
-    fail_at<StoreFull>(where_, "Redis has dropped the bytes of the state as soon as it had them: it is full");
+    fail_at<StoreFull>(
+        where_, "Redis has dropped the bytes of the state as soon as it had them: it is full");
   }
   fail_at(where_, "Redis answers {}, which means nothing here", printable(word));
 }

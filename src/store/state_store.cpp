@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -259,8 +260,9 @@ void StateStore::catch_up(Index& index) {
         continue;
       }
       left.content = info->content;
-      why = fmt::format("{}: the state's content, {}, is missing: bring it back or delete this file",
-                        files_.record(id), files_.content(info->content));
+      why =
+          fmt::format("{}: the state's content, {}, is missing: bring it back or delete this file",
+                      files_.record(id), files_.content(info->content));
     } catch (const StatesUnavailable&) {
       throw;
     } catch (const StoreError& error) {
@@ -429,11 +431,11 @@ StateStore::Removed StateStore::place_record(const StateInfo& info, const std::s
   bool placed = false;
   const std::lock_guard guard(mutex_);
   want_file();
-  // Who removes the source without an index that all share has the other turn.
-  std::optional<FolderTurn> turn;
-  if (!source.empty()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
   with_index([&] {
     need_file();
+    // Who removes the source without an index that all share has the other turn.
+    std::optional<FolderTurn> turn;
+    if (!source.empty()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
     Index::Transaction transaction(*index_);
     if (!source.empty()) require(source);
     note_uses();
@@ -539,20 +541,20 @@ std::unique_ptr<Index> StateStore::open_reader() {
 }
 
 std::vector<StateInfo> StateStore::list(const StateFilter& filter) {
-  std::vector<StateInfo> all;
-  const std::unique_ptr<Index> reader = open_reader();
-  try {
-    if (reader != nullptr) all = reader->list(filter.parent);
-  } catch (const IndexDamaged&) {
-    const std::lock_guard guard(mutex_);
-    open_index(/*anew=*/true);
-    all = index_->list(filter.parent);
+  std::optional<std::vector<StateInfo>> all;
+  if (const std::unique_ptr<Index> reader = open_reader()) {
+    try {
+      all = reader->list(filter.parent);
+    } catch (const StoreFailed&) {
+      const std::lock_guard guard(mutex_);
+      if (index_ != nullptr) index_->distrust();
+    }
   }
   const std::lock_guard guard(mutex_);
-  if (reader == nullptr) all = index_->list(filter.parent);
-  std::erase_if(all, [&](const StateInfo& info) { return !fits(info, filter); });
-  for (StateInfo& info : all) add_uses(info);
-  return all;
+  if (!all) all = with_index([&] { return index_->list(filter.parent); });
+  std::erase_if(*all, [&](const StateInfo& info) { return !fits(info, filter); });
+  for (StateInfo& info : *all) add_uses(info);
+  return *std::move(all);
 }
 
 void StateStore::relabel(const std::string& id, StateLabels labels) {

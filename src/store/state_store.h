@@ -128,9 +128,9 @@ class StateStore : public States {
 
   std::mutex mutex_;  // of all below
   std::unique_ptr<Index> index_;
-  std::string why_memory_, told_memory_;  // why the index is in memory
-  double tried_file_ = 0;                 // when, seconds since 1970
-  bool no_room_ = false;                  // that is why
+  std::string why_memory_, told_memory_;     // why the index is in memory
+  double tried_file_ = 0;                    // when, seconds since 1970
+  bool no_room_ = false;                     // that is why
   std::map<std::string, LeftOut> left_out_;  // by id
   int64_t folder_changed_ = 0;               // when, as of the last time that they were in step
   Orphans orphans_;
