@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -433,11 +434,11 @@ StateStore::Removed StateStore::place_record(const StateInfo& info, const std::s
   bool placed = false;
   const std::lock_guard guard(mutex_);
   want_file();
-  // Who removes the source without an index that all share has the other turn.
-  std::optional<FolderTurn> turn;
-  if (!source.empty()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
   with_index([&] {
     need_file();
+    // Who removes the source without an index that all share has the other turn.
+    std::optional<FolderTurn> turn;
+    if (!source.empty()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
     Index::Transaction transaction(*index_);
     if (!source.empty()) require(source);
     note_uses();
@@ -542,20 +543,19 @@ std::unique_ptr<Index> StateStore::open_reader() {
 }
 
 // Runs what only looks at the index. Thousands of states take a while, for which nobody shall wait:
-// so on a connection of its own, where the index is a file.
+// so on a connection of its own, where the index is a file that is not damaged.
 template <class Look>
 std::invoke_result_t<Look&, Index&> StateStore::look(Look&& look) {
   if (const std::unique_ptr<Index> reader = open_reader()) {
     try {
       return look(*reader);
-    } catch (const IndexDamaged&) {
+    } catch (const StoreFailed&) {
       const std::lock_guard guard(mutex_);
-      open_index(/*anew=*/true);
-      return look(*index_);
+      if (index_ != nullptr) index_->distrust();
     }
   }
   const std::lock_guard guard(mutex_);
-  return look(*index_);
+  return with_index([&] { return look(*index_); });
 }
 
 std::vector<StateInfo> StateStore::list(const StateFilter& filter) {

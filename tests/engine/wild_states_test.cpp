@@ -81,8 +81,13 @@ void spoil(State& state, Where where, float number) {
 
 TEST_P(WildStates, HarmNobodyInTheirStep) {
   using Limits = std::numeric_limits<float>;
-  const float numbers[] = {Limits::quiet_NaN(), Limits::infinity(), Limits::max(), 1e38f, 1e20f,
-                           Limits::denorm_min(), 1e-40f};
+  const float numbers[] = {Limits::quiet_NaN(),
+                           Limits::infinity(),
+                           Limits::max(),
+                           1e38f,
+                           1e20f,
+                           Limits::denorm_min(),
+                           1e-40f};
   std::vector<Order> strangers;
   std::vector<std::string> alone;
   std::vector<State> states;

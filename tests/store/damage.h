@@ -35,8 +35,8 @@ inline std::string damaged(std::string bytes, uint64_t seed, std::string* how = 
       bytes[i] = zero ? '\0' : char(anser::splitmix64(random));
     }
   };
-  const char* kinds[] = {"bit",    "bits", "header", "byte", "zeroed page", "random page",
-                         "swapped", "cut", "cut at page", "no bytes", "grown"};
+  const char* kinds[] = {"bit",     "bits", "header",      "byte",     "zeroed page", "random page",
+                         "swapped", "cut",  "cut at page", "no bytes", "grown"};
   const size_t kind = below(std::size(kinds));
   if (how != nullptr) *how = kinds[kind];
   switch (kind) {
@@ -85,7 +85,8 @@ inline void write_in_place(const std::string& path, const std::string& bytes) {
   if (child < 0) throw std::runtime_error("fork");
   if (child == 0) {
     const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT, 0600);
-    const bool done = fd >= 0 && ::pwrite(fd, bytes.data(), bytes.size(), 0) == ssize_t(bytes.size()) &&
+    const bool done = fd >= 0 &&
+                      ::pwrite(fd, bytes.data(), bytes.size(), 0) == ssize_t(bytes.size()) &&
                       ::ftruncate(fd, off_t(bytes.size())) == 0;
     ::_exit(done ? 0 : 1);
   }

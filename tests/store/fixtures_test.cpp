@@ -34,8 +34,8 @@ const std::string kFolder = std::string(ANSER_SOURCE_DIR) + "/tests/fixtures/";
 constexpr const char* kSets[] = {"states-1"};
 
 // The keys of a store in Redis, by their types: how they are read, and written again.
-constexpr const char* kKeys[] = {"anser:1:content:*", "anser:1:state:*", "anser:1:sharers:*",
-                                 "anser:1:pins:*",    "anser:1:names",   "anser:1:order",
+constexpr const char* kKeys[] = {"anser:1:content:*",  "anser:1:state:*", "anser:1:sharers:*",
+                                 "anser:1:pins:*",     "anser:1:names",   "anser:1:order",
                                  "anser:1:children:*", "anser:1:numbers"};
 
 // The model is not kept: its numbers are the same with every compiler.
@@ -72,7 +72,8 @@ class Fixtures : public testing::Test {
   void fill(States& store) const {
     const std::string root =
         store.put(state(1, true), "a model", "", {"root", {"x", "y"}, R"({"k":[1,"ä"]})"});
-    const std::string child = store.put(state(2, true, "caf\xc3"), "a model", root, {"", {"x"}, ""});
+    const std::string child =
+        store.put(state(2, true, "caf\xc3"), "a model", root, {"", {"x"}, ""});
     store.fork(child, {"fork", {}, "\"of child\""});
     store.put(state(3, false), "", child, {"", {"response"}, ""});
     store.get(child);  // a use
@@ -152,9 +153,13 @@ class Fixtures : public testing::Test {
         if (type == "hash") all = redis.list({"HGETALL", key});
         if (type == "set") all = redis.list({"SMEMBERS", key});
         if (type == "zset") all = redis.list({"ZRANGE", key, "0", "-1", "WITHSCORES"});
-        for (size_t i = 0; type == "zset" && i + 1 < all.size(); i += 2) std::swap(all[i], all[i + 1]);
+        for (size_t i = 0; type == "zset" && i + 1 < all.size(); i += 2)
+          std::swap(all[i], all[i + 1]);
         if (all.empty()) continue;
-        std::vector<std::string> words = {type == "hash" ? "HSET" : type == "set" ? "SADD" : "ZADD", key};
+        std::vector<std::string> words = {type == "hash"  ? "HSET"
+                                          : type == "set" ? "SADD"
+                                                          : "ZADD",
+                                          key};
         words.insert(words.end(), all.begin(), all.end());
         add(words);
       }

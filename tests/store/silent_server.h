@@ -53,7 +53,8 @@ class SilentServer {
   void serve() {
     while (!ended_) {
       pollfd next = {listener_, POLLIN, 0};
-      if (::poll(&next, 1, pause_ms_) == 1) clients_.push_back({::accept(listener_, nullptr, nullptr)});
+      if (::poll(&next, 1, pause_ms_) == 1)
+        clients_.push_back({::accept(listener_, nullptr, nullptr)});
       for (Client& client : clients_) {
         char heard[4096];
         while (::recv(client.fd, heard, sizeof(heard), MSG_DONTWAIT) > 0) {

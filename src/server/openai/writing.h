@@ -44,9 +44,9 @@ struct Usage {
 // How a text ended, and what became of its state.
 struct Ending {
   StopReason reason;
-  bool saving = false;           // the state was wanted; then one of these is there:
-  std::string state = {};        // its id
-  std::string state_error = {};  // why it is not kept
+  bool saving = false;                // the state was wanted; then one of these is there:
+  std::string state = {};             // its id
+  std::string state_error = {};       // why it is not kept
   std::string state_error_code = {};  // the same for programs: name_taken, store_full
 };
 
