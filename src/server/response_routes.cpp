@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/read_json.h"
 #include "server/answering.h"
 #include "server/openai/response_answer.h"
 #include "server/orders.h"
@@ -103,7 +104,7 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
 
 void ResponseRoutes::show(const std::string& id, const Reply& reply) {
   const StateInfo info = find_response(*desk_, id, "id");
-  Json note = Json::parse(info.labels.note, nullptr, false);
+  Json note = find_json<Json>(info.labels.note).value_or(nullptr);
   if (!note.is_object() || !note.contains("id") || note["id"] != id) {
     throw ApiError::not_found(
         fmt::format("the note of the state {} is no longer the response '{}'", info.id, id),

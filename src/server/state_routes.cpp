@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "base/read_json.h"
 #include "server/answering.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/state_object.h"
@@ -46,8 +47,12 @@ std::string one_parameter(const http::Request& request, const char* name) {
 StateLabels query_labels(const http::Request& request) {
   Json labels = {{"name", one_parameter(request, "name")}, {"tags", request.parameters("tag")}};
   if (const std::string note = one_parameter(request, "note"); !note.empty()) {
-    labels["note"] = Json::parse(note, nullptr, false);
-    if (labels["note"].is_discarded()) throw ApiError::bad_field("note", "expected JSON");
+    std::optional<Json> value = find_json<Json>(note);
+    if (!value) {
+      throw ApiError::bad_field("note", fmt::format("expected JSON, nested at most {} deep",
+                                                    JsonLimits().depth));
+    }
+    labels["note"] = *std::move(value);
   }
   return read_labels(labels);
 }

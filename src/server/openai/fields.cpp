@@ -6,33 +6,36 @@
 #include <algorithm>
 #include <cmath>
 
-#include "server/openai/json_depth.h"
+#include "base/read_json.h"
 
 namespace anser::openai {
 
 namespace {
 
-// Before the parser sees it: nested brackets cost it memory, and its callers recursion.
-void check_depth(std::string_view body) {
-  JsonDepth depth;
-  for (const char c : body) {
-    if (depth.take(c) > kMostDepth) {
-      throw ApiError(400, "invalid_request_error",
-                     fmt::format("the body is nested more than {} deep", kMostDepth));
-    }
+std::string words_of(const JsonFault& fault) {
+  switch (fault.kind) {
+    case JsonFault::Kind::too_deep:
+      return fmt::format("the body is nested more than {} deep", kBodyLimits.depth);
+    case JsonFault::Kind::too_many_keys:
+      return fmt::format("the body has an object of more than {} keys", kBodyLimits.keys);
+    case JsonFault::Kind::too_many_values:
+      return fmt::format("the body has more than {} values", kBodyLimits.values);
+    case JsonFault::Kind::repeated_key:
+      return fmt::format("the body has the key '{}' twice in one object", fault.key);
+    case JsonFault::Kind::syntax:
+      return fmt::format("the body is not JSON at byte {}: {}", fault.position, fault.words);
   }
+  return "the body is not JSON";
 }
 
 }  // namespace
 
 Json parse_body(std::string_view body) {
-  check_depth(body);
   Json json;
   try {
-    json = Json::parse(body);
-  } catch (const Json::exception& error) {
-    throw ApiError(400, "invalid_request_error",
-                   fmt::format("the body is not JSON: {}", error.what()));
+    json = read_json<Json>(body, kBodyLimits);
+  } catch (const JsonFault& fault) {
+    throw ApiError(400, "invalid_request_error", words_of(fault));
   }
   if (!json.is_object()) {
     throw ApiError(400, "invalid_request_error",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "anser/error.h"
+#include "base/read_json.h"
 
 namespace anser::openai {
 namespace {
@@ -19,7 +20,7 @@ Json state_object(const StateInfo& info) {
           {"last_used", int64_t(info.last_used)},
           {"name", labels.name},
           {"tags", labels.tags},
-          {"note", labels.note.empty() ? Json() : Json::parse(labels.note, nullptr, false)},
+          {"note", find_json<Json>(labels.note).value_or(nullptr)},
           {"parent", info.parent.empty() ? Json() : Json(info.parent)},
           {"tokens", info.tokens},
           {"model", info.model},
