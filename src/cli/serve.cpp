@@ -211,10 +211,11 @@ void serve_command(ServeOptions options) {
   service_options.limits.seed = options.sampling.seed;
   service_options.desk = desk.get();
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
+  options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
+  service_options.on_fault = options.http.on_fault;
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;
-  options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
   http::Server server(options.http, service.routes());
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;

@@ -4,8 +4,13 @@
 
 namespace anser {
 
-Errands::Errands(int threads, size_t many) : many_(many) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+Errands::Errands(int threads, size_t many, const std::function<void()>& begin) : many_(many) {
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, begin] {
+      if (begin) begin();
+      run();
+    });
+  }
 }
 
 Errands::~Errands() {
@@ -27,6 +32,11 @@ void Errands::add(std::function<void()> errand) {
 bool Errands::busy() const {
   const std::lock_guard lock(mutex_);
   return waiting_.size() > many_;
+}
+
+bool Errands::idle() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.empty() && running_ == 0;
 }
 
 void Errands::wait() {

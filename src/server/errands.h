@@ -1,4 +1,5 @@
-// Threads for what takes time and nobody may wait for: states being compressed, written and read.
+// A background pool: threads for what takes time and nobody may wait for. States are compressed,
+// written and read on one, requests are prepared on others (workers.h).
 #pragma once
 
 #include <condition_variable>
@@ -13,7 +14,8 @@ namespace anser {
 
 class Errands {
  public:
-  Errands(int threads, size_t many);
+  // `begin` is called first on each thread.
+  Errands(int threads, size_t many, const std::function<void()>& begin = {});
   // Runs all that was added, also what that adds.
   ~Errands();
   Errands(const Errands&) = delete;
@@ -24,6 +26,8 @@ class Errands {
   void add(std::function<void()> errand);
   // More than `many` wait: who can still be told to come again shall be.
   bool busy() const;
+  // Nothing waits, and nothing runs.
+  bool idle() const;
   // Returns when nothing is left to do.
   void wait();
 

@@ -32,17 +32,19 @@ StateInfo find_response(StateDesk& desk, const std::string& id, const std::strin
   if (!info) {
     throw ApiError(
         404, "invalid_request_error",
-        fmt::format("there is no response '{}': it was not stored, or is no longer kept", id),
+        fmt::format("there is no response '{}': it was not stored, or is no longer kept",
+                    cut_text(id)),
         param, "response_not_found");
   }
   return *std::move(info);
 }
 
 ResponseRoutes::ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
-                               Limits limits, Options options)
+                               Workers& workers, Limits limits, Options options)
     : model_(model),
       scheduler_(scheduler),
       desk_(desk),
+      workers_(workers),
       limits_(std::move(limits)),
       options_(std::move(options)) {}
 
@@ -62,6 +64,7 @@ std::vector<StateRoutes::Route> ResponseRoutes::routes() {
 void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   ResponseRequest wanted = read_response_request(Fields(body), limits_);
+  const size_t bytes = request.body.size();
   const bool goes_on = !wanted.previous.empty() || !wanted.state.empty();
   if (desk_ == nullptr) {
     if (goes_on) fail_without_states(wanted.state.empty() ? "previous_response_id" : "state");
@@ -72,13 +75,20 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   if (wanted.store && desk_->errands().busy()) throw ApiError::busy(kManyStates);
   const bool looks_first = goes_on || (wanted.save && !wanted.save->name.empty());
   if (!looks_first) return write(wanted, {model_.initial_state(), {}, {}}, reply);
-  desk_->later(reply, [this, wanted = std::move(wanted), goes_on, reply] {
-    if (wanted.save) desk_->check_labels(*wanted.save);
-    if (!goes_on) return write(wanted, {model_.initial_state(), {}, {}}, reply);
-    if (wanted.previous.empty()) return write(wanted, desk_->load(wanted.state, "state"), reply);
-    const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
-    write(wanted, desk_->load(previous.id, "previous_response_id"), reply);
+  desk_->later(reply, [this, kept = std::make_shared<const ResponseRequest>(std::move(wanted)),
+                       bytes, reply] {
+    const auto beginning = std::make_shared<const Beginning>(beginning_of(*kept));
+    workers_.go_on(bytes, reply,
+                   [this, kept, beginning, reply] { write(*kept, *beginning, reply); });
   });
+}
+
+Beginning ResponseRoutes::beginning_of(const ResponseRequest& wanted) {
+  if (wanted.save) desk_->check_labels(*wanted.save);
+  if (!wanted.state.empty()) return desk_->load(wanted.state, "state");
+  if (wanted.previous.empty()) return {model_.initial_state(), {}, {}};
+  const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
+  return desk_->load(previous.id, "previous_response_id");
 }
 
 void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& beginning,

@@ -53,7 +53,7 @@ StateInfo StateDesk::find(const std::string& id_or_name, const std::string& para
   std::optional<StateInfo> info = states_.find(id_or_name);
   if (!info) {
     throw ApiError(404, "invalid_request_error",
-                   fmt::format("there is no state with the id or name '{}'", id_or_name), param,
+                   fmt::format("there is no state with the id or name '{}'", cut_text(id_or_name)), param,
                    "state_not_found");
   }
   return *std::move(info);
@@ -147,14 +147,17 @@ DeskStats StateDesk::stats() const {
   return {saved_, failed_, saved_bytes_, loaded_};
 }
 
-void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+void begin_at(const Hands& hands, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
               std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then) {
   if (state.empty() && !save) return then({model.initial_state(), {}, {}});
-  if (desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
-  desk->later(std::move(reply), [desk, &model, state, param, save, then = std::move(then)] {
-    if (save) desk->check_labels(*save);
-    then(state.empty() ? Beginning{model.initial_state(), {}, {}} : desk->load(state, param));
+  if (hands.desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
+  hands.desk->later(reply, [hands, &model, state, param, save, reply, then = std::move(then)] {
+    if (save) hands.desk->check_labels(*save);
+    Beginning beginning =
+        state.empty() ? Beginning{model.initial_state(), {}, {}} : hands.desk->load(state, param);
+    hands.workers->go_on(hands.body_bytes, reply,
+                         [then, beginning = std::move(beginning)] { then(beginning); });
   });
 }
 

@@ -13,6 +13,7 @@
 #include "anser/scheduler.h"
 #include "server/errands.h"
 #include "server/http/reply.h"
+#include "server/workers.h"
 #include "store/states.h"
 
 namespace anser {
@@ -76,9 +77,16 @@ class StateDesk {
   Errands errands_;  // the last, so that it ends first
 };
 
-// Hands over where a text shall begin: at once for an empty `state` and nothing to save, else as an
-// errand, for which `desk` is needed. `param`: the field that `state` stood in.
-void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+// Who does what of a request: what waits for a disk is the desk's, all else the workers'.
+struct Hands {
+  StateDesk* desk;  // nullptr: no states are kept
+  Workers* workers;
+  size_t body_bytes;  // of the request
+};
+
+// Hands over where a text shall begin: at once for an empty `state` and nothing to save, else to a
+// worker after an errand, for which a desk is needed. `param`: the field that `state` stood in.
+void begin_at(const Hands& hands, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
               std::shared_ptr<http::Reply> reply, std::function<void(const Beginning&)> then);
 

@@ -31,6 +31,20 @@ constexpr int kAskAfterSeconds = 30;
 // A client that was told that the connection is over has so long to close it.
 constexpr milliseconds kLinger{1000};
 
+// Bytes of a body that are counted until this is gone.
+class BodyShare {
+ public:
+  BodyShare(std::shared_ptr<std::atomic<uint64_t>> all, uint64_t bytes)
+      : all_(std::move(all)), bytes_(bytes) {}
+  ~BodyShare() { *all_ -= bytes_; }
+  BodyShare(const BodyShare&) = delete;
+  BodyShare& operator=(const BodyShare&) = delete;
+
+ private:
+  const std::shared_ptr<std::atomic<uint64_t>> all_;
+  const uint64_t bytes_;
+};
+
 }  // namespace
 
 Connection::Connection(std::shared_ptr<Core> core, tcp::socket socket)
@@ -55,7 +69,7 @@ Connection::Connection(std::shared_ptr<Core> core, tcp::socket socket)
 
 Connection::~Connection() {
   if (exchange_) exchange_->detach();
-  core_->body_bytes -= accounted_;
+  *core_->body_bytes -= accounted_;
   const std::lock_guard lock(core_->mutex);
   core_->connections.erase(this);
   core_->left.notify_all();
@@ -145,10 +159,7 @@ void Connection::parse() {
     in_.erase(0, used);
     switch (step) {
       case RequestReader::Step::more:
-        if (!account_body()) {
-          return answer_error(503, "too many requests are being received, try again",
-                              {{"Retry-After", "1"}});
-        }
+        if (!account_body()) return refuse_body();
         // Only a line without end is kept unread: the grammar does not limit a chunk's.
         if (in_.size() > options.header_bytes) {
           return answer_error(431,
@@ -160,6 +171,7 @@ void Connection::parse() {
         if (reader_->wants_continue() && in_.empty()) send_now("HTTP/1.1 100 Continue\r\n\r\n");
         continue;
       case RequestReader::Step::done:
+        if (!account_body()) return refuse_body();
         return answer();
       case RequestReader::Step::refused:
         return answer_error(reader_->status(), reader_->message());
@@ -170,7 +182,7 @@ void Connection::parse() {
 // False when the bodies that are being received would take more memory than they may.
 bool Connection::account_body() {
   const uint64_t received = reader_->body_received();
-  const uint64_t before = core_->body_bytes.fetch_add(received - accounted_);
+  const uint64_t before = core_->body_bytes->fetch_add(received - accounted_);
   const uint64_t more = received - std::exchange(accounted_, received);
   return before + more <= core_->options->all_body_bytes;
 }
@@ -178,7 +190,7 @@ bool Connection::account_body() {
 // ---- answering
 
 void Connection::make_exchange(Exchange::Form form) {
-  core_->body_bytes -= std::exchange(accounted_, 0);
+  *core_->body_bytes -= std::exchange(accounted_, 0);
   reader_.reset();
   phase_ = Phase::answering;
   clear_deadline();
@@ -190,6 +202,8 @@ void Connection::make_exchange(Exchange::Form form) {
 
 void Connection::answer() {
   Request request = reader_->take();
+  request.body_share =
+      std::make_shared<const BodyShare>(core_->body_bytes, std::exchange(accounted_, 0));
   Error ignored;
   request.peer = socket_.remote_endpoint(ignored).address().to_string();
   make_exchange({.http11 = reader_->http11(),
@@ -203,6 +217,10 @@ void Connection::answer() {
   } catch (...) {
     core_->fault("a handler threw something that is no exception");
   }
+}
+
+void Connection::refuse_body() {
+  answer_error(503, "too many requests are being received, try again", {{"Retry-After", "1"}});
 }
 
 void Connection::answer_error(int status, std::string message, const Headers& more) {

@@ -52,6 +52,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void parse();
   bool account_body();
   void answer();
+  void refuse_body();
   void answer_error(int status, std::string message, const Headers& more = {});
   void make_exchange(Exchange::Form form);
   void flush();

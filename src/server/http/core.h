@@ -30,7 +30,9 @@ struct Core {
   const Handler handler;
   boost::asio::io_context io;
   const std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
-  std::atomic<uint64_t> body_bytes{0};  // of all requests that are being received
+  // Of all requests that are being received, or whose Request somebody still has.
+  const std::shared_ptr<std::atomic<uint64_t>> body_bytes =
+      std::make_shared<std::atomic<uint64_t>>(0);
 
   // Every connection that exists. They enter and leave by themselves.
   std::mutex mutex;

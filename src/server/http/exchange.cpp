@@ -10,6 +10,7 @@
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "base/cut_text.h"
 
 namespace anser::http {
 namespace {
@@ -117,7 +118,7 @@ void Exchange::error(int status, const std::string& message, const Headers& more
   }
   const ErrorBody body = options_->error_body
                              ? options_->error_body(status, message)
-                             : ErrorBody{"text/plain; charset=utf-8", message + "\n"};
+                             : ErrorBody{"text/plain; charset=utf-8", cut_text(message, 500) + "\n"};
   send(status, body.content_type, body.text, more);
 }
 

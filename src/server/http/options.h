@@ -25,7 +25,7 @@ struct Options {
   // closed.
   uint32_t header_bytes = 16 << 10;     // request line and header fields              431
   uint64_t body_bytes = 16 << 20;       // one body                                    413
-  uint64_t all_body_bytes = 256 << 20;  // bodies being received, all together         503
+  uint64_t all_body_bytes = 256 << 20;  // bodies being received or worked on          503
   int connections = 1024;               // open at once                                503
   milliseconds read_timeout{30'000};    // from a request's first byte to its last     408
   milliseconds idle_timeout{60'000};    // before the first byte, or the next request: closed

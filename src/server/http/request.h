@@ -1,6 +1,7 @@
 // One request, complete: it is handed out when its last byte has come.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,9 @@ struct Request {
   Headers headers;     // those before the body; trailers are dropped
   std::string body;    // without its transfer coding
   std::string peer;    // the client's address, without its port
+
+  // What counts the body in Options::all_body_bytes until the last copy of the request is gone.
+  std::shared_ptr<const void> body_share;
 
   // Set by the router: what stood for {id} in the route's pattern, decoded. See router.h.
   std::vector<std::pair<std::string, std::string>> captures;

@@ -44,6 +44,12 @@ Json parse_body(std::string_view body) {
   return json;
 }
 
+std::string shown(const Json& value) {
+  if (value.is_structured()) return value.type_name();
+  if (value.is_string()) return Json(cut_text(value.get_ref<const std::string&>())).dump();
+  return value.dump();
+}
+
 Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {
   if (!object.is_object()) {
     throw ApiError::bad_field(path_,
@@ -52,7 +58,7 @@ Fields::Fields(const Json& object, std::string path) : object_(object), path_(st
 }
 
 std::string Fields::path(const char* name) const {
-  return path_.empty() ? name : path_ + "." + name;
+  return path_.empty() ? cut_text(name) : path_ + "." + cut_text(name);
 }
 
 void Fields::fail(const char* name, const std::string& message) const {
@@ -89,7 +95,7 @@ std::optional<int64_t> Fields::integer(const char* name, int64_t least, int64_t 
   }
   const double number = value->get<double>();
   if (!(number >= double(least) && number <= double(most))) {
-    fail(name, fmt::format("expected {} to {}, found {}", least, most, value->dump()));
+    fail(name, fmt::format("expected {} to {}, found {}", least, most, shown(*value)));
   }
   return value->is_number_float() ? int64_t(number) : value->get<int64_t>();
 }
@@ -112,7 +118,7 @@ std::optional<std::string> Fields::choice(const char* name,
                                           const std::vector<std::string_view>& choices) const {
   std::optional<std::string> value = text(name);
   if (value && std::ranges::find(choices, *value) == choices.end()) {
-    fail(name, fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), *value));
+    fail(name, fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), cut_text(*value)));
   }
   return value;
 }
