@@ -56,6 +56,7 @@ Service::~Service() {
   // A request may go from one to the other and back.
   do {
     workers_.wait();
+    if (options_.desk != nullptr) options_.desk->rendering().wait();
     if (options_.desk != nullptr) options_.desk->errands().wait();
   } while (!workers_.idle());
 }

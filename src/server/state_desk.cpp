@@ -30,7 +30,8 @@ StateDesk::StateDesk(States& states, const Model& model, Notice notice)
     : states_(states),
       model_(model),
       notice_(std::move(notice)),
-      errands_(kThreads, many_errands(model)) {}
+      errands_(kThreads, many_errands(model)),
+      rendering_(1, many_errands(model)) {}
 
 void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
   if (errands_.busy()) {

@@ -41,6 +41,8 @@ class StateDesk {
   States& states() { return states_; }
   const Model& model() const { return model_; }
   Errands& errands() { return errands_; }
+  // For work about states that needs neither disk nor network, and shall not wait for what does.
+  Errands& rendering() { return rendering_; }
 
   // Runs `work` as an errand; what it throws answers the request. Throws ApiError when there is too
   // much to do already.
@@ -74,7 +76,7 @@ class StateDesk {
   const Notice notice_;
   std::atomic<bool> said_unknown_{false};
   std::atomic<uint64_t> saved_{0}, failed_{0}, saved_bytes_{0}, loaded_{0};
-  Errands errands_;  // the last, so that it ends first
+  Errands errands_, rendering_;  // the last, so that they end first; what renders adds errands
 };
 
 // Who does what of a request: what waits for a disk is the desk's, all else the workers'.
