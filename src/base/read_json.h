@@ -1,7 +1,7 @@
 // The one way in which JSON from outside is read, whether it is a body, a string within one, a file
-// or a record: every limit is checked before what exceeds it is built, and the work is linear in the
-// text but for sorting each object's keys. nlohmann's own parser is neither: it takes any depth, and
-// its ordered objects compare every key with all before it.
+// or a record: every limit is checked before what exceeds it is built, and the work is linear in
+// the text but for sorting each object's keys. nlohmann's own parser is neither: it takes any
+// depth, and its ordered objects compare every key with all before it.
 #pragma once
 
 #include <algorithm>
@@ -141,8 +141,8 @@ class JsonReader final : public nlohmann::json_sax<Json> {
 
   const JsonLimits limits_;
   Json root_;
-  std::vector<Json*> open_;   // objects and lists, the outermost first
-  Json* member_ = nullptr;    // of the innermost object: the value of the last key
+  std::vector<Json*> open_;  // objects and lists, the outermost first
+  Json* member_ = nullptr;   // of the innermost object: the value of the last key
   size_t values_ = 0;
 };
 

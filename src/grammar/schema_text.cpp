@@ -60,8 +60,7 @@ Schema parse_schema(std::string_view text) {
         fmt::format("the schema has {} bytes, expected at most {}", text.size(), kMaxBytes));
   }
   try {
-    return read_json<Schema>(text,
-                             {.depth = kMaxDepth, .keys = kMaxKeys, .repeated_keys = false});
+    return read_json<Schema>(text, {.depth = kMaxDepth, .keys = kMaxKeys, .repeated_keys = false});
   } catch (const JsonFault& fault) {
     switch (fault.kind) {
       case JsonFault::Kind::repeated_key:

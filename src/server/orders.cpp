@@ -178,7 +178,8 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     } else if (!words->empty()) {
       whole += " " + *words;
     }
-    constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();  // the text is written already
+    constexpr int64_t kNoLimit =
+        std::numeric_limits<int64_t>::max();  // the text is written already
     Order again{begun.state, encode_chat(model, form, whole, goes_on, kNoLimit)};
     again.origin = begun.origin;
     return again;

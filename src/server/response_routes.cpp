@@ -30,11 +30,10 @@ StateInfo find_response(StateDesk& desk, const std::string& id, const std::strin
   std::optional<StateInfo> info;
   if (is_state_id(state)) info = desk.states().find(state);
   if (!info) {
-    throw ApiError(
-        404, "invalid_request_error",
-        fmt::format("there is no response '{}': it was not stored, or is no longer kept",
-                    cut_text(id)),
-        param, "response_not_found");
+    throw ApiError(404, "invalid_request_error",
+                   fmt::format("there is no response '{}': it was not stored, or is no longer kept",
+                               cut_text(id)),
+                   param, "response_not_found");
   }
   return *std::move(info);
 }

@@ -224,10 +224,9 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const auto wanted =
       std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
-  begin(*wanted, size_t(wanted->n), request.body.size(), reply,
-        [this, wanted, reply](const Beginning& beginning) {
-          write_chat(*wanted, beginning, reply);
-        });
+  begin(
+      *wanted, size_t(wanted->n), request.body.size(), reply,
+      [this, wanted, reply](const Beginning& beginning) { write_chat(*wanted, beginning, reply); });
 }
 
 void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,

@@ -54,8 +54,8 @@ StateInfo StateDesk::find(const std::string& id_or_name, const std::string& para
   std::optional<StateInfo> info = states_.find(id_or_name);
   if (!info) {
     throw ApiError(404, "invalid_request_error",
-                   fmt::format("there is no state with the id or name '{}'", cut_text(id_or_name)), param,
-                   "state_not_found");
+                   fmt::format("there is no state with the id or name '{}'", cut_text(id_or_name)),
+                   param, "state_not_found");
   }
   return *std::move(info);
 }

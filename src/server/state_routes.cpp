@@ -49,8 +49,8 @@ StateLabels query_labels(const http::Request& request) {
   if (const std::string note = one_parameter(request, "note"); !note.empty()) {
     std::optional<Json> value = find_json<Json>(note);
     if (!value) {
-      throw ApiError::bad_field("note", fmt::format("expected JSON, nested at most {} deep",
-                                                    JsonLimits().depth));
+      throw ApiError::bad_field(
+          "note", fmt::format("expected JSON, nested at most {} deep", JsonLimits().depth));
     }
     labels["note"] = *std::move(value);
   }

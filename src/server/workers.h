@@ -1,7 +1,8 @@
-// The threads on which requests are prepared: bodies are parsed, prompts tokenised, schemas compiled
-// and answers to them written. HTTP's own threads do nothing that grows with what a client sends, so
-// that they always have time for everybody else's bytes; what waits for a disk or for Redis is done
-// by the background pool of the state service (errands.h), so that neither waits for the other.
+// The threads on which requests are prepared: bodies are parsed, prompts tokenised, schemas
+// compiled and answers to them written. HTTP's own threads do nothing that grows with what a client
+// sends, so that they always have time for everybody else's bytes; what waits for a disk or for
+// Redis is done by the background pool of the state service (errands.h), so that neither waits for
+// the other.
 //
 // Large requests have a lane of their own, with one thread of low priority: however many there are,
 // a small request waits for none of them, and the engine's threads lose no step to them.

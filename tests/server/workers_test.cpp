@@ -1,4 +1,5 @@
-// Requests are prepared beside each other: small ones wait for no large one, HTTP's threads for none.
+// Requests are prepared beside each other: small ones wait for no large one, HTTP's threads for
+// none.
 #include "server/workers.h"
 
 #include <gtest/gtest.h>

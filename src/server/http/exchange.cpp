@@ -116,9 +116,9 @@ void Exchange::error(int status, const std::string& message, const Headers& more
     if (state_ == State::streaming) cut();
     if (state_ != State::waiting) return;
   }
-  const ErrorBody body = options_->error_body
-                             ? options_->error_body(status, message)
-                             : ErrorBody{"text/plain; charset=utf-8", cut_text(message, 500) + "\n"};
+  const ErrorBody body =
+      options_->error_body ? options_->error_body(status, message)
+                           : ErrorBody{"text/plain; charset=utf-8", cut_text(message, 500) + "\n"};
   send(status, body.content_type, body.text, more);
 }
 

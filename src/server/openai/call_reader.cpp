@@ -49,7 +49,8 @@ std::string arguments_of(const Json& object) {
   if (at->is_string()) {
     const auto& text = at->get_ref<const std::string&>();
     const auto inside = find_json<Json>(text);
-    if (inside && inside->is_object()) return inside->dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (inside && inside->is_object())
+      return inside->dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   return at->dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -118,7 +118,8 @@ std::optional<std::string> Fields::choice(const char* name,
                                           const std::vector<std::string_view>& choices) const {
   std::optional<std::string> value = text(name);
   if (value && std::ranges::find(choices, *value) == choices.end()) {
-    fail(name, fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), cut_text(*value)));
+    fail(name,
+         fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), cut_text(*value)));
   }
   return value;
 }

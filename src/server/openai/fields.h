@@ -19,7 +19,8 @@ namespace anser::openai {
 inline constexpr JsonLimits kBodyLimits = {};
 Json parse_body(std::string_view body);
 
-// A value that is not what was expected, for an error: cut short, and of lists and objects the kind.
+// A value that is not what was expected, for an error: cut short, and of lists and objects the
+// kind.
 std::string shown(const Json& value);
 
 class Fields {

@@ -10,8 +10,9 @@ std::vector<Token> encode_at_most(const Tokenizer& tokenizer, std::string_view t
                                   int64_t most, const std::string& field) {
   const int64_t first = begins && tokenizer.bos() ? 1 : 0;
   if (first + int64_t(tokenizer.count(text, size_t(most - first))) > most) {
-    throw ApiError::bad_field(field, fmt::format("expected at most {} tokens, found more in {} bytes",
-                                                 most, text.size()));
+    throw ApiError::bad_field(
+        field,
+        fmt::format("expected at most {} tokens, found more in {} bytes", most, text.size()));
   }
   return begins ? tokenizer.encode_document(text) : tokenizer.encode(text);
 }
@@ -25,8 +26,8 @@ std::vector<Token> read_tokens(const Json& list, int vocab, int64_t most, const 
   tokens.reserve(list.size());
   for (const Json& entry : list) {
     if (!entry.is_number_integer() || entry < 0 || entry >= vocab) {
-      throw ApiError::bad_field(path, fmt::format("expected tokens from 0 to {}, found {}",
-                                                  vocab - 1, shown(entry)));
+      throw ApiError::bad_field(
+          path, fmt::format("expected tokens from 0 to {}, found {}", vocab - 1, shown(entry)));
     }
     tokens.push_back(entry.get<Token>());
   }

@@ -39,9 +39,9 @@ StateLabels read_labels(const Json& body, StateLabels labels, const std::string&
     const Json* note = fields.any("note");
     labels.note = note == nullptr ? "" : note->dump();
     if (labels.note.size() > kMaxNote) {  // before it is read once more
-      throw ApiError::bad_field(fields.path("note"),
-                                fmt::format("expected at most {} bytes of JSON, found {}", kMaxNote,
-                                            labels.note.size()));
+      throw ApiError::bad_field(
+          fields.path("note"),
+          fmt::format("expected at most {} bytes of JSON, found {}", kMaxNote, labels.note.size()));
     }
   }
   try {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "anser/error.h"
-#include "base/read_json.h"
 #include "base/mapped_file.h"
+#include "base/read_json.h"
 #include "text/vocabulary.h"
 
 namespace anser {
