@@ -2,7 +2,7 @@
 """Includes point one way: base <- formats <- checkpoint; text, quant, checkpoint <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
 server <- cli.
 
-Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
+JSON from outside is read by base/read_json.h alone. Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
 the standard library but three headers that define no function. Prints what breaks this and exits 1.
 """
 import pathlib
@@ -32,6 +32,10 @@ MAY_INCLUDE["cli"] = MAY_INCLUDE["server"] | {"cli"}
 ISA_SYSTEM = {"cstdint", "cstddef", "cstring", "immintrin.h", "arm_neon.h"}
 ISA_OWN = {"base/dtype.h", "base/exp_below_0.h", "model/blocks.h", "model/limits.h", "cpu/kernels.h"}
 
+# JSON from outside is read in one way, which has the limits.
+JSON_READER = pathlib.PurePath("src/base/read_json.h")
+OTHER_JSON_READER = re.compile(r"\b(?:[jJ]son|Schema|ordered_json)::(?:parse|accept|sax_parse|from_\w+)\(|\bjson_sax\b")
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -46,6 +50,10 @@ def check(path):
     relative = path.relative_to(ROOT)
     public, folder = relative.parts[0] == "include", relative.parts[1]
     isa = relative.parts[:3] == ("src", "cpu", "isa")
+    if relative != JSON_READER:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if OTHER_JSON_READER.search(line):
+                yield f"{relative}:{number}: JSON is read with {JSON_READER}, which has the limits"
     for number, system, name in includes(path):
         first = name.split("/")[0]
         if public:

@@ -12,6 +12,7 @@
 // may be none.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -65,6 +66,8 @@ class Tokenizer {
 
   // Linear in text.size().
   std::vector<Token> encode(std::string_view text) const;
+  // How many tokens encode() makes of it, without making them. Beyond `most` it stops counting.
+  size_t count(std::string_view text, size_t most = size_t(-1)) const;
   // A text from its beginning, as in training: after bos(), where there is one.
   std::vector<Token> encode_document(std::string_view text) const;
 

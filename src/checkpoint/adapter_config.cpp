@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "base/read_json.h"
 #include "formats/checks.h"
 #include "formats/json.h"
 
@@ -67,8 +68,8 @@ bool is_set(const Json& value) {
 }
 
 Json parse_in_order(std::string_view text, const std::string& path) {
-  parse_json(text, path);  // which checks it
-  return Json::parse(text);
+  parse_json(text, path);  // which says what is wrong
+  return read_json<Json>(text);
 }
 
 class Reader {

@@ -9,6 +9,7 @@
 
 #include "anser/error.h"
 #include "base/mapped_file.h"
+#include "base/read_json.h"
 #include "formats/json.h"
 #include "text/chat/builtin_templates.h"
 #include "text/chat/choose_template.h"
@@ -43,10 +44,10 @@ std::optional<std::string> read_text(const fs::path& path) {
 
 // Its "chat_template": a text, or a list of templates with names, of which "default" is for chats.
 std::string template_in(const std::string& tokenizer_config) {
-  const auto config = nlohmann::json::parse(tokenizer_config, nullptr, false);
-  if (!config.is_object()) return "";
-  const auto at = config.find("chat_template");
-  if (at == config.end()) return "";
+  const auto config = find_json<nlohmann::json>(tokenizer_config);
+  if (!config || !config->is_object()) return "";
+  const auto at = config->find("chat_template");
+  if (at == config->end()) return "";
   if (at->is_string()) return at->get<std::string>();
   std::string found;
   for (const auto& named : *at) {

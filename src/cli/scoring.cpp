@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "anser/error.h"
+#include "base/read_json.h"
 #include "cli/console.h"
 #include "cli/feed.h"
 #include "cli/progress.h"
@@ -103,7 +104,7 @@ std::vector<std::string> read_lambada(const std::string& path, int64_t limit) {
     begin = end + 1;
     ++line_number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto object = nlohmann::json::parse(line, nullptr, false);
+    const auto object = find_json<nlohmann::json>(line).value_or(nullptr);
     if (!object.is_object() || !object.contains("text") || !object["text"].is_string()) {
       throw Error(fmt::format("{}:{}: expected a JSON object with a string \"text\", found {:.60}",
                               path, line_number, line));

@@ -265,10 +265,11 @@ void serve_command(ServeOptions options) {
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
   service_options.budgets = std::make_shared<MemoryBudgets>(uint64_t(options.logprobs_mb) << 20);
   service_options.http_load = options.http.load;
+  options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
+  service_options.on_fault = options.http.on_fault;
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;
-  options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
   options.http.refusal = std::bind_front(&WebPolicy::refusal, policy);
   options.http.answer_fields = std::bind_front(&WebPolicy::answer_fields, policy);
   http::Server server(options.http, policy.answering_preflights(service.routes()));

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/read_json.h"
 #include "cli/console.h"
 #include "cli/numbers.h"
 #include "cli/state_commands.h"
@@ -44,7 +45,7 @@ Json json_of(const StateInfo& info) {
           {"fingerprint", fmt::format("{:016x}", info.fingerprint)},
           {"raw_bytes", info.raw_bytes},
           {"stored_bytes", info.stored_bytes},
-          {"note", info.labels.note.empty() ? Json() : Json::parse(info.labels.note)}};
+          {"note", find_json<Json>(info.labels.note).value_or(nullptr)}};
 }
 
 // Columns as wide as their widest text, and no narrower than `widths`; the last one is not filled

@@ -1,6 +1,6 @@
 #include "formats/json.h"
 
-#include "base/json_check.h"
+#include "base/read_json.h"
 #include "formats/checks.h"
 
 namespace anser {
@@ -8,6 +8,9 @@ namespace anser {
 using Json = nlohmann::json;
 
 namespace {
+
+// Far beyond the lists of tensors and the vocabularies that there are.
+constexpr size_t kMaxFileKeys = 1 << 20, kMaxFileValues = 1 << 23;
 
 // The words put in quotes; all else as it is.
 std::string quote_non_finite(std::string_view text) {
@@ -41,19 +44,24 @@ std::string quote_non_finite(std::string_view text) {
 
 Json parse_json(std::string_view text, const std::string& what, size_t max_depth) {
   try {
-    check_json<Json>(text, max_depth);
-    return Json::parse(text);
+    return read_json<Json>(text, {.depth = max_depth,
+                                  .keys = kMaxFileKeys,
+                                  .values = kMaxFileValues,
+                                  .repeated_keys = false});
   } catch (const JsonFault& fault) {
     switch (fault.kind) {
       case JsonFault::Kind::repeated_key:
         fail(what, "the key {} stands there twice", printable(fault.key));
       case JsonFault::Kind::too_deep:
         fail(what, "nested more than {} deep", max_depth);
-      default:
+      case JsonFault::Kind::too_many_keys:
+        fail(what, "an object has more than {} keys", kMaxFileKeys);
+      case JsonFault::Kind::too_many_values:
+        fail(what, "there are more than {} values", kMaxFileValues);
+      case JsonFault::Kind::syntax:
         fail(what, "not valid JSON at byte {} (or not UTF-8). {}", fault.position, kFetchAgain);
     }
-  } catch (const Json::exception& error) {
-    fail(what, "not valid JSON: {}", printable(error.what()));
+    throw;
   }
 }
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "anser/error.h"
-#include "base/json_check.h"
+#include "base/read_json.h"
 #include "text/vocabulary.h"
 
 namespace anser {
@@ -61,8 +61,7 @@ Schema parse_schema(std::string_view text, CompileBudget& budget) {
   }
   budget.spend(text.size());
   try {
-    check_json<Schema>(text, kMaxDepth, kMaxKeys);
-    return Schema::parse(text);
+    return read_json<Schema>(text, {.depth = kMaxDepth, .keys = kMaxKeys, .repeated_keys = false});
   } catch (const JsonFault& fault) {
     switch (fault.kind) {
       case JsonFault::Kind::repeated_key:
@@ -70,14 +69,13 @@ Schema parse_schema(std::string_view text, CompileBudget& budget) {
             fmt::format("the schema has the key {} twice in one object", anser::quoted(fault.key)));
       case JsonFault::Kind::too_many_keys:
         throw Error(fmt::format("the schema has an object of more than {} keys", kMaxKeys));
+      case JsonFault::Kind::too_many_values:  // which so few bytes cannot hold
       case JsonFault::Kind::too_deep:
         throw Error(fmt::format("the schema is nested more than {} deep", kMaxDepth));
       case JsonFault::Kind::syntax:
         throw Error(fmt::format("the schema is not valid JSON at byte {}", fault.position));
     }
     throw;
-  } catch (const Schema::exception& error) {
-    throw Error(fmt::format("the schema is not valid JSON: {}", shown(error.what())));
   }
 }
 

@@ -8,9 +8,12 @@
 
 namespace anser {
 
-Errands::Errands(int threads, size_t many) : many_(many) {
-  start_threads(
-      threads_, threads, [this](int) { run(); }, [this] { end(); });
+Errands::Errands(int threads, size_t many, const std::function<void()>& begin) : many_(many) {
+  const auto work = [this, begin](int) {
+    if (begin) begin();
+    run();
+  };
+  start_threads(threads_, threads, work, [this] { end(); });
 }
 
 Errands::~Errands() {
@@ -40,6 +43,11 @@ bool Errands::busy() const {
 size_t Errands::waiting() const {
   const std::lock_guard lock(mutex_);
   return waiting_.size();
+}
+
+bool Errands::idle() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.empty() && running_ == 0;
 }
 
 void Errands::wait() {

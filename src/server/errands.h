@@ -1,4 +1,5 @@
-// Threads for what takes time and nobody may wait for: states being compressed, written and read.
+// A background pool: threads for what takes time and nobody may wait for. States are compressed,
+// written and read on one, requests are prepared on others (workers.h).
 #pragma once
 
 #include <chrono>
@@ -14,7 +15,8 @@ namespace anser {
 
 class Errands {
  public:
-  Errands(int threads, size_t many);
+  // `begin` is called first on each thread.
+  Errands(int threads, size_t many, const std::function<void()>& begin = {});
   // Runs all that was added, also what that adds.
   ~Errands();
   Errands(const Errands&) = delete;
@@ -27,6 +29,8 @@ class Errands {
   // More than `many` wait: who can still be told to come again shall be.
   bool busy() const;
   size_t waiting() const;
+  // Nothing waits, and nothing runs.
+  bool idle() const;
   // Returns when nothing is left to do.
   void wait();
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "anser/error.h"
 #include "server/openai/answer_stream.h"
 #include "server/openai/chat_prompt.h"
+#include "server/openai/prompt_tokens.h"
 #include "server/openai/tool_text.h"
 #include "text/chat/builtin_templates.h"
 
@@ -41,10 +43,9 @@ ChatTemplate form_of(const ChatRequest& request, const ChatTemplate& form, const
 }
 
 std::vector<Token> encode_chat(const Model& model, const ChatTemplate& form,
-                               const std::string& text, bool goes_on) {
-  const Tokenizer& tokenizer = model.tokenizer();
+                               const std::string& text, bool goes_on, int64_t most) {
   const bool begins = (model.tells_stories() || form.begin_token) && !goes_on;
-  return begins ? tokenizer.encode_document(text) : tokenizer.encode(text);
+  return encode_at_most(model.tokenizer(), text, begins, most, "messages");
 }
 
 // The answer that a state ends with may have written some of what ends its turn.
@@ -116,12 +117,12 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
 }
 
 std::vector<Token> message_tokens(const ChatRequest& request, const ChatTemplate& usual_form,
-                                  const State& begin, const Model& model) {
+                                  const State& begin, const Limits& limits, const Model& model) {
   const ChatTemplate form = form_of(request, usual_form, model);
   const bool story = model.tells_stories(), goes_on = begin.tokens() > 0;
   std::string text = render_messages(request, form, story, goes_on);
   if (goes_on && !story) text.erase(0, separator_read(form, begin.text_end()));
-  return encode_chat(model, form, text, goes_on);
+  return encode_chat(model, form, text, goes_on, limits.max_prompt_tokens);
 }
 
 ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatTemplate& usual_form,
@@ -144,13 +145,10 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   ChatTemplate form = form_of(wanted, usual_form, model);
   ChatPrompt prompt = render_chat(wanted, form, story, goes_on, at_once);
   if (goes_on && !story) drop_separator_read(prompt, form, beginning.state);
-  std::vector<Token> tokens = encode_chat(model, form, prompt.text, goes_on);
+  std::vector<Token> tokens =
+      encode_chat(model, form, prompt.text, goes_on, limits.max_prompt_tokens);
   if (tokens.empty() && !beginning.state.has_logits()) {
     throw ApiError::bad_field("messages", "they have no words");
-  }
-  if (int64_t(tokens.size()) > limits.max_prompt_tokens) {
-    throw ApiError::bad_field("messages", fmt::format("expected at most {} tokens, found {}",
-                                                      limits.max_prompt_tokens, tokens.size()));
   }
   if (!story && !must_call) {
     generation.stop.insert(generation.stop.end(), form.stops.begin(), form.stops.end());
@@ -175,7 +173,9 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     } else if (!words->empty()) {
       whole += " " + *words;
     }
-    Order again{begun.state, encode_chat(model, form, whole, goes_on)};
+    constexpr int64_t kNoLimit =
+        std::numeric_limits<int64_t>::max();  // the text is written already
+    Order again{begun.state, encode_chat(model, form, whole, goes_on, kNoLimit)};
     again.origin = begun.origin;
     again.client = begun.client;
     return again;

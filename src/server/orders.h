@@ -27,7 +27,8 @@ std::shared_ptr<const Constraint> call_constraint(const openai::ChatRequest& req
 // What a model reads of a request's messages with no answer begun, on top of `begin`, which may
 // have read nothing. `form`: of conversations without tools.
 std::vector<Token> message_tokens(const openai::ChatRequest& request, const ChatTemplate& form,
-                                  const State& begin, const Model& model);
+                                  const State& begin, const openai::Limits& limits,
+                                  const Model& model);
 
 struct ChatOrder {
   Order order;

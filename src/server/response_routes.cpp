@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/read_json.h"
 #include "server/answering.h"
 #include "server/openai/response_answer.h"
 #include "server/orders.h"
@@ -29,19 +30,20 @@ StateInfo find_response(StateDesk& desk, const std::string& id, const std::strin
   std::optional<StateInfo> info;
   if (is_state_id(state)) info = desk.states().find(state);
   if (!info) {
-    throw ApiError(
-        404, "invalid_request_error",
-        fmt::format("there is no response '{}': it was not stored, or is no longer kept", id),
-        param, "response_not_found");
+    throw ApiError(404, "invalid_request_error",
+                   fmt::format("there is no response '{}': it was not stored, or is no longer kept",
+                               cut_text(id)),
+                   param, "response_not_found");
   }
   return *std::move(info);
 }
 
 ResponseRoutes::ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
-                               Limits limits, Options options)
+                               Workers& workers, Limits limits, Options options)
     : model_(model),
       scheduler_(scheduler),
       desk_(desk),
+      workers_(workers),
       limits_(std::move(limits)),
       options_(std::move(options)) {}
 
@@ -61,6 +63,7 @@ std::vector<StateRoutes::Route> ResponseRoutes::routes() {
 void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   ResponseRequest wanted = read_response_request(Fields(body), limits_);
+  const size_t bytes = request.body.size();
   const bool goes_on = !wanted.previous.empty() || !wanted.state.empty();
   if (desk_ == nullptr) {
     if (goes_on) fail_without_states(wanted.state.empty() ? "previous_response_id" : "state");
@@ -70,20 +73,23 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   }
   if (wanted.store && desk_->errands().busy()) throw ApiError::busy(kManyStates);
   const bool looks_first = goes_on || (wanted.save && !wanted.save->name.empty());
-  const Beginning nothing{model_.initial_state(), {}, {}, request.client};
-  if (!looks_first) return write(wanted, nothing, reply);
-  desk_->later(reply, [this, wanted = std::move(wanted), goes_on, nothing, reply] {
-    if (wanted.save) desk_->check_labels(*wanted.save);
-    if (!goes_on) return write(wanted, nothing, reply);
-    std::string state = wanted.state, param = "state";
-    if (!wanted.previous.empty()) {
-      param = "previous_response_id";
-      state = find_response(*desk_, wanted.previous, param).id;
-    }
-    Beginning beginning = desk_->load(state, param);
-    beginning.client = nothing.client;
-    write(wanted, beginning, reply);
+  const std::string client = request.client;
+  if (!looks_first) return write(wanted, {model_.initial_state(), {}, {}, client}, reply);
+  desk_->later(reply, [this, kept = std::make_shared<const ResponseRequest>(std::move(wanted)),
+                       bytes, client, reply] {
+    const auto beginning = std::make_shared<Beginning>(beginning_of(*kept));
+    beginning->client = client;
+    workers_.go_on(bytes, reply,
+                   [this, kept, beginning, reply] { write(*kept, *beginning, reply); });
   });
+}
+
+Beginning ResponseRoutes::beginning_of(const ResponseRequest& wanted) {
+  if (wanted.save) desk_->check_labels(*wanted.save);
+  if (!wanted.state.empty()) return desk_->load(wanted.state, "state");
+  if (wanted.previous.empty()) return {model_.initial_state(), {}, {}};
+  const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
+  return desk_->load(previous.id, "previous_response_id");
 }
 
 void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& beginning,
@@ -109,7 +115,7 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
 
 void ResponseRoutes::show(const std::string& id, const Reply& reply) {
   const StateInfo info = find_response(*desk_, id, "id");
-  Json note = Json::parse(info.labels.note, nullptr, false);
+  Json note = find_json<Json>(info.labels.note).value_or(nullptr);
   if (!note.is_object() || !note.contains("id") || note["id"] != id) {
     throw ApiError::not_found(
         fmt::format("the note of the state {} is no longer the response '{}'", info.id, id),

@@ -29,9 +29,9 @@ class ResponseRoutes {
     ChatTemplate form;
     std::chrono::milliseconds stream_interval;  // openai::Delivery
   };
-  // The first three must outlive every request. Without a desk no response is kept.
-  ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits,
-                 Options options);
+  // The first four must outlive every request. Without a desk no response is kept.
+  ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, Workers& workers,
+                 openai::Limits limits, Options options);
 
   std::vector<StateRoutes::Route> routes();
 
@@ -39,12 +39,15 @@ class ResponseRoutes {
   using Reply = std::shared_ptr<http::Reply>;
   void create(const http::Request& request, const Reply& reply);
   void write(const openai::ResponseRequest& wanted, const Beginning& beginning, const Reply& reply);
+  // Takes time, for an errand.
+  Beginning beginning_of(const openai::ResponseRequest& wanted);
   void show(const std::string& id, const Reply& reply);
   void remove(const std::string& id, const Reply& reply);
 
   const Model& model_;
   Scheduler& scheduler_;
   StateDesk* const desk_;
+  Workers& workers_;
   const openai::Limits limits_;
   const Options options_;
 };

@@ -1,6 +1,7 @@
 #include "server/service.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "server/metrics.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
+#include "server/openai/prompt_tokens.h"
 #include "server/orders.h"
 #include "server/page/page.h"
 #include "text/utf8.h"
@@ -25,6 +27,11 @@ namespace {
 
 // One makes a piece of JSON much faster than a client takes it.
 constexpr size_t kManySenders = 1024;
+
+// Of /tokenize and /detokenize: as many tokens as a body has values at most, and as many bytes as
+// a body has, so that what one gives out the other takes.
+constexpr int64_t kMostTokenized = int64_t(kBodyLimits.values);
+constexpr size_t kMostDetokenized = 16 << 20;
 
 // Of which details are kept: of what is echoed once, of what is written as often as it is.
 uint64_t kept_tokens(const CompletionRequest& wanted) {
@@ -42,15 +49,22 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
       options_(std::move(options)),
-      state_routes_(engine.model(), scheduler, options_.desk, options_.limits, options_.form),
-      response_routes_(engine.model(), scheduler, options_.desk, options_.limits,
+      workers_(options_.on_fault),
+      state_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
+                    options_.form),
+      response_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
                        {options_.model_name, options_.form, options_.stream_interval}),
-      trace_route_(engine, scheduler, options_.desk, state_routes_),
+      trace_route_(engine, scheduler, options_.desk, workers_, state_routes_),
       started_(unix_seconds()),
       senders_(1, kManySenders) {}
 
 Service::~Service() {
-  if (options_.desk != nullptr) options_.desk->errands().wait();
+  // A request may go from one to the other and back.
+  do {
+    workers_.wait();
+    if (options_.desk != nullptr) options_.desk->rendering().wait();
+    if (options_.desk != nullptr) options_.desk->errands().wait();
+  } while (!workers_.idle());
 }
 
 http::ErrorBody Service::error_body(int status, const std::string& message) {
@@ -66,23 +80,27 @@ http::Router Service::routes() {
                        bool open = false) {
     router.add(method, path, guarded(std::bind_front(handle, this), open));
   };
+  const auto add_work = [&](const char* path,
+                            void (Service::*handle)(const http::Request&, const Reply&)) {
+    router.add("POST", path, guarded(on_worker(std::bind_front(handle, this)), false));
+  };
   add("GET", "/health", &Service::health, true);
   add("GET", "/metrics", &Service::metrics);
   add("GET", "/v1/models", &Service::models);
   add("GET", "/v1/models/{id}", &Service::model);
-  add("POST", "/v1/completions", &Service::completions);
-  add("POST", "/v1/chat/completions", &Service::chat);
-  add("POST", "/tokenize", &Service::tokenize);
-  add("POST", "/detokenize", &Service::detokenize);
+  add_work("/v1/completions", &Service::completions);
+  add_work("/v1/chat/completions", &Service::chat);
+  add_work("/tokenize", &Service::tokenize);
+  add_work("/detokenize", &Service::detokenize);
   const auto add_all = [&](const auto& routes) {
     for (const auto& route : routes) {
-      router.add(route.method, route.path, guarded(route.handle, false));
+      router.add(route.method, route.path, guarded(on_worker(route.handle), false));
     }
   };
   add_all(state_routes_.routes());
   add_all(response_routes_.routes());
   router.add("POST", "/v1/trace",
-             guarded(std::bind_front(&TraceRoute::handle, &trace_route_), false));
+             guarded(on_worker(std::bind_front(&TraceRoute::handle, &trace_route_)), false));
   add_page(router);
   return router;
 }
@@ -104,15 +122,26 @@ http::Handler Service::guarded(Handle handle, bool open) {
   };
 }
 
-void Service::begin(const WriteRequest& request, size_t choices, const std::string& client,
+Service::Handle Service::on_worker(Handle handle) {
+  return [this, handle = std::make_shared<const Handle>(std::move(handle))](http::Request& request,
+                                                                            const Reply& reply) {
+    const size_t bytes = request.body.size();
+    workers_.start(bytes, reply,
+                   [handle, reply, request = std::make_shared<http::Request>(std::move(request))] {
+                     (*handle)(*request, reply);
+                   });
+  };
+}
+
+void Service::begin(const WriteRequest& request, size_t choices, const Asker& asker,
                     const Reply& reply, std::function<void(const Beginning&)> then) {
   if (request.save && !request.save->name.empty() && choices > 1) {
     throw ApiError::bad_field(
         "save_state.name",
         fmt::format("a name is for one state, and {} answers are asked for", choices));
   }
-  begin_at(options_.desk, engine_.model(), request.state, "state", request.save, client, reply,
-           std::move(then));
+  begin_at({options_.desk, &workers_, asker.body_bytes}, engine_.model(), request.state, "state",
+           request.save, asker.client, reply, std::move(then));
 }
 
 std::optional<std::string> Service::client_of(const http::Request& request) const {
@@ -156,7 +185,7 @@ void Service::models(const http::Request&, const Reply& reply) {
 void Service::model(const http::Request& request, const Reply& reply) {
   if (request.capture("id") != options_.model_name) {
     throw ApiError::not_found(fmt::format("there is no model '{}', only '{}'",
-                                          request.capture("id"), options_.model_name),
+                                          cut_text(request.capture("id")), options_.model_name),
                               "model_not_found");
   }
   send_json(*reply, model_card());
@@ -167,7 +196,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   const auto wanted = std::make_shared<const CompletionRequest>(
       read_completion_request(Fields(body), options_.limits, tokenizer));
-  begin(*wanted, wanted->prompts.size() * size_t(wanted->n), request.client, reply,
+  begin(*wanted, wanted->prompts.size() * size_t(wanted->n), Asker::of(request), reply,
         [this, wanted, reply](const Beginning& beginning) {
           write_completions(*wanted, beginning, reply);
         });
@@ -234,7 +263,7 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   const auto wanted =
       std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
   begin(
-      *wanted, size_t(wanted->n), request.client, reply,
+      *wanted, size_t(wanted->n), Asker::of(request), reply,
       [this, wanted, reply](const Beginning& beginning) { write_chat(*wanted, beginning, reply); });
 }
 
@@ -280,23 +309,26 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
 
 void Service::tokenize(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
-  send_json(*reply, {{"tokens",
-                      engine_.model().tokenizer().encode(Fields(body).required_text("content"))}});
+  const std::string text = Fields(body).required_text("content");
+  const std::vector<Token> tokens =
+      encode_at_most(engine_.model().tokenizer(), text, false, kMostTokenized, "content");
+  // Not by way of Json, which would take several times the memory.
+  reply->send(200, kJsonType, fmt::format("{{\"tokens\":[{}]}}", fmt::join(tokens, ",")));
 }
 
 void Service::detokenize(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const Json* list = Fields(body).array("tokens");
   if (list == nullptr) throw ApiError::bad_field("tokens", "it is missing; expected a list");
-  std::vector<Token> tokens;
-  for (const Json& entry : *list) {
-    if (!entry.is_number_integer() || entry < 0 || entry >= options_.limits.vocab) {
-      throw ApiError::bad_field("tokens", fmt::format("expected tokens from 0 to {}, found {}",
-                                                      options_.limits.vocab - 1, entry.dump()));
-    }
-    tokens.push_back(entry.get<Token>());
+  const Tokenizer& tokenizer = engine_.model().tokenizer();
+  const auto tokens = read_tokens(*list, options_.limits.vocab, kMostTokenized, "tokens");
+  size_t bytes = 0;
+  for (const Token token : tokens) bytes += tokenizer.bytes_of(token).size();
+  if (bytes > kMostDetokenized) {
+    throw ApiError::bad_field("tokens", fmt::format("expected a text of at most {} bytes, found {}",
+                                                    kMostDetokenized, bytes));
   }
-  send_json(*reply, {{"content", engine_.model().tokenizer().decode(tokens)}});
+  send_json(*reply, {{"content", tokenizer.decode(tokens)}});
 }
 
 }  // namespace anser

@@ -1,5 +1,5 @@
-// The server: what each address does with a request. HTTP's threads read, tokenise and hand over;
-// the scheduler's thread writes, and owns the engine.
+// The server: what each address does with a request. HTTP's threads receive and send bytes; workers
+// parse, tokenise and hand over; the scheduler's thread writes, and owns the engine.
 #pragma once
 
 #include <chrono>
@@ -22,6 +22,7 @@
 #include "server/state_desk.h"
 #include "server/state_routes.h"
 #include "server/trace_route.h"
+#include "server/workers.h"
 #include "text/chat/builtin_templates.h"
 
 namespace anser {
@@ -43,6 +44,7 @@ struct ServiceOptions {
   std::shared_ptr<MemoryBudgets> budgets = std::make_shared<MemoryBudgets>();
   // Of the server's http::Options, for /metrics.
   std::shared_ptr<const http::Load> http_load = std::make_shared<http::Load>();
+  Workers::OnFault on_fault = {};
 };
 
 //   GET  /                  the page, and /page/... (page/page.h); needs no key
@@ -59,7 +61,7 @@ class Service {
  public:
   // The engine, the scheduler and the desk must outlive every request.
   Service(Engine& engine, Scheduler& scheduler, ServiceOptions options);
-  // Waits for the desk's errands, which may be requests still. To be called when no more come.
+  // Waits for the workers and for the desk's errands. To be called when no more requests come.
   ~Service();
 
   http::Router routes();
@@ -69,11 +71,21 @@ class Service {
  private:
   using Reply = std::shared_ptr<http::Reply>;
   // Answers with JSON what an ApiError says.
-  using Handle = std::function<void(const http::Request&, const Reply&)>;
+  using Handle = std::function<void(http::Request&, const Reply&)>;
   http::Handler guarded(Handle handle, bool open);
-  // Hands over where the text shall begin, on a thread of the desk's if that takes time. `client`:
-  // who asks.
-  void begin(const openai::WriteRequest& request, size_t choices, const std::string& client,
+  // The same handle, called by a worker.
+  Handle on_worker(Handle handle);
+  // Of the request: who asks, and how large it is.
+  struct Asker {
+    std::string client;
+    size_t body_bytes;
+    static Asker of(const http::Request& request) {
+      return {request.client, request.body.size()};
+    }
+  };
+  // Hands over where the text shall begin, which a thread of the desk's finds out if that takes
+  // time.
+  void begin(const openai::WriteRequest& request, size_t choices, const Asker& asker,
              const Reply& reply, std::function<void(const Beginning&)> then);
   void write_completions(const openai::CompletionRequest& wanted, const Beginning& beginning,
                          const Reply& reply);
@@ -105,6 +117,7 @@ class Service {
   Engine& engine_;
   Scheduler& scheduler_;
   const ServiceOptions options_;
+  Workers workers_;
   StateRoutes state_routes_;
   ResponseRoutes response_routes_;
   TraceRoute trace_route_;

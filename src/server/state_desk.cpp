@@ -30,7 +30,8 @@ StateDesk::StateDesk(States& states, const Model& model, Notice notice)
     : states_(states),
       model_(model),
       notice_(std::move(notice)),
-      errands_(kThreads, many_errands(model)) {}
+      errands_(kThreads, many_errands(model)),
+      rendering_(1, many_errands(model)) {}
 
 void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> work) {
   if (errands_.busy()) {
@@ -75,8 +76,8 @@ StateInfo StateDesk::find(const std::string& id_or_name, const std::string& para
   std::optional<StateInfo> info = states_.find(id_or_name);
   if (!info) {
     throw ApiError(404, "invalid_request_error",
-                   fmt::format("there is no state with the id or name '{}'", id_or_name), param,
-                   "state_not_found");
+                   fmt::format("there is no state with the id or name '{}'", cut_text(id_or_name)),
+                   param, "state_not_found");
   }
   return *std::move(info);
 }
@@ -182,19 +183,21 @@ DeskStats StateDesk::stats() {
   return {saved_, failed_, saved_bytes_, loaded_, states_.ram_bytes(), errands_.waiting()};
 }
 
-void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+void begin_at(const Hands& hands, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
               const std::string& client, std::shared_ptr<http::Reply> reply,
               std::function<void(const Beginning&)> then) {
   if (state.empty() && !save) return then({model.initial_state(), {}, {}, client});
-  if (desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
-  desk->later(std::move(reply), [desk, &model, state, param, save, client, then = std::move(then)] {
-    if (save) desk->check_labels(*save);
-    Beginning beginning{model.initial_state(), {}, {}};
-    if (!state.empty()) beginning = desk->load(state, param);
-    beginning.client = client;
-    then(beginning);
-  });
+  if (hands.desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
+  hands.desk->later(
+      reply, [hands, &model, state, param, save, client, reply, then = std::move(then)] {
+        if (save) hands.desk->check_labels(*save);
+        Beginning beginning{model.initial_state(), {}, {}};
+        if (!state.empty()) beginning = hands.desk->load(state, param);
+        beginning.client = client;
+        hands.workers->go_on(hands.body_bytes, reply,
+                             [then, beginning = std::move(beginning)] { then(beginning); });
+      });
 }
 
 void fail_without_states(const std::string& param) {

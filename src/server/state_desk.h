@@ -15,6 +15,7 @@
 #include "anser/scheduler.h"
 #include "server/errands.h"
 #include "server/http/reply.h"
+#include "server/workers.h"
 #include "store/states.h"
 
 namespace anser {
@@ -45,6 +46,8 @@ class StateDesk {
   States& states() { return states_; }
   const Model& model() const { return model_; }
   Errands& errands() { return errands_; }
+  // For work about states that needs neither disk nor network, and shall not wait for what does.
+  Errands& rendering() { return rendering_; }
 
   // Runs `work` as an errand; what it throws answers the request. Throws ApiError when there is too
   // much to do already.
@@ -85,12 +88,20 @@ class StateDesk {
   std::string noted_;
   std::chrono::steady_clock::time_point noted_at_;
   std::atomic<uint64_t> saved_{0}, failed_{0}, saved_bytes_{0}, loaded_{0};
-  Errands errands_;  // the last, so that it ends first
+  Errands errands_, rendering_;  // the last, so that they end first; what renders adds errands
 };
 
-// Hands over where a text shall begin: at once for an empty `state` and nothing to save, else as an
-// errand, for which `desk` is needed. `param`: the field that `state` stood in; `client`: who asks.
-void begin_at(StateDesk* desk, const Model& model, const std::string& state,
+// Who does what of a request: what waits for a disk is the desk's, all else the workers'.
+struct Hands {
+  StateDesk* desk;  // nullptr: no states are kept
+  Workers* workers;
+  size_t body_bytes;  // of the request
+};
+
+// Hands over where a text shall begin: at once for an empty `state` and nothing to save, else to a
+// worker after an errand, for which a desk is needed. `param`: the field that `state` stood in;
+// `client`: who asks.
+void begin_at(const Hands& hands, const Model& model, const std::string& state,
               const std::string& param, const std::optional<StateLabels>& save,
               const std::string& client, std::shared_ptr<http::Reply> reply,
               std::function<void(const Beginning&)> then);

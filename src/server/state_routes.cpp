@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "anser/error.h"
+#include "base/read_json.h"
 #include "server/answering.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/json_pieces.h"
@@ -88,8 +89,12 @@ void send_page(http::Reply& reply, const StatePage& page) {
 StateLabels query_labels(const http::Request& request) {
   Json labels = {{"name", one_parameter(request, "name")}, {"tags", request.parameters("tag")}};
   if (const std::string note = one_parameter(request, "note"); !note.empty()) {
-    labels["note"] = Json::parse(note, nullptr, false);
-    if (labels["note"].is_discarded()) throw ApiError::bad_field("note", "expected JSON");
+    std::optional<Json> value = find_json<Json>(note);
+    if (!value) {
+      throw ApiError::bad_field(
+          "note", fmt::format("expected JSON, nested at most {} deep", JsonLimits().depth));
+    }
+    labels["note"] = *std::move(value);
   }
   return read_labels(labels);
 }
@@ -97,62 +102,70 @@ StateLabels query_labels(const http::Request& request) {
 }  // namespace
 
 StateRoutes::StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
-                         openai::Limits limits, ChatTemplate form)
+                         Workers& workers, openai::Limits limits, ChatTemplate form)
     : model_(model),
       scheduler_(scheduler),
       desk_(desk),
+      workers_(workers),
       limits_(std::move(limits)),
       form_(std::move(form)) {}
 
-StateRoutes::Route StateRoutes::route(const char* method, const char* path, Member member) {
-  return {method, path, [this, member](const http::Request& request, const Reply& reply) {
+StateRoutes::Route StateRoutes::route(const char* method, const char* path, Member member,
+                                      Takes takes) {
+  return {method, path, [this, member, takes](http::Request& request, const Reply& reply) {
             if (desk_ == nullptr) fail_without_states("");
-            desk_->later(reply,
-                         [this, member, request, reply] { (this->*member)(request, reply); });
+            const auto asked = std::make_shared<Asked>();
+            asked->body_bytes = request.body.size();
+            if (takes == Takes::json || (takes == Takes::upload && !is_upload(request))) {
+              asked->body = body_of(request);
+              request.body = {};
+            }
+            asked->request = std::move(request);
+            desk_->later(reply, [this, member, asked, reply] { (this->*member)(asked, reply); });
           }};
 }
 
 std::vector<StateRoutes::Route> StateRoutes::routes() {
   return {route("GET", "/v1/states", &StateRoutes::list),
-          route("POST", "/v1/states", &StateRoutes::create),
+          route("POST", "/v1/states", &StateRoutes::create, Takes::upload),
           route("GET", "/v1/states/{id}", &StateRoutes::show),
-          route("PATCH", "/v1/states/{id}", &StateRoutes::relabel),
-          route("POST", "/v1/states/{id}", &StateRoutes::relabel),
+          route("PATCH", "/v1/states/{id}", &StateRoutes::relabel, Takes::json),
+          route("POST", "/v1/states/{id}", &StateRoutes::relabel, Takes::json),
           route("DELETE", "/v1/states/{id}", &StateRoutes::remove),
           route("GET", "/v1/states/{id}/content", &StateRoutes::content),
-          route("POST", "/v1/states/{id}/fork", &StateRoutes::fork)};
+          route("POST", "/v1/states/{id}/fork", &StateRoutes::fork, Takes::json)};
 }
 
-void StateRoutes::list(const http::Request& request, const Reply& reply) {
+void StateRoutes::list(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
   StateFilter filter;
-  filter.tag = one_parameter(request, "tag");
-  filter.parent = one_parameter(request, "parent");
+  filter.tag = one_parameter(asked->request, "tag");
+  filter.parent = one_parameter(asked->request, "parent");
   if (const auto parent = desk_->states().find(filter.parent)) filter.parent = parent->id;
-  PageOptions options = page_options(request);
+  PageOptions options = page_options(asked->request);
   if (!options.after.empty()) options.after = desk_->find(options.after, "after").id;
   send_page(*reply, desk_->states().page(filter, options));
 }
 
-void StateRoutes::show(const http::Request& request, const Reply& reply) {
-  send_json(*reply, state_object(desk_->find(request.capture("id"), "id")));
+void StateRoutes::show(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  send_json(*reply, state_object(desk_->find(asked->request.capture("id"), "id")));
 }
 
-void StateRoutes::relabel(const http::Request& request, const Reply& reply) {
-  const StateInfo info = desk_->find(request.capture("id"), "id");
-  const StateLabels labels = read_labels(body_of(request), info.labels);
+void StateRoutes::relabel(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  const StateInfo info = desk_->find(asked->request.capture("id"), "id");
+  const StateLabels labels = read_labels(asked->body, info.labels);
   desk_->check_labels(labels, info);
   desk_->states().relabel(info.id, labels);
   send_json(*reply, state_object(desk_->find(info.id, "id")));
 }
 
-void StateRoutes::remove(const http::Request& request, const Reply& reply) {
-  const StateInfo info = desk_->find(request.capture("id"), "id");
+void StateRoutes::remove(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  const StateInfo info = desk_->find(asked->request.capture("id"), "id");
   desk_->states().remove(info.id);
   send_json(*reply, {{"id", info.id}, {"object", "state.deleted"}, {"deleted", true}});
 }
 
-void StateRoutes::content(const http::Request& request, const Reply& reply) {
-  const StateInfo info = desk_->find(request.capture("id"), "id");
+void StateRoutes::content(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  const StateInfo info = desk_->find(asked->request.capture("id"), "id");
   const http::Headers name = {
       {"Content-Disposition", fmt::format("attachment; filename=\"{}.state\"", info.id)}};
   constexpr uint64_t kInPieces = ContentReader::kMemory + 2 * kContentPiece;
@@ -169,41 +182,48 @@ void StateRoutes::content(const http::Request& request, const Reply& reply) {
       reply, [content] { return content->next(kContentPiece); }, desk_->errands());
 }
 
-void StateRoutes::fork(const http::Request& request, const Reply& reply) {
-  const StateInfo info = desk_->find(request.capture("id"), "id");
-  const StateLabels labels = read_labels(body_of(request));
+void StateRoutes::fork(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  const StateInfo info = desk_->find(asked->request.capture("id"), "id");
+  const StateLabels labels = read_labels(asked->body);
   send_json(*reply, state_object(desk_->fork(info, labels)));
 }
 
-void StateRoutes::upload(const http::Request& request, const Reply& reply) {
-  const StateLabels labels = query_labels(request);
+void StateRoutes::upload(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  const StateLabels labels = query_labels(asked->request);
   desk_->check_labels(labels);
-  std::string parent = one_parameter(request, "parent");
+  std::string parent = one_parameter(asked->request, "parent");
   if (!parent.empty() && !is_state_id(parent)) parent = desk_->find(parent, "parent").id;
   constexpr char kBody[] = "the state in the body";
-  const State state = model_.read_state(std::as_bytes(std::span(request.body)), kBody);
+  const State state = model_.read_state(std::as_bytes(std::span(asked->request.body)), kBody);
   desk_->note_unknown(state, kBody);
   send_json(*reply, state_object(desk_->save(state, parent, labels)));
 }
 
-void StateRoutes::create(const http::Request& request, const Reply& reply) {
-  if (is_upload(request)) return upload(request, reply);
-  const Json body = parse_body(request.body);
-  const Fields fields(body);
-  const StateLabels labels = read_labels(body);
+void StateRoutes::create(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
+  if (is_upload(asked->request)) return upload(asked, reply);
+  const Fields fields(asked->body);
+  const StateLabels labels = read_labels(asked->body);
   desk_->check_labels(labels);
   if (const auto response = fields.text("response")) {
     const StateInfo info = find_response(*desk_, *response, "response");
     return send_json(*reply, state_object(desk_->fork(info, labels)));
   }
-  Beginning beginning{model_.initial_state(), {}, {}};
-  if (const auto state = fields.text("state")) beginning = desk_->load(*state, "state");
-  Order order{beginning.state, tokens_to_read(body, beginning)};
-  order.origin = beginning.origin;
-  order.client = request.client;
+  Beginning begin{model_.initial_state(), {}, {}};
+  if (const auto state = fields.text("state")) begin = desk_->load(*state, "state");
+  begin.client = asked->request.client;
+  workers_.go_on(asked->body_bytes, reply, [this, asked, begin = std::move(begin), labels, reply] {
+    read(asked->body, begin, labels, reply);
+  });
+}
+
+void StateRoutes::read(const Json& body, const Beginning& begin, const StateLabels& labels,
+                       const Reply& reply) {
+  Order order{begin.state, tokens_to_read(body, begin)};
+  order.origin = begin.origin;
+  order.client = begin.client;
   read_prompt(
       scheduler_, std::move(order), reply,
-      [desk = desk_, reply, parent = beginning.id, labels](const State& state) {
+      [desk = desk_, reply, parent = begin.id, labels](const State& state) {
         send_json(*reply, state_object(desk->save(state, parent, labels)));
       },
       *desk_);
@@ -213,7 +233,8 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
   const Fields fields(body);
   const Tokenizer& tokenizer = model_.tokenizer();
   if (fields.any("messages") != nullptr) {
-    return message_tokens(read_chat_request(fields, limits_), form_, beginning.state, model_);
+    return message_tokens(read_chat_request(fields, limits_), form_, beginning.state, limits_,
+                          model_);
   }
   if (fields.any("prompt") == nullptr) {
     throw ApiError(400, "invalid_request_error",

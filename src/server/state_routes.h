@@ -28,37 +28,48 @@ class StateRoutes {
  public:
   // All but the limits must outlive every request. Without a desk all routes answer that there are
   // no states.
-  StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, openai::Limits limits,
-              ChatTemplate form);
+  StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, Workers& workers,
+              openai::Limits limits, ChatTemplate form);
 
   using Reply = std::shared_ptr<http::Reply>;
   struct Route {
     const char* method;
     const char* path;
-    std::function<void(const http::Request&, const Reply&)> handle;
+    std::function<void(http::Request&, const Reply&)> handle;
   };
-  // They throw what answering() takes.
+  // They are for workers, and throw what answering() takes.
   std::vector<Route> routes();
 
   // Of a body with "prompt" or "messages", on top of a state. Throws ApiError.
   std::vector<Token> tokens_to_read(const openai::Json& body, const Beginning& beginning) const;
 
  private:
-  using Member = void (StateRoutes::*)(const http::Request&, const Reply&);
-  Route route(const char* method, const char* path, Member member);
+  // A request that needs the store, whose body a worker has read.
+  struct Asked {
+    http::Request request;  // without its body, unless that is a state
+    openai::Json body;
+    size_t body_bytes = 0;
+  };
+  // What a body may be: nothing that matters, JSON, or JSON or a state.
+  enum class Takes { nothing, json, upload };
+  using Member = void (StateRoutes::*)(const std::shared_ptr<const Asked>&, const Reply&);
+  Route route(const char* method, const char* path, Member member, Takes takes = Takes::nothing);
   // All of these run as errands.
-  void list(const http::Request& request, const Reply& reply);
-  void create(const http::Request& request, const Reply& reply);
-  void show(const http::Request& request, const Reply& reply);
-  void relabel(const http::Request& request, const Reply& reply);
-  void remove(const http::Request& request, const Reply& reply);
-  void content(const http::Request& request, const Reply& reply);
-  void fork(const http::Request& request, const Reply& reply);
-
-  void upload(const http::Request& request, const Reply& reply);
+  void list(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void show(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void relabel(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void remove(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void content(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void fork(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void upload(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  void create(const std::shared_ptr<const Asked>& asked, const Reply& reply);
+  // A worker's part of create(): `begin` is loaded.
+  void read(const openai::Json& body, const Beginning& begin, const StateLabels& labels,
+            const Reply& reply);
   const Model& model_;
   Scheduler& scheduler_;
   StateDesk* const desk_;
+  Workers& workers_;
   const openai::Limits limits_;
   const ChatTemplate form_;  // of "messages"
 };

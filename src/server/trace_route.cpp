@@ -95,10 +95,11 @@ class TraceReader final : public Reader {
 }  // namespace
 
 TraceRoute::TraceRoute(const Engine& engine, Scheduler& scheduler, StateDesk* desk,
-                       const StateRoutes& states)
+                       Workers& workers, const StateRoutes& states)
     : model_(engine.model()),
       scheduler_(scheduler),
       desk_(desk),
+      workers_(workers),
       states_(states),
       most_tokens_(most_tokens_of(engine)),
       errands_(std::make_shared<Errands>(1, kManyErrands)) {}
@@ -111,12 +112,11 @@ void TraceRoute::handle(const http::Request& request, const Reply& reply) {
                    {}, "no_traces");
   }
   if (errands_->busy()) throw ApiError::busy("too many traces are asked for; try again later");
-  Json body = parse_body(request.body);
-  const std::string state = Fields(body).text("state").value_or("");
-  begin_at(desk_, model_, state, "state", std::nullopt, request.client, reply,
-           [this, body = std::move(body), reply](const Beginning& beginning) {
-             submit(body, beginning, reply);
-           });
+  const auto body = std::make_shared<const Json>(parse_body(request.body));
+  const std::string state = Fields(*body).text("state").value_or("");
+  begin_at({desk_, &workers_, request.body.size()}, model_, state, "state", std::nullopt,
+           request.client, reply,
+           [this, body, reply](const Beginning& beginning) { submit(*body, beginning, reply); });
 }
 
 void TraceRoute::submit(const Json& body, const Beginning& beginning, const Reply& reply) {

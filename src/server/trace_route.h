@@ -24,7 +24,7 @@ namespace anser {
 class TraceRoute {
  public:
   // All must outlive every request. No desk: no request may name a state.
-  TraceRoute(const Engine& engine, Scheduler& scheduler, StateDesk* desk,
+  TraceRoute(const Engine& engine, Scheduler& scheduler, StateDesk* desk, Workers& workers,
              const StateRoutes& states);
 
   // 0: this engine traces nothing.
@@ -40,6 +40,7 @@ class TraceRoute {
   const Model& model_;
   Scheduler& scheduler_;
   StateDesk* const desk_;
+  Workers& workers_;
   const StateRoutes& states_;
   const int most_tokens_;
   // Where answers are put together, which takes too long for the scheduler's thread. Its readers

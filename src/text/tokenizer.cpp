@@ -122,13 +122,31 @@ struct Tokenizer::Table {
     return std::string_view(pool).substr(begin, offsets[size_t(id) + 1] - begin);
   }
 
-  // By longest matches alone.
-  void encode(std::string_view text, std::vector<Token>& ids) const {
+  // By longest matches alone: visit(token), until it returns false.
+  template <class Visit>
+  bool split_plain(std::string_view text, Visit&& visit) const {
     while (!text.empty()) {
       const ByteTrie::Match match = trie.longest(text);
-      ids.push_back(match.value);
+      if (!visit(match.value)) return false;
       text.remove_prefix(match.length);
     }
+    return true;
+  }
+
+  // The same, where what is found as a whole comes first.
+  template <class Visit>
+  void split(std::string_view text, Visit&& visit) const {
+    size_t begin = 0;
+    for (size_t at = 0; whole && at < text.size();) {
+      const ByteTrie::Match match = whole->longest(text.substr(at));
+      if (match.value < 0) {
+        ++at;
+        continue;
+      }
+      if (!split_plain(text.substr(begin, at - begin), visit) || !visit(match.value)) return;
+      begin = at += match.length;
+    }
+    split_plain(text.substr(begin), visit);
   }
 
   std::string source;
@@ -234,19 +252,17 @@ std::vector<Token> Tokenizer::encode(std::string_view text) const {
   // English in the World vocabulary has 4 to 5 bytes a token: one growth at the most for most
   // texts.
   ids.reserve(text.size() / 4 + 1);
-  size_t begin = 0;
-  for (size_t at = 0; table_->whole && at < text.size();) {
-    const ByteTrie::Match match = table_->whole->longest(text.substr(at));
-    if (match.value < 0) {
-      ++at;
-      continue;
-    }
-    table_->encode(text.substr(begin, at - begin), ids);
-    ids.push_back(match.value);
-    begin = at += match.length;
-  }
-  table_->encode(text.substr(begin), ids);
+  table_->split(text, [&](Token id) {
+    ids.push_back(id);
+    return true;
+  });
   return ids;
+}
+
+size_t Tokenizer::count(std::string_view text, size_t most) const {
+  size_t count = 0;
+  table_->split(text, [&](Token) { return ++count <= most; });
+  return count;
 }
 
 std::vector<Token> Tokenizer::encode_document(std::string_view text) const {

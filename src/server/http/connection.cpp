@@ -184,10 +184,7 @@ void Connection::parse() {
     in_.erase(0, used);
     switch (step) {
       case RequestReader::Step::more:
-        if (!account_body()) {
-          return answer_error(503, "too many requests are being received, try again",
-                              {{"Retry-After", "1"}});
-        }
+        if (!account_body()) return refuse_body();
         if (input_ended_) return close(false);
         return want_read();
       case RequestReader::Step::header:
@@ -195,6 +192,7 @@ void Connection::parse() {
         if (reader_->wants_continue() && in_.empty()) send_now("HTTP/1.1 100 Continue\r\n\r\n");
         continue;
       case RequestReader::Step::done:
+        if (!account_body()) return refuse_body();
         return answer();
       case RequestReader::Step::refused:
         return answer_error(reader_->status(), reader_->message());
@@ -268,6 +266,10 @@ void Connection::answer() {
   } catch (...) {
     core_->fault("a handler threw something that is no exception");
   }
+}
+
+void Connection::refuse_body() {
+  answer_error(503, "too many requests are being received, try again", {{"Retry-After", "1"}});
 }
 
 void Connection::answer_error(int status, std::string message, const Headers& more) {

@@ -63,6 +63,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool account_body();
   std::shared_ptr<void> hand_over_account();
   void answer();
+  void refuse_body();
   void answer_error(int status, std::string message, const Headers& more = {});
   void make_exchange(Exchange::Form form);
   void flush();

@@ -10,6 +10,7 @@
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "base/cut_text.h"
 
 namespace anser::http {
 namespace {
@@ -183,9 +184,9 @@ void Exchange::error(int status, const std::string& message, const Headers& more
     if (state_ == State::streaming) cut();
     if (state_ != State::waiting) return;
   }
-  const ErrorBody body = options_->error_body
-                             ? options_->error_body(status, message)
-                             : ErrorBody{"text/plain; charset=utf-8", message + "\n"};
+  const ErrorBody body =
+      options_->error_body ? options_->error_body(status, message)
+                           : ErrorBody{"text/plain; charset=utf-8", cut_text(message, 500) + "\n"};
   send(status, body.content_type, body.text, more);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/cut_text.h"
 
 namespace anser::http {
 namespace {
@@ -64,7 +65,7 @@ void Router::operator()(Request request, std::shared_ptr<Reply> reply) const {
     if (other.method == "GET") allowed += ", HEAD";
   }
   if (allowed.empty()) return reply->error(404, "there is nothing at this path");
-  reply->error(405, fmt::format("this path takes {}, not {}", allowed, request.method),
+  reply->error(405, fmt::format("this path takes {}, not {}", allowed, cut_text(request.method)),
                {{"Allow", allowed}});
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/read_json.h"
 #include "server/openai/json_depth.h"
 #include "server/openai/tool_text.h"
 
@@ -47,8 +48,9 @@ std::string arguments_of(const Json& object) {
   if (at == object.end()) return "{}";
   if (at->is_string()) {
     const auto& text = at->get_ref<const std::string&>();
-    const Json inside = too_deep(text) ? Json() : Json::parse(text, nullptr, false);
-    if (inside.is_object()) return inside.dump(-1, ' ', false, Json::error_handler_t::replace);
+    const auto inside = find_json<Json>(text);
+    if (inside && inside->is_object())
+      return inside->dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   return at->dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -74,8 +76,7 @@ ReadCall read_call(std::string_view text, std::string_view mark, const std::vect
   if (!written) return undecided;
   cursor.skip(written->size());
 
-  if (too_deep(*written)) return none;
-  const Json object = Json::parse(*written, nullptr, false);
+  const Json object = find_json<Json>(*written).value_or(nullptr);
   if (!object.is_object()) return none;
   const auto name = object.find("name");
   if (name == object.end() || !name->is_string()) return none;

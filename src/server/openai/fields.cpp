@@ -6,39 +6,48 @@
 #include <algorithm>
 #include <cmath>
 
-#include "server/openai/json_depth.h"
+#include "base/read_json.h"
 
 namespace anser::openai {
 
 namespace {
 
-// Before the parser sees it: nested brackets cost it memory, and its callers recursion.
-void check_depth(std::string_view body) {
-  JsonDepth depth;
-  for (const char c : body) {
-    if (depth.take(c) > kMostDepth) {
-      throw ApiError(400, "invalid_request_error",
-                     fmt::format("the body is nested more than {} deep", kMostDepth));
-    }
+std::string words_of(const JsonFault& fault) {
+  switch (fault.kind) {
+    case JsonFault::Kind::too_deep:
+      return fmt::format("the body is nested more than {} deep", kBodyLimits.depth);
+    case JsonFault::Kind::too_many_keys:
+      return fmt::format("the body has an object of more than {} keys", kBodyLimits.keys);
+    case JsonFault::Kind::too_many_values:
+      return fmt::format("the body has more than {} values", kBodyLimits.values);
+    case JsonFault::Kind::repeated_key:
+      return fmt::format("the body has the key '{}' twice in one object", fault.key);
+    case JsonFault::Kind::syntax:
+      return fmt::format("the body is not JSON at byte {}: {}", fault.position, fault.words);
   }
+  return "the body is not JSON";
 }
 
 }  // namespace
 
 Json parse_body(std::string_view body) {
-  check_depth(body);
   Json json;
   try {
-    json = Json::parse(body);
-  } catch (const Json::exception& error) {
-    throw ApiError(400, "invalid_request_error",
-                   fmt::format("the body is not JSON: {}", error.what()));
+    json = read_json<Json>(body, kBodyLimits);
+  } catch (const JsonFault& fault) {
+    throw ApiError(400, "invalid_request_error", words_of(fault));
   }
   if (!json.is_object()) {
     throw ApiError(400, "invalid_request_error",
                    fmt::format("the body is {}, expected an object", json.type_name()));
   }
   return json;
+}
+
+std::string shown(const Json& value) {
+  if (value.is_structured()) return value.type_name();
+  if (value.is_string()) return Json(cut_text(value.get_ref<const std::string&>())).dump();
+  return value.dump();
 }
 
 Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {
@@ -49,7 +58,7 @@ Fields::Fields(const Json& object, std::string path) : object_(object), path_(st
 }
 
 std::string Fields::path(const char* name) const {
-  return path_.empty() ? name : path_ + "." + name;
+  return path_.empty() ? cut_text(name) : path_ + "." + cut_text(name);
 }
 
 void Fields::fail(const char* name, const std::string& message) const {
@@ -86,7 +95,7 @@ std::optional<int64_t> Fields::integer(const char* name, int64_t least, int64_t 
   }
   const double number = value->get<double>();
   if (!(number >= double(least) && number <= double(most))) {
-    fail(name, fmt::format("expected {} to {}, found {}", least, most, value->dump()));
+    fail(name, fmt::format("expected {} to {}, found {}", least, most, shown(*value)));
   }
   return value->is_number_float() ? int64_t(number) : value->get<int64_t>();
 }
@@ -109,7 +118,8 @@ std::optional<std::string> Fields::choice(const char* name,
                                           const std::vector<std::string_view>& choices) const {
   std::optional<std::string> value = text(name);
   if (value && std::ranges::find(choices, *value) == choices.end()) {
-    fail(name, fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), *value));
+    fail(name,
+         fmt::format("expected one of {}, found '{}'", fmt::join(choices, ", "), cut_text(*value)));
   }
   return value;
 }

@@ -9,13 +9,19 @@
 #include <string_view>
 #include <vector>
 
+#include "base/read_json.h"
 #include "server/openai/api_error.h"
 
 namespace anser::openai {
 
-// Parses the body of a request: an object, nested at most `kMostDepth` deep. Throws ApiError.
-inline constexpr int kMostDepth = 64;
+// Parses the body of a request, which is an object, its keys in the order in which they came: that
+// of a schema's properties is the order in which they are written. Throws ApiError.
+inline constexpr JsonLimits kBodyLimits = {};
 Json parse_body(std::string_view body);
+
+// A value that is not what was expected, for an error: cut short, and of lists and objects the
+// kind.
+std::string shown(const Json& value);
 
 class Fields {
  public:

@@ -1,8 +1,6 @@
 // How deep a text of JSON is nested, one character after another; brackets in strings do not count.
+// It finds where a value ends that is still being written; what reads it is base/read_json.h.
 #pragma once
-
-#include <algorithm>
-#include <string_view>
 
 namespace anser::openai {
 
@@ -29,14 +27,5 @@ class JsonDepth {
   int depth_ = 0;
   bool in_string_ = false, escaped_ = false;
 };
-
-// Of JSON in texts of clients and models, which is dumped again, level within level.
-constexpr int kMostTextDepth = 64;
-
-inline bool too_deep(std::string_view text) {
-  JsonDepth depth;
-  return std::any_of(text.begin(), text.end(),
-                     [&](char c) { return depth.take(c) > kMostTextDepth; });
-}
 
 }  // namespace anser::openai

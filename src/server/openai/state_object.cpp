@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "anser/error.h"
+#include "base/read_json.h"
 
 namespace anser::openai {
 namespace {
@@ -19,7 +20,7 @@ Json state_object(const StateInfo& info) {
           {"last_used", int64_t(info.last_used)},
           {"name", labels.name},
           {"tags", labels.tags},
-          {"note", labels.note.empty() ? Json() : Json::parse(labels.note, nullptr, false)},
+          {"note", find_json<Json>(labels.note).value_or(nullptr)},
           {"parent", info.parent.empty() ? Json() : Json(info.parent)},
           {"tokens", info.tokens},
           {"model", info.model},
@@ -37,6 +38,11 @@ StateLabels read_labels(const Json& body, StateLabels labels, const std::string&
   if (body.contains("note")) {
     const Json* note = fields.any("note");
     labels.note = note == nullptr ? "" : note->dump();
+    if (labels.note.size() > kMaxNote) {  // before it is read once more
+      throw ApiError::bad_field(
+          fields.path("note"),
+          fmt::format("expected at most {} bytes of JSON, found {}", kMaxNote, labels.note.size()));
+    }
   }
   try {
     normalize(labels, before);

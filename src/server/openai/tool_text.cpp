@@ -2,15 +2,32 @@
 
 #include <fmt/format.h>
 
-#include "server/openai/json_depth.h"
+#include "base/read_json.h"
 
 namespace anser::openai {
 namespace {
 
 constexpr int kIndent = 2;
 
-std::string dumped(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+// What is nested deep may have far more white space than else: up to so many times as much.
+constexpr size_t kMostIndentation = 8, kLittle = 4096;
+
+// The line ends and spaces that `json` has when it is written with kIndent.
+size_t indentation(const Json& json, size_t depth) {
+  if (!json.is_structured() || json.empty()) return 0;
+  size_t bytes = 1 + depth * kIndent;  // before what closes it
+  for (const Json& each : json) bytes += 1 + (depth + 1) * kIndent + indentation(each, depth + 1);
+  return bytes;
+}
+
+std::string dumped(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string indented(const Json& json) {
+  std::string text = dumped(json);
+  if (indentation(json, 0) > kMostIndentation * text.size() + kLittle) return text;
+  return json.dump(kIndent, ' ', false, Json::error_handler_t::replace);
 }
 
 // "string", "string|null", or what else a schema is.
@@ -47,14 +64,12 @@ std::string tool_section(const ChatTemplate& form, const Tool& tool) {
   const Json parameters = tool.parameters.is_null() ? Json::object() : tool.parameters;
   return fmt::format("### `{}`\n{}{}{}**Parameters:**\n{}\n{}\n{}\n", clean_words(form, tool.name),
                      words.empty() ? "" : "**Description:** ", words, words.empty() ? "" : "\n",
-                     kCallFence, dumped(parameters, kIndent), kFence);
+                     kCallFence, indented(parameters), kFence);
 }
 
 // Text of a client that is JSON is shown as such, other text as a string of JSON.
 Json as_json(const std::string& text) {
-  if (too_deep(text)) return text;
-  Json value = Json::parse(text, nullptr, false);
-  return value.is_discarded() ? Json(text) : value;
+  return find_json<Json>(text).value_or(text);
 }
 
 }  // namespace
@@ -79,14 +94,14 @@ std::string call_text(const ChatTemplate& form, const ToolCall& call) {
   const Json object = {{"name", call.name}, {"arguments", as_json(call.arguments)}};
   if (form.tools == ToolFormat::lines) {
     // The marks of a form of the user's own may stand in a string of JSON.
-    return clean_words(form, fmt::format("{}\n{}\n{}", kCallFence, dumped(object, -1), kFence));
+    return clean_words(form, fmt::format("{}\n{}\n{}", kCallFence, dumped(object), kFence));
   }
-  return fmt::format("{}\n{}\n{}\n{}", kCallHeading, kCallFence, dumped(object, kIndent), kFence);
+  return fmt::format("{}\n{}\n{}\n{}", kCallHeading, kCallFence, indented(object), kFence);
 }
 
 std::string output_text(const ChatTemplate& form, const std::string& output) {
   if (form.tools == ToolFormat::lines) return clean_words(form, output);
-  return fmt::format("{}\n{}\n{}", kCallFence, dumped(as_json(output), kIndent), kFence);
+  return fmt::format("{}\n{}\n{}", kCallFence, indented(as_json(output)), kFence);
 }
 
 std::string_view call_opening(ToolFormat format) {

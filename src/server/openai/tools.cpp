@@ -52,7 +52,7 @@ ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools, 
     const std::string name = function.required_text("name");
     const auto is_it = [&](const Tool& tool) { return tool.name == name; };
     if (std::ranges::none_of(tools, is_it)) {
-      function.fail("name", fmt::format("no tool is called '{}'", name));
+      function.fail("name", fmt::format("no tool is called '{}'", cut_text(name)));
     }
     return {ToolChoice::Kind::named, name};
   }

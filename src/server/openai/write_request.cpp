@@ -59,8 +59,8 @@ void read_biases(const Fields& body, const Limits& limits, SamplingOptions& samp
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
     if (error != std::errc() || end != key.data() + key.size() || token < 0 ||
         token >= limits.vocab) {
-      body.fail("logit_bias", fmt::format("'{}' is no token; expected a number from 0 to {}", key,
-                                          limits.vocab - 1));
+      body.fail("logit_bias", fmt::format("'{}' is no token; expected a number from 0 to {}",
+                                          cut_text(key), limits.vocab - 1));
     }
     const double bias = object->number(key.c_str(), -100, 100).value_or(0);
     if (bias == -100) {

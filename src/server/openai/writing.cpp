@@ -202,7 +202,7 @@ void Writing::on_end(int index, Finished finished) {
   if (!saving_) return end_text(index, {.reason = finished.reason});
   auto state = std::make_shared<const State>(std::move(finished.state));
   if (!saving_->instead) return save_later(index, finished.reason, std::move(state));
-  saving_->desk->errands().add(
+  saving_->desk->rendering().add(
       [self = shared_from_this(), index, reason = finished.reason, state = std::move(state)] {
         self->or_fail([&] { self->read_instead(index, reason, state); });
       });

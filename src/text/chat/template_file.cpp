@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "anser/error.h"
-#include "base/json_check.h"
 #include "base/mapped_file.h"
+#include "base/read_json.h"
 #include "text/vocabulary.h"
 
 namespace anser {
@@ -245,9 +245,9 @@ void read_words(Object words, ChatTemplate& form) {
   words.check_keys();
 }
 
-void check_json(std::string_view text, const std::string& source) {
+Json read_file(std::string_view text, const std::string& source) {
   try {
-    anser::check_json<Json>(text, kMaxDepth, kMaxKeys);
+    return read_json<Json>(text, {.depth = kMaxDepth, .keys = kMaxKeys, .repeated_keys = false});
   } catch (const JsonFault& fault) {
     switch (fault.kind) {
       case JsonFault::Kind::repeated_key:
@@ -257,6 +257,7 @@ void check_json(std::string_view text, const std::string& source) {
         throw Error(fmt::format("{}: nested more than {} deep", source, kMaxDepth));
       case JsonFault::Kind::too_many_keys:
         throw Error(fmt::format("{}: an object has more than {} keys", source, kMaxKeys));
+      case JsonFault::Kind::too_many_values:  // which so few bytes cannot hold
       case JsonFault::Kind::syntax:
         break;
     }
@@ -274,8 +275,7 @@ ChatTemplate parse_template(std::string_view json, const std::string& source) {
   }
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (json.starts_with(kByteOrderMark)) json.remove_prefix(kByteOrderMark.size());
-  check_json(json, source);
-  const Json parsed = Json::parse(json);
+  const Json parsed = read_file(json, source);
   Object file(parsed, "", source);
   ChatTemplate form;
   form.name = file.text("name");
