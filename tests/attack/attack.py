@@ -61,6 +61,16 @@ class Run:
         """A new folder."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
+    def world(self):
+        """Arguments of a server with a random World model that is told of tools; none where numpy is missing: it is the
+        embedded model then."""
+        path = Path(self.folder) / "random-world.gguf"
+        if not path.exists():
+            import world_model
+            if world_model.make(self.folder) is None:
+                return ()
+        return ("-m", path, "--template", "flower")
+
     def left(self):
         return self.end - time.monotonic()
 
@@ -99,7 +109,7 @@ class Run:
                     continue
                 self.fail(name, error)
             except (AssertionError, OSError, RuntimeError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
-                self.fail(name, error)
+                self.fail(name, target.death() or error if target else error)
                 if target:
                     target.note_figures()
                     target.end()
@@ -158,7 +168,7 @@ class Target:
 
     def _alone(self, body):
         """The same request with nothing beside it; the same on every server of the run."""
-        key = json.dumps(body)
+        key = json.dumps([body, "-m" in self.arguments])
         if key not in self.run.references:
             answer = self.ask("POST", "/v1/completions", body, timeout=120)
             self.run.references[key] = answer.json()["choices"][0]["text"]
@@ -204,11 +214,18 @@ class Target:
         status = Path(f"/proc/{self.server.process.pid}/status").read_text()
         return (int(re.search(r"VmHWM:\s+(\d+)", status)[1]) - self.memory_before) / 1024
 
+    def death(self):
+        """What to say of a server that has ended without being told to; None while it lives."""
+        if self.server is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may be about to
+            code = self.server.process.wait(0.2 if self.watcher else 0.01)
+            return AssertionError(f"expected that the server lives, found that it ended with {code}: {self.server.log[-400:]}")
+        return None
+
     def alive(self):
-        code = self.server.process.poll()
-        if code is not None:
-            self.server.process.wait()
-            raise AssertionError(f"expected that the server lives, found that it ended with {code}: {self.server.log[-400:]}")
+        if self.server.process.poll() is not None:
+            raise self.death()
         found = SANITIZERS.search(self.server.log)
         expect(not found, "no report of a sanitizer", found and found[0])
 
