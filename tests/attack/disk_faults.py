@@ -26,6 +26,7 @@ class Store:
             if name not in self.doubtful:
                 same_labels(found[name], state, "labels")
         back = self.deleted & set(found)
+        self.deleted -= back  # told once
         expect(not back, "that deleted states stay away", back)
         for name in self.run.numbers.sample(sorted(self.known), min(4, len(self.known))):
             self.known[name].setdefault("raw_bytes", found[name]["raw_bytes"])

@@ -20,8 +20,8 @@ class Slow(AssertionError):
 
 
 class Answer:
-    def __init__(self, status, headers, body, seconds=0.0):
-        self.status, self.headers, self.body, self.seconds = status, headers, body, seconds
+    def __init__(self, status, headers, body, seconds=0.0, method=""):
+        self.status, self.headers, self.body, self.seconds, self.method = status, headers, body, seconds, method
 
     def json(self):
         try:
@@ -44,7 +44,7 @@ def cut(data, size=200):
 
 def check_answer(answer):
     """2xx, or an error in OpenAI's shape of at most 1 kB. Anything else is a find."""
-    if 200 <= answer.status < 400:
+    if 200 <= answer.status < 400 or answer.method == "HEAD":
         return answer
     if len(answer.body) > MAX_ERROR_BYTES:
         raise BadAnswer(f"an error of {len(answer.body)} bytes, expected at most {MAX_ERROR_BYTES}: {answer}")
@@ -85,13 +85,17 @@ class Parser:
             return False
         self._head = None
         if status != 100:
-            self.answers.append(Answer(status, headers, body))
+            method = self.methods[len(self.answers)] if len(self.answers) < len(self.methods) else ""
+            self.answers.append(Answer(status, headers, body, method=method))
         return bool(self.buffer)
 
     def _body(self, status, headers):
         """None while it is not whole."""
         method = self.methods[len(self.answers)] if len(self.answers) < len(self.methods) else ""
-        if method == "HEAD" or status in (100, 204, 304):
+        if status in (100, 204, 304):
+            return b""
+        # None for HEAD; but who refuses what is no HTTP cannot know that it was one.
+        if method == "HEAD" and self.buffer[:1] != b"{":
             return b""
         if headers.get("transfer-encoding", "").lower() == "chunked":
             return self._chunks()
