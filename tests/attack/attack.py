@@ -52,7 +52,8 @@ class Run:
         self.binary, self.short, self.bound_ms = options.binary, options.short, options.bound_ms
         self.numbers = random.Random(f"{options.seed} {kind}")
         self.end = time.monotonic() + options.seconds
-        self.cases, self.figures, self.failures = 0, {}, []
+        self.deadline = time.monotonic() + options.deadline
+        self.cases, self.untried, self.figures, self.failures = 0, 0, {}, []
         self.references = {}
         self.folder = tempfile.mkdtemp(prefix="anser-attack-")
         binary = Path(self.binary).read_bytes()
@@ -78,7 +79,7 @@ class Run:
     def by_seed(self, at_least=1):
         """Numbers of further cases, while there is time."""
         count = 0
-        while count < at_least or self.left() > 0:
+        while (count < at_least or self.left() > 0) and time.monotonic() < self.deadline:
             yield count
             count += 1
 
@@ -89,11 +90,22 @@ class Run:
 
     def slow(self, seconds):
         """A bound on time where the issue names none of the server's own: sanitizers and CI are slow."""
-        return seconds * (10 if self.sanitized else 4 if self.short else 1)
+        return seconds * (10 if self.sanitized else 3 if self.short else 1)
 
     def case(self, name, check, target=None):
         """Runs the check, between a server that is ready and the look at what became of it. Returns what it returns."""
+        if time.monotonic() > self.deadline:
+            self.untried += 1
+            return None
         self.cases += 1
+        begin = time.monotonic()
+        try:
+            return self._try(name, check, target)
+        finally:
+            if self.options.verbose:
+                print(f"{time.monotonic() - begin:6.2f} s  {name[:150]}", file=sys.stderr, flush=True)
+
+    def _try(self, name, check, target):
         for attempt in range(3):
             try:
                 if target:
@@ -299,7 +311,9 @@ def options_of(arguments=None, description=__doc__):
     parser.add_argument("--short", action="store_true", help="for CI: fewer and smaller cases, generous bounds")
     parser.add_argument("--bound-ms", type=float, default=None,
                         help="most that /health and other streams may wait; 50, or 250 with --short")
+    parser.add_argument("--deadline", type=float, default=1e9, help="seconds after which no further case is begun")
     parser.add_argument("--json", help="a file for the result")
+    parser.add_argument("--verbose", action="store_true", help="tells of every case how long it took")
     return parser
 
 
@@ -309,11 +323,14 @@ def main(attack, kind, arguments=None):
         options.bound_ms = 250 if options.short else 50
     options.binary = os.path.abspath(options.binary)
     run, begin, skipped = Run(kind, options), time.monotonic(), None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what has been found by then is told
     try:
         skipped = attack(run)
+    except SystemExit:
+        run.fail("in time", AssertionError("expected an end in time, found that a case goes on and on"))
     finally:
         run.close()
-        result = {"kind": kind, "cases": run.cases, "figures": run.figures, "failures": run.failures, "skipped": skipped,
+        result = {"kind": kind, "cases": run.cases, "untried": run.untried, "figures": run.figures, "failures": run.failures, "skipped": skipped,
                   "seconds": round(time.monotonic() - begin, 1)}
         if options.json:
             Path(options.json).write_text(json.dumps(result))

@@ -15,7 +15,7 @@ def library(run):
     """Its path. $ATTACK_LIBRARY names the one that CMake has built; without it, or a C compiler, None."""
     built = os.environ.get("ATTACK_LIBRARY")
     if built and Path(built).exists():
-        return built
+        return os.path.abspath(built)
     path = Path(run.folder) / "libdisk_faults.so"
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not path.exists():

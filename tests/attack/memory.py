@@ -36,6 +36,7 @@ def attack(run):
     target = run.target("--state-dir", run.scratch("states"), "--state-ram-mb", 16, "--max-tokens", 20000,
                         "--max-n", 64, "--max-batch", 64, streams=1, timed=True)
     part = 1 if run.short else 3
+    watched = 1.2 if run.short else 6.0  # seconds for which nobody reads
 
     def bounded(name, most, grown):
         run.figure(f"{name}_mb", round(grown))
@@ -43,9 +44,9 @@ def attack(run):
 
     def downloads():
         state = target.ask("POST", "/v1/states", {"prompt": "Once upon a time"}).json()["id"]
-        bounded("downloads", 100, unread(target, raw_http.request_bytes("GET", f"/v1/states/{state}/content"), 600, run.slow(0.7)))
+        bounded("downloads", 100, unread(target, raw_http.request_bytes("GET", f"/v1/states/{state}/content"), 600, watched))
 
-    def lists(states=150, note_bytes=60000):
+    def lists(states=110, note_bytes=60000):
         state = target.ask("POST", "/v1/states", {"prompt": "Once"}).json()["id"]
         for _ in range(states):
             answer = check_answer(target.ask("POST", f"/v1/states/{state}/fork", {"note": "n" * note_bytes, "tags": ["kept"]}))
@@ -54,7 +55,7 @@ def attack(run):
         size = len(target.ask("GET", "/v1/states", timeout=60).body)
         run.figure("list_s", round(time.monotonic() - begin, 2))
         run.figure("list_mb", round(size / 1e6, 1))
-        bounded("lists", 200, unread(target, raw_http.request_bytes("GET", "/v1/states"), 40 * part, run.slow(0.7)))
+        bounded("lists", 200, unread(target, raw_http.request_bytes("GET", "/v1/states"), 40 * part, watched))
         # A page of OpenAI's lists holds a hundred at the most.
         expect(size < 100 * (note_bytes + 2000), "a page of at most a hundred states", f"a list of {size / 1e6:.1f} MB")
 
@@ -91,13 +92,13 @@ def attack(run):
         """Texts that are written to their end for a client that reads none of them."""
         body = {"prompt": "Once", "n": n, "max_tokens": 2000, "logprobs": 5, "logit_bias": {"0": -100}}
         data = raw_http.request_bytes("POST", "/v1/completions", json.dumps(body).encode())
-        bounded("answers", 200, unread(target, data, 4 * part, run.slow(2)))
+        bounded("answers", 200, unread(target, data, 4 * part, watched))
         target.idle(run.slow(5))
 
     def streams():
         body = {"prompt": "Once", "max_tokens": 20000, "stream": True, "logprobs": 5, "logit_bias": {"0": -100}}
         data = raw_http.request_bytes("POST", "/v1/completions", json.dumps(body).encode())
-        bounded("streams", 128, unread(target, data, 32, run.slow(2)))
+        bounded("streams", 128, unread(target, data, 32, watched))
         target.idle(run.slow(5))
 
     def bodies():
