@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "cost.h"
 #include "server/http/request_reader.h"
 
 namespace {
@@ -33,9 +34,14 @@ std::string described(const Request& request) {
 std::string read(std::string_view bytes, size_t piece, unsigned shake) {
   RequestReader reader(kHeaderBytes, kBodyBytes);
   std::string rest;
+  size_t header_bytes = 0;
+  bool in_header = true;
   while (!bytes.empty()) {
+    // However it comes, no more than a header's bytes are taken, and those of a piece.
+    ANSER_CHECK(!in_header || header_bytes <= kHeaderBytes + piece);
     const size_t count = std::min(bytes.size(), 1 + (shake = shake * 75 + 74) % 65537 % piece);
     rest += bytes.substr(0, count);
+    header_bytes += count;
     bytes.remove_prefix(count);
     RequestReader::Step step;
     do {
@@ -43,6 +49,7 @@ std::string read(std::string_view bytes, size_t piece, unsigned shake) {
       step = reader.read(rest, used);
       ANSER_CHECK(used <= rest.size());
       rest.erase(0, used);
+      in_header = in_header && step == RequestReader::Step::more;
     } while (step == RequestReader::Step::header);
     if (step == RequestReader::Step::refused) {
       ANSER_CHECK(!reader.message().empty());
@@ -72,13 +79,24 @@ void check_same(const std::string& whole, std::string_view bytes, size_t piece, 
   ANSER_CHECK(!accepted(read(ended, ended.size() + 1, 0)));
 }
 
+void read_in_pieces(std::string_view bytes, uint8_t cuts) {
+  const std::string whole = read(bytes, bytes.size() + 1, 0);
+  check_same(whole, bytes, 1, 0);
+  check_same(whole, bytes, 2 + cuts % 32, cuts);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const std::string whole = read(bytes, bytes.size() + 1, 0);
-  check_same(whole, bytes, 1, 0);
-  check_same(whole, bytes, 2 + data[0] % 32, data[0]);
+  // Read up to six times, once byte by byte.
+  fuzz::bound_cost(
+      "a connection", size, [&] { read_in_pieces(bytes, data[0]); }, 10);
+  if (fuzz::grows(data, size)) {
+    const std::string many = fuzz::repeated(bytes);
+    fuzz::bound_cost(
+        "many requests", many.size(), [&] { read(many, 1000, data[0]); }, 10);
+  }
   return 0;
 }
