@@ -167,7 +167,6 @@ class Target:
             raise AssertionError(str(error)) from None
         self.port = self.server.port
         if self.timed:
-            # A line of the watcher's that has a place for every stream.
             self.watcher = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("watcher.py")), str(self.port), self.key,
                  json.dumps([[body, self._alone(body)] for body in STREAMS[:self.streams]])],

@@ -34,14 +34,9 @@ std::string described(const Request& request) {
 std::string read(std::string_view bytes, size_t piece, unsigned shake) {
   RequestReader reader(kHeaderBytes, kBodyBytes);
   std::string rest;
-  size_t header_bytes = 0;
-  bool in_header = true;
   while (!bytes.empty()) {
-    // However it comes, no more than a header's bytes are taken, and those of a piece.
-    ANSER_CHECK(!in_header || header_bytes <= kHeaderBytes + piece);
     const size_t count = std::min(bytes.size(), 1 + (shake = shake * 75 + 74) % 65537 % piece);
     rest += bytes.substr(0, count);
-    header_bytes += count;
     bytes.remove_prefix(count);
     RequestReader::Step step;
     do {
@@ -49,7 +44,6 @@ std::string read(std::string_view bytes, size_t piece, unsigned shake) {
       step = reader.read(rest, used);
       ANSER_CHECK(used <= rest.size());
       rest.erase(0, used);
-      in_header = in_header && step == RequestReader::Step::more;
     } while (step == RequestReader::Step::header);
     if (step == RequestReader::Step::refused) {
       ANSER_CHECK(!reader.message().empty());
