@@ -11,6 +11,7 @@ compiler, numpy), and without it they say so and are left out.
 """
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from pathlib import Path
 from attack import options_of
 
 HERE = Path(__file__).resolve().parent
-# Shares of the time. web_pages needs Chromium, and is left out where it is not there.
-SHARES = {"json_bombs": 12, "header_drip": 10, "schema_bombs": 14, "half_accepted": 8, "fairness": 10, "memory": 12, "web_pages": 6,
+# Shares of the time.
+SHARES = {"json_bombs": 12, "header_drip": 10, "schema_bombs": 14, "half_accepted": 8, "fairness": 10, "memory": 12,
           "damaged_index": 10, "disk_faults": 10, "kills": 8, "redis_stopped": 6, "thread_limits": 6, "files": 8, "mutated_requests": 20,
           "load": 8}
+UNIT_TESTS = ("web_requests", "web_pages")  # tests of their own, which every test run has anyway: not part of a short run
 SHORT_SECONDS = 120  # all of a short run, also where much fails
 # Of a short run the cases that are always tried take most of the time; those by the seed get what is here.
 SHORT_BY_SEED = {"json_bombs": 1, "header_drip": 1, "schema_bombs": 2, "half_accepted": 1, "damaged_index": 3, "disk_faults": 3, "kills": 3,
@@ -60,6 +62,21 @@ def run_one(name, options, seconds, limit, folder):
             "skipped": None, "seconds": seconds}
 
 
+def run_unit_tests(name, options):
+    """The same of a file of unit tests."""
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, str(HERE / f"{name}.py"), "-v"], env={**os.environ, "ANSER_BINARY": options.binary},
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+    failures = re.findall(r"^(?:FAIL|ERROR): (.*)$", done.stderr, re.M)
+    if done.returncode != 0 and not failures:
+        failures = [f"ended with {done.returncode}"]
+    cases = re.search(r"^Ran (\d+) tests?", done.stderr, re.M)
+    skipped = re.search(r"skipped '(.*)'", done.stderr)
+    return {"kind": name.replace("_", " "), "cases": int(cases[1]) if cases else 0, "untried": 0, "figures": {},
+            "failures": [[failure, "its test failed"] for failure in failures], "skipped": skipped and skipped[1],
+            "seconds": round(time.monotonic() - begin, 1)}
+
+
 def row(result):
     figures = ", ".join(f"{name} {value:g}" for name, value in result["figures"].items() if value)
     failed = len(result["failures"])
@@ -74,12 +91,19 @@ def main():
     parser.add_argument("--only", help="names of files, with commas between")
     options = parser.parse_args()
     options.binary = os.path.abspath(options.binary)
-    names = options.only.split(",") if options.only else [name for name in SHARES if (HERE / f"{name}.py").exists()]
+    if options.only:
+        names = options.only.split(",")
+    else:
+        names = [*SHARES, *(name for name in UNIT_TESTS if not options.short and (HERE / f"{name}.py").exists())]
     begin, results = time.monotonic(), []
     total = sum(SHARES.get(name, 10) for name in names)
     print("| kind | cases | worst figures | s | verdict |\n|---|--:|---|--:|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="anser-attack-run-") as folder:
         for at, name in enumerate(names):
+            if name in UNIT_TESTS:
+                results.append(run_unit_tests(name, options))
+                print(row(results[-1]), flush=True)
+                continue
             if options.short:
                 left = SHORT_SECONDS - (time.monotonic() - begin)
                 rest = sum(SHARES.get(other, 10) for other in names[at:])
