@@ -54,7 +54,7 @@ class Run:
         self.end = time.monotonic() + options.seconds
         self.deadline = time.monotonic() + options.deadline
         self.cases, self.untried, self.figures, self.failures = 0, 0, {}, []
-        self.references = {}
+        self.references, self.targets = {}, []
         self.folder = tempfile.mkdtemp(prefix="anser-attack-")
         binary = Path(self.binary).read_bytes()
         self.sanitized = next((name for name in ("asan", "tsan") if f"__{name}_init".encode() in binary), None)
@@ -140,9 +140,12 @@ class Run:
             print(f"FAILED {self.kind}: {name}: {text[:600]}", file=sys.stderr, flush=True)
 
     def target(self, *arguments, **more):
-        return Target(self, *arguments, **more)
+        self.targets.append(Target(self, *arguments, **more))
+        return self.targets[-1]
 
     def close(self):
+        for target in self.targets:
+            target.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -269,9 +272,10 @@ class Target:
 
     def note_figures(self, report=None):
         if self.watcher:
-            report = report or self.report()
-            self.run.figure("health_ms", report["health_ms"])
-            self.run.figure("gap_ms", report["gap_ms"])
+            with contextlib.suppress(OSError, ValueError):  # of one that has ended there is nothing to note
+                report = report or self.report()
+                self.run.figure("health_ms", report["health_ms"])
+                self.run.figure("gap_ms", report["gap_ms"])
 
     def end(self):
         """At once, whatever it does."""

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Threads that cannot be started and memory that is not to be had: nothing hangs, nothing is ended by a signal, and the error names
 the limit and --threads. By `ulimit -v`, and by a library under which the k-th thread cannot be started."""
+import os
 import resource
 import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from attack import MODEL, expect, main
 from faults import Faults, library
@@ -24,6 +26,15 @@ def commands(folder):
     yield "logits", ["logits", "--tokens", "1,2,3", "-o", folder / "out.npy", "--threads", "4"], False
     yield "state save", ["state", "save", "-p", "Once", "--state-dir", folder / "saved", "--threads", "4"], False
     yield "quantize", ["quantize", MODEL, folder / "small.gguf", "--type", "q4_0", "--threads", "4"], False
+
+
+def processor_time(process):
+    """Seconds of the processor that it has used."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_it(run, words, goes_on, seconds=PATIENCE, **more):
@@ -45,11 +56,17 @@ def run_it(run, words, goes_on, seconds=PATIENCE, **more):
             except subprocess.TimeoutExpired:
                 raise AssertionError(f"expected that SIGTERM ends it in {seconds} s, found it running: {said!r}") from None
             return process.returncode, (said + rest).decode(errors="replace")
-        try:
-            return_value = process.communicate(timeout=seconds)[1]
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"expected an end within {seconds} s, found that it hangs") from None
-        return process.returncode, return_value.decode(errors="replace")
+        said = None
+        for _ in range(6):  # who is at work does not hang: the machine is busy
+            before = processor_time(process.pid)
+            try:
+                said = process.communicate(timeout=seconds)[1]
+                break
+            except subprocess.TimeoutExpired:
+                if processor_time(process.pid) - before < 0.1:
+                    break
+        expect(said is not None, f"an end within {seconds} s", "that it hangs")
+        return process.returncode, said.decode(errors="replace")
     finally:
         if process.poll() is None:
             process.kill()
