@@ -1,6 +1,7 @@
-// A library for LD_PRELOAD under which calls on files fail as they do on a full, dying or read-only disk, and threads cannot be
-// started. Which ones, tells a file of `struct Orders` that $ATTACK_ORDERS names and the attacker writes while the program runs; it
-// concerns files below $ATTACK_FOLDER only. Whatever it does not fail goes on to the C library.
+// A library for LD_PRELOAD under which calls on files fail as they do on a full, dying or read-only
+// disk, and threads cannot be started. Which ones, tells a file of `struct Orders` that
+// $ATTACK_ORDERS names and the attacker writes while the program runs; it concerns files below
+// $ATTACK_FOLDER only. Whatever it does not fail goes on to the C library.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
