@@ -40,7 +40,7 @@ def run_one(name, options, seconds, limit, folder):
              "--json", str(result), "--deadline", str(limit - 2), *(["--verbose"] if options.verbose else []), *(["--short"] if options.short else []),
              *(["--bound-ms", str(options.bound_ms)] if options.bound_ms is not None else [])]
     # A process group of its own, so that what it has started ends with it.
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True, env={**os.environ, "TMPDIR": str(folder)})
     begin = time.monotonic()
     for patience in (limit, 1.5):
         try:
@@ -98,7 +98,7 @@ def main():
     begin, results = time.monotonic(), []
     total = sum(SHARES.get(name, 10) for name in names)
     print("| kind | cases | worst figures | s | verdict |\n|---|--:|---|--:|---|", flush=True)
-    with tempfile.TemporaryDirectory(prefix="anser-attack-run-") as folder:
+    with tempfile.TemporaryDirectory(prefix="anser-attack-run-", ignore_cleanup_errors=True) as folder:
         for at, name in enumerate(names):
             if name in UNIT_TESTS:
                 results.append(run_unit_tests(name, options))
@@ -107,9 +107,9 @@ def main():
             if options.short:
                 left = SHORT_SECONDS - (time.monotonic() - begin)
                 rest = sum(SHARES.get(other, 10) for other in names[at:])
-                seconds = SHORT_BY_SEED.get(name, 1)
                 # Twice a fair share of what is left, so that one that hangs leaves time for the others.
                 limit = max(3.0, min(left, 2 * left * SHARES.get(name, 10) / rest))
+                seconds = min(SHORT_BY_SEED.get(name, 1), max(1.0, limit - 3))
             else:
                 seconds = options.seconds * SHARES.get(name, 10) / total
                 limit = 3 * seconds + 300

@@ -8,7 +8,7 @@ async def send(port, path, content=None, limit=1 << 16):
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit)
     text = b"" if content is None else json.dumps(content).encode()
     method = "GET" if content is None else "POST"
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                  f"Content-Length: {len(text)}\r\n\r\n".encode() + text)
     await writer.drain()
     return reader, writer
