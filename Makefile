@@ -6,7 +6,7 @@ ANSER := build/release/anser
 # ninja prints one line that it rewrites on a terminal, and nothing but failures elsewhere.
 NINJA_QUIET := $(if $(shell test -t 1 && echo yes),,--quiet)
 
-.PHONY: run build test arm64 bench gpu-check check format setup clean
+.PHONY: run build test attack arm64 bench gpu-check check format setup clean
 
 run: build
 	@$(ANSER) run -p "$$PROMPT"
@@ -22,6 +22,13 @@ build: setup
 test: build
 	@ninja -C build/release $(NINJA_QUIET)
 	@ctest --test-dir build/release --output-on-failure --progress -j 2
+
+# Half an hour of what hostile strangers would try: ATTACK="--seconds 60 --seed 7 --only kills".
+ATTACK ?= --seconds 1800
+attack: build
+	@tools/setup.sh scaleout
+	@ninja -C build/release $(NINJA_QUIET) attack_disk_faults
+	@ATTACK_LIBRARY=build/release/tests/libattack_disk_faults.so tests/attack/run.py --binary $(ANSER) $(ATTACK)
 
 # The kernels of aarch64, cross-built and run under qemu-user, in two processes.
 arm64:

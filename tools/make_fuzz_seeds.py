@@ -7,6 +7,7 @@ Each seed is a small file that is right, or nearly so, since a fuzzer finds brok
 """
 
 import json
+import math
 import struct
 import sys
 from pathlib import Path
@@ -225,17 +226,32 @@ def zstd(blocks, size):
     return frame
 
 
-def state_store_seeds():
-    # One layer of width 1, two logits, three tokens.
-    state = bytes.fromhex(
-        "414e5345525354000100000000000000341200000000000003000000000000000100000001000000010000000100"
-        "000002000000000000000000803f00000000000000000000803f000000402727804a11ae924c")
+# One layer of width 1, two logits, three tokens.
+STATE_1 = bytes.fromhex(
+    "414e5345525354000100000000000000341200000000000003000000000000000100000001000000010000000100"
+    "000002000000000000000000803f00000000000000000000803f000000402727804a11ae924c")
 
-    # The same of version 2, with two groups of weights and a text that ends within a character.
-    named = bytes.fromhex(
-        "414e5345525354000200000000000000341200000000000003000000000000000100000001000000010000000100"
-        "00000200000000000000020000000000000002e4bd00000000000000803f00000000000000000000803f00000040"
-        "1032547698badcfe0000000000000000d46a6d38511b3e6a")
+# The same of version 2, with two groups of weights and a text that ends within a character.
+STATE_2 = bytes.fromhex(
+    "414e5345525354000200000000000000341200000000000003000000000000000100000001000000010000000100"
+    "00000200000000000000020000000000000002e4bd00000000000000803f00000000000000000000803f00000040"
+    "1032547698badcfe0000000000000000d46a6d38511b3e6a")
+
+
+def state_file_seeds():
+    """State files, and tuned states of one layer of two heads of size 2 in a file of tensors."""
+    def tuned(name="blocks.0.att.time_state", shape=(2, 2, 2)):
+        count = math.prod(shape)
+        return safetensors({name: entry("F32", list(shape), 0, 4 * count)}, struct.pack(f"<{count}f", *range(count)))
+
+    return {"version_1": STATE_1, "version_2": STATE_2, "cut": STATE_2[:70], "header": STATE_2[:56],
+            "other_layers": STATE_1[:32] + struct.pack("<I", 1 << 30) + STATE_1[36:],
+            "tokens": STATE_1[:24] + b"\xff" * 8 + STATE_1[32:], "not_a_number": STATE_1[:60] + struct.pack("<f", math.nan) + STATE_1[64:],
+            "tuned": tuned(), "tuned_of_other_shape": tuned(shape=(2, 3, 2)), "tuned_of_other_layer": tuned("blocks.7.att.time_state")}
+
+
+def state_store_seeds():
+    state, named = STATE_1, STATE_2
 
     def content(blocks, size, stated=None):
         return b"\2" + (size if stated is None else stated).to_bytes(3, "little") + zstd(blocks, size)
@@ -262,7 +278,8 @@ def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else
                 Path(__file__).resolve().parent.parent / "tests/fuzz/seeds")
     for target, seeds in (("fuzz_safetensors", safetensors_seeds()), ("fuzz_gguf", gguf_seeds()),
-                          ("fuzz_pth", pth_seeds()), ("fuzz_state_store", state_store_seeds())):
+                          ("fuzz_pth", pth_seeds()), ("fuzz_state_store", state_store_seeds()),
+                          ("fuzz_state_file", state_file_seeds())):
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

@@ -9,6 +9,7 @@
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "cost.h"
 #include "formats/tensor_file.h"
 
 inline void check_tensor(const anser::FileTensor& tensor, std::span<const std::byte> file) {
@@ -39,9 +40,8 @@ inline void check_tensor(const anser::FileTensor& tensor, std::span<const std::b
   (void)end;
 }
 
-// `parse` returns a TensorFile or throws Error; anything else is a bug.
 template <typename Parse>
-void check_parser(Parse parse, const uint8_t* data, size_t size) {
+void check_parsed(Parse parse, const uint8_t* data, size_t size) {
   const std::span file(reinterpret_cast<const std::byte*>(data), size);
   try {
     const anser::TensorFile parsed = parse(file, std::string("fuzz"));
@@ -53,5 +53,18 @@ void check_parser(Parse parse, const uint8_t* data, size_t size) {
   } catch (const anser::Error& error) {
     // Every message says which file.
     ANSER_CHECK(std::string(error.what()).starts_with("fuzz: "));
+  }
+}
+
+// `parse` returns a TensorFile or throws Error; anything else is a bug, and so is what costs more
+// than its bytes.
+template <typename Parse>
+void check_parser(Parse parse, const uint8_t* data, size_t size) {
+  fuzz::bound_cost("a file of tensors", size, [&] { check_parsed(parse, data, size); });
+  if (fuzz::grows(data, size)) {
+    const std::string many = fuzz::repeated({reinterpret_cast<const char*>(data), size});
+    const auto* bytes = reinterpret_cast<const uint8_t*>(many.data());
+    fuzz::bound_cost("a repeated file", many.size(),
+                     [&] { check_parsed(parse, bytes, many.size()); });
   }
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "cost.h"
 #include "server/openai/chat_prompt.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/response_request.h"
@@ -13,6 +14,9 @@ namespace {
 
 using namespace anser;
 using namespace anser::openai;
+
+// However much of a request an error repeats.
+constexpr size_t kMostErrorBytes = 1024;
 
 const Limits kLimits = [] {
   Limits limits;
@@ -65,16 +69,26 @@ void respond(const Json& body) {
   converse(read_response_request(Fields(body), kLimits));
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
+void read_all(std::string_view text) {
   for (void (*read)(const Json&) : {complete, chat, respond}) {
     try {
       read(parse_body(text));
     } catch (const ApiError& error) {
       ANSER_CHECK(error.status() == 400);
       ANSER_CHECK(Json::parse(error.body())["error"]["message"].is_string());
+      ANSER_CHECK(error.body().size() <= kMostErrorBytes);
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  fuzz::bound_cost("three requests", 3 * size, [&] { read_all(text); });
+  if (fuzz::grows(data, size)) {
+    for (const std::string& body : fuzz::grown_json(text)) {
+      fuzz::bound_cost(body.substr(0, 30).c_str(), 3 * body.size(), [&] { read_all(body); });
     }
   }
   return 0;

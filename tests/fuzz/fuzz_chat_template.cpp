@@ -6,6 +6,8 @@
 
 #include "anser/error.h"
 #include "base/check.h"
+#include "cost.h"
+#include "text/chat/builtin_templates.h"
 #include "text/chat/template_file.h"
 
 namespace {
@@ -20,10 +22,7 @@ void check_words(const ChatTemplate& form, const std::string& text) {
   }
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string text(reinterpret_cast<const char*>(data), size);
+void read_form(const std::string& text) {
   try {
     const ChatTemplate form = parse_template(text, "fuzz");
     ANSER_CHECK(parse_template(template_json(form), "again") == form);
@@ -37,6 +36,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ANSER_CHECK(first.starts_with(form.prefix));
     ANSER_CHECK(render_later_turn(form, text, Thinking::open).starts_with(form.separator));
   } catch (const Error&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  // A form's marks are looked for one after the other.
+  fuzz::bound_cost(
+      "a form", size, [&] { read_form(text); }, 50);
+  if (fuzz::grows(data, size)) {
+    const ChatTemplate& form = builtin_template("flower");
+    const std::string many = fuzz::repeated(text);
+    fuzz::bound_cost("words", many.size(), [&] { check_words(form, many); });
+    fuzz::bound_cost("thoughts", many.size(), [&] { drop_thoughts(form, many); });
+    fuzz::bound_cost("a form of many parts", many.size(), [&] { read_form(many); });
   }
   return 0;
 }

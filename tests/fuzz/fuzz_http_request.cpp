@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "cost.h"
 #include "server/http/request_reader.h"
 
 namespace {
@@ -94,13 +95,24 @@ void check_same(const std::string& whole, std::string_view bytes, size_t piece, 
   ANSER_CHECK(!accepted(read(ended, ended.size() + 1, 0)));
 }
 
+void read_in_pieces(std::string_view bytes, uint8_t cuts) {
+  const std::string whole = read(bytes, bytes.size() + 1, 0);
+  check_same(whole, bytes, 1, 0);
+  check_same(whole, bytes, 2 + cuts % 32, cuts);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const std::string whole = read(bytes, bytes.size() + 1, 0);
-  check_same(whole, bytes, 1, 0);
-  check_same(whole, bytes, 2 + data[0] % 32, data[0]);
+  // Read up to six times, once byte by byte.
+  fuzz::bound_cost(
+      "a connection", size, [&] { read_in_pieces(bytes, data[0]); }, 10);
+  if (fuzz::grows(data, size)) {
+    const std::string many = fuzz::repeated(bytes);
+    fuzz::bound_cost(
+        "many requests", many.size(), [&] { read(many, 1000, data[0]); }, 10);
+  }
   return 0;
 }

@@ -12,6 +12,7 @@
 #include "anser/error.h"
 #include "anser/state.h"
 #include "base/check.h"
+#include "cost.h"
 #include "store/content.h"
 #include "store/state_id.h"
 #include "store/state_info.h"
@@ -39,13 +40,10 @@ void check_content(std::string_view bytes) {
   ANSER_CHECK(state.serialize() == file);
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const std::string rest(reinterpret_cast<const char*>(data) + 1, size - 1);
+// `kind`: as the first byte of an input says.
+void read(int kind, const std::string& rest) {
   try {
-    switch (data[0] % 3) {
+    switch (kind) {
       case 0:
         check_record(rest);
         break;
@@ -59,6 +57,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const anser::Error& error) {
     // Every message says which file.
     ANSER_CHECK(std::string(error.what()).starts_with("fuzz"));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const std::string rest(reinterpret_cast<const char*>(data) + 1, size - 1);
+  // A state's size is stated in three bytes: 16 MB may be unpacked.
+  const size_t unpacked = data[0] % 3 == 2 ? size_t(16) << 20 : 0;
+  fuzz::bound_cost("a record or a content", size + unpacked, [&] { read(data[0] % 3, rest); });
+  if (data[0] % 3 != 2 && fuzz::grows(data, size)) {
+    const std::string many = fuzz::repeated(rest);
+    fuzz::bound_cost("repeated records", many.size(), [&] { read(data[0] % 3, many); });
+    std::string note = R"({"anser_state":1,"note":{"":0)";
+    for (int i = 0; note.size() < fuzz::kGrown; ++i) note += ",\"" + std::to_string(i) + "\":0";
+    fuzz::bound_cost("a record of many keys", note.size(), [&] { read(1, note + "}}\n"); });
   }
   return 0;
 }

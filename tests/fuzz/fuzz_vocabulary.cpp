@@ -12,6 +12,7 @@
 #include "anser/error.h"
 #include "anser/tokenizer.h"
 #include "base/check.h"
+#include "cost.h"
 
 namespace {
 
@@ -73,7 +74,17 @@ void try_escaped(const std::string& text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
-  try_text(text);
-  try_escaped(text);
+  const auto read = [&] {
+    try_text(text);
+    try_escaped(text);
+  };
+  fuzz::bound_cost("three vocabularies", size, read, 3);
+  if (fuzz::grows(data, size)) {
+    const std::string many = fuzz::repeated(text);
+    fuzz::bound_cost(
+        "a vocabulary of repeated lines", many.size(), [&] { try_escaped(many); }, 3);
+    fuzz::bound_cost(
+        "a text in bytes", many.size(), [&] { try_text(many); }, 3);
+  }
   return 0;
 }

@@ -13,16 +13,17 @@ BINARY = os.environ.get("ANSER_BINARY", str(ROOT / "build" / "release" / "anser"
 
 class Server:
     """Started on entry, ended on exit; `log` is all that it has said. Without --state-dir it keeps no states: the folder
-    of the user's own is not for tests."""
+    of the user's own is not for tests. `popen`: what else subprocess.Popen is to be told, as an environment."""
 
-    def __init__(self, *arguments, binary=BINARY):
+    def __init__(self, *arguments, binary=BINARY, **popen):
+        self.popen = popen
         self.arguments = [binary, "serve", "--port", "0", *map(str, arguments)]
         if not any(str(argument).startswith("--state-") for argument in arguments):
             self.arguments.append("--no-states")
 
     def __enter__(self):
         self.output = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(self.arguments, stdout=self.output, stderr=self.output)
+        self.process = subprocess.Popen(self.arguments, stdout=self.output, stderr=self.output, **self.popen)
         for _ in range(6000):
             found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.log)
             if found:
