@@ -71,7 +71,8 @@ bool Scheduler::Work::has_room(const std::string& client, size_t count, uint64_t
 std::shared_ptr<ScheduledClient> Scheduler::Work::client_of(const std::string& name) {
   if (auto known = clients_[name].lock()) return known;
   std::erase_if(clients_, [](const auto& entry) { return entry.second.expired(); });
-  auto client = std::make_shared<ScheduledClient>(name);
+  auto client = std::make_shared<ScheduledClient>();
+  client->name = name;
   clients_[name] = client;
   return client;
 }

@@ -86,7 +86,8 @@ class Planner {
     }
     // Equals take turns in having what is left over.
     if (!shares_.empty()) {
-      std::ranges::rotate(shares_, shares_.begin() + ptrdiff_t(budget.step % shares_.size()));
+      std::rotate(shares_.begin(), shares_.begin() + ptrdiff_t(budget.step % shares_.size()),
+                  shares_.end());
     }
     std::ranges::stable_sort(shares_, {},
                              [&](const Share& s) { return clients[s.client].last_turn; });
