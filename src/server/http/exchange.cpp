@@ -351,7 +351,8 @@ bool Exchange::keep_alive() const {
 
 void Exchange::cut_for_room() {
   const Lock lock(mutex_);
-  entered_ = false;  // the budget has dropped it from its list
+  // The budget has dropped it from its list; it may have come back meanwhile.
+  if (std::exchange(entered_, false)) budget_->leave(*this);
   cut();
 }
 
