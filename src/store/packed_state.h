@@ -33,6 +33,9 @@ StateInfo info_of_fork(const StateInfo& source, const StateLabels& labels);
 std::shared_ptr<const State> unpack_state(std::span<const std::byte> compressed,
                                           const StateInfo& info, const std::string& where);
 
+// The same out of the file at `path`, which is read whole.
+std::shared_ptr<const State> load_packed(const std::string& path, const StateInfo& info);
+
 // All of the filter but the parent.
 bool fits(const StateInfo& info, const StateFilter& filter);
 
