@@ -1,11 +1,11 @@
 #include "store/packed_state.h"
-#include "base/read_file.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "base/read_file.h"
 #include "formats/checks.h"
 #include "store/content.h"
 #include "store/state_id.h"
