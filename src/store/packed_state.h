@@ -34,6 +34,9 @@ StateInfo info_of_fork(const StateInfo& source, const StateLabels& labels);
 std::shared_ptr<const State> unpack_state(std::span<const std::byte> compressed,
                                           const StateInfo& info, const std::string& where);
 
+// The same out of the file at `path`, which is read whole.
+std::shared_ptr<const State> load_packed(const std::string& path, const StateInfo& info);
+
 // Puts states on a page as they come from a store, in its order.
 class PageFiller {
  public:

@@ -143,7 +143,7 @@ State ReadOnlyStore::get(const std::string& id) {
   if (found == states_.end()) fail_unknown_state(id, folder_);
   const StateInfo& info = found->second;
   const std::string path = fmt::format("{}/{}.zst", folder_, info.content);
-  return *unpack_state(read_file(path, info.stored_bytes), info, path);
+  return *load_packed(path, info);
 }
 
 State ReadOnlyStore::get(const std::string& id, const Model& model) {

@@ -490,8 +490,7 @@ std::string StateStore::fork(const std::string& id, const StateLabels& labels) {
 
 std::shared_ptr<const State> StateStore::load(const StateInfo& info) const {
   const std::string path = files_.content(info.content);
-  return touching_files(
-      [&] { return unpack_state(read_file(path, info.stored_bytes), info, path); });
+  return touching_files([&] { return load_packed(path, info); });
 }
 
 State StateStore::get(const std::string& id) {
