@@ -2,8 +2,9 @@
 """Includes point one way: base <- formats <- checkpoint; text, quant, checkpoint <- model <- cpu, cuda; text <- grammar; all these <- engine <- store <-
 server <- cli.
 
-JSON from outside is read by base/read_json.h alone. Also: public headers include only each other and the standard library, and the files of the instruction sets nothing of
-the standard library but three headers that define no function. Prints what breaks this and exits 1.
+JSON from outside is read by base/read_json.h alone. Also: public headers include only each other and the standard
+library, and the files of the instruction sets nothing of the standard library but three headers that define no function.
+Prints what breaks this and exits 1.
 """
 import pathlib
 import re

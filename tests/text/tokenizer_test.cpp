@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -35,6 +36,18 @@ std::string hex_literal(const std::string& bytes) {
   std::string literal = "b'";
   for (const char c : bytes) literal += fmt::format("\\x{:02x}", uint8_t(c));
   return literal + "'";
+}
+
+TEST(Tokenizer, CountsWhatItWouldEncode) {
+  const AddedToken added[] = {{300, "<mark>", false}};
+  const Tokenizer tokenizer = Tokenizer::bytes().with_added(added);
+  for (const std::string text : {"", "a", "abc", "a<mark>b<mark>", "<mar"}) {
+    const size_t count = tokenizer.encode(text).size();
+    EXPECT_EQ(tokenizer.count(text), count) << text;
+    for (size_t most = 0; most < 8; ++most) {
+      EXPECT_EQ(tokenizer.count(text, most), std::min(count, most + 1)) << text;
+    }
+  }
 }
 
 TEST(Tokenizer, LongestMatchOnRandomVocabularies) {
