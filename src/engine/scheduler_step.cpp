@@ -124,7 +124,10 @@ scheduling::Plan Scheduler::Work::plan_step() {
     plan = planned(budget, false);
   }
   for (const size_t i : plan.turns) {
-    running_[i]->last_turn = running_[i]->client->turns.last_turn = step_;
+    Text& text = *running_[i];
+    // Where it was paused, no step has held it up.
+    if (text.last_turn + 1 < step_ && !text.waited_for_mask) text.last_token = Clock::now();
+    text.last_turn = text.client->turns.last_turn = step_;
   }
   return plan;
 }

@@ -120,18 +120,22 @@ std::vector<StateInfo> ReadOnlyStore::list(const StateFilter& filter) {
 StatePage ReadOnlyStore::page(const StateFilter& filter, const PageOptions& options) {
   std::vector<StateInfo> all = list(filter);
   if (options.newest_first) std::ranges::reverse(all);
-  auto from = all.begin();
-  if (!options.after.empty()) {
-    const auto after = states_.find(options.after);
-    if (after == states_.end()) fail_unknown_state(options.after, folder_);
+  auto at = all.begin();
+  if (const std::string& id = options.go_on.empty() ? options.after : options.go_on; !id.empty()) {
+    const auto after = states_.find(id);
+    if (after == states_.end()) fail_unknown_state(id, folder_);
     const auto place = [](const StateInfo& info) { return std::tie(info.created, info.id); };
-    from = std::ranges::find_if(all, [&](const StateInfo& info) {
+    at = std::ranges::find_if(all, [&](const StateInfo& info) {
       return options.newest_first ? place(info) < place(after->second)
                                   : place(info) > place(after->second);
     });
   }
-  const size_t count = std::min(size_t(all.end() - from), options.limit);
-  return {{from, from + ptrdiff_t(count)}, from + ptrdiff_t(count) != all.end()};
+  PageFiller filler(filter, options.limit);
+  for (; at != all.end(); ++at) {
+    std::string id = at->id;
+    if (!filler.add(std::move(*at), std::move(id))) break;
+  }
+  return filler.take();
 }
 
 std::unique_ptr<ContentReader> ReadOnlyStore::content(const StateInfo& info) {

@@ -36,7 +36,15 @@ class Disturbed : public States {
   std::optional<StateInfo> find(const std::string& id_or_name) override {
     return states_.find(id_or_name);
   }
+  std::unique_ptr<ContentReader> content(const StateInfo& info) override {
+    before_read();
+    return states_.content(info);
+  }
   std::vector<StateInfo> list(const StateFilter& filter) override { return states_.list(filter); }
+  StatePage page(const StateFilter& filter, const PageOptions& options) override {
+    return states_.page(filter, options);
+  }
+  uint64_t ram_bytes() override { return states_.ram_bytes(); }
   void relabel(const std::string& id, StateLabels labels) override {
     before_change(labels);
     states_.relabel(id, labels);

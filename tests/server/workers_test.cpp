@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "server/http/exchange.h"
+#include "server/http/send_budget.h"
 #include "server/openai/api_error.h"
 #include "server/service_fixture.h"
 
@@ -23,9 +24,10 @@ constexpr size_t kLarge = Workers::kLargeBody + 1;
 class WorkersTest : public testing::Test {
  protected:
   static std::shared_ptr<http::Exchange> exchange() {
+    const auto options = std::make_shared<const http::Options>();
     return std::make_shared<http::Exchange>(
-        http::Exchange::Form{}, std::make_shared<const http::Options>(),
-        std::make_shared<const std::atomic<bool>>(false), [] {});
+        http::Exchange::Form{}, options, std::make_shared<const std::atomic<bool>>(false),
+        std::make_shared<http::SendBudget>(options->all_answer_bytes, options->load), [] {});
   }
   static Workers::Reply reply() { return std::make_shared<http::Reply>(exchange()); }
   // What would be sent, up to the end of its head's first line.
