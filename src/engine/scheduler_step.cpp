@@ -137,12 +137,15 @@ scheduling::Plan Scheduler::Work::plan_step() {
 void Scheduler::Work::choose(std::vector<Sequence>& batch, std::vector<Text*>& texts) {
   const scheduling::Plan plan = plan_step();
   const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
-  size_t logits_used = 0;
+  size_t logits_wanted = 0, logits_used = 0;
+  for (const auto& [index, count] : plan.parts) {
+    if (running_[index]->wants_all_logits()) logits_wanted += count * vocab;
+  }
+  if (prompt_logits_.size() < logits_wanted) prompt_logits_.resize(logits_wanted);
   for (const auto& [index, count] : plan.parts) {
     Text* text = running_[index].get();
     float* logits = nullptr;
     if (text->wants_all_logits()) {
-      prompt_logits_.resize(std::max<size_t>(1, kPromptLogits / vocab) * vocab);
       logits = prompt_logits_.data() + std::exchange(logits_used, logits_used + count * vocab);
     }
     const std::span<const Token> piece(text->pending.data() + text->fed, count);

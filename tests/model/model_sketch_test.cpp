@@ -139,7 +139,7 @@ TEST_F(Sketch, NoFileTakesTheStateOfAModelWithAMergedAdapter) {
   for (const auto& [from, a] : base) {
     const State state = a.initial_state();
     for (const auto& [to, b] : tuned) {
-      expect_error({"another fine-tune of this model", path("tuned", to)},
+      expect_error({"another fine-tune of this model", "the state", b.name()},
                    [&, &b = b] { b.check_state(state, "the state"); });
     }
   }

@@ -42,7 +42,8 @@ TEST(NoMoreThreads, AnEngineAndAScheduler) {
     const auto engine = Engine::create(model, {.device = Device::cpu, .threads = 3});
     const Scheduler scheduler(*engine);
   });
-  EXPECT_EQ(refused, 3);
+  // Two of the engine, the scheduler's own, and at least one that prepares masks.
+  EXPECT_GE(refused, 4);
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <latch>
 #include <mutex>
+#include <new>
+#include <stdexcept>
 #include <thread>
 
 #include "server/http/exchange.h"
@@ -89,15 +91,18 @@ TEST_F(WorkersTest, TooManyAreRefusedButNoneThatHasBegun) {
 }
 
 TEST_F(WorkersTest, WhatIsThrownAnswers) {
-  const auto refused = exchange(), broken = exchange();
+  const auto refused = exchange(), broken = exchange(), no_memory = exchange();
   workers_.start(0, std::make_shared<http::Reply>(refused),
                  [] { throw openai::ApiError::bad_field("n", "no"); });
-  workers_.start(0, std::make_shared<http::Reply>(broken), [] { throw std::bad_alloc(); });
+  workers_.start(0, std::make_shared<http::Reply>(broken),
+                 [] { throw std::logic_error("not foreseen"); });
+  workers_.start(0, std::make_shared<http::Reply>(no_memory), [] { throw std::bad_alloc(); });
   workers_.wait();
   EXPECT_EQ(first_line(*refused), "HTTP/1.1 400 Bad Request");
   EXPECT_EQ(first_line(*broken), "HTTP/1.1 500 Internal Server Error");
+  EXPECT_EQ(first_line(*no_memory), "HTTP/1.1 503 Service Unavailable");
   const std::lock_guard lock(mutex_);
-  EXPECT_EQ(faults_, std::vector<std::string>{std::bad_alloc().what()});
+  EXPECT_EQ(faults_, std::vector<std::string>{"not foreseen"});
 }
 
 TEST_F(WorkersTest, NothingIsDoneForClientsThatHaveGone) {
