@@ -79,9 +79,7 @@ class Service {
   struct Asker {
     std::string client;
     size_t body_bytes;
-    static Asker of(const http::Request& request) {
-      return {request.client, request.body.size()};
-    }
+    static Asker of(const http::Request& request) { return {request.client, request.body.size()}; }
   };
   // Hands over where the text shall begin, which a thread of the desk's finds out if that takes
   // time.

@@ -338,7 +338,6 @@ TEST_F(AdapterTest, OnlyWhatIsChangedIsCopied) {
       << model.adapters()[0];
 }
 
-
 // From the file's own numbers, not from what Q2_K runs as: merged for good it is the same model.
 TEST_F(AdapterTest, IntoTypesThatAreRepacked) {
   const RandomModel model = random_model({.width = 256, .layers = 2, .ffn = 256});

@@ -239,11 +239,11 @@ void Connection::make_exchange(Exchange::Form form) {
   phase_ = Phase::answering;
   waiting_since_ = Clock::time_point::max();
   clear_deadline();
-  exchange_ = std::make_shared<Exchange>(
-      std::move(form), core_->options, core_->stopping, core_->send_budget,
-      [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->queue(&Connection::flush);
-      });
+  exchange_ = std::make_shared<Exchange>(std::move(form), core_->options, core_->stopping,
+                                         core_->send_budget, [weak = weak_from_this()] {
+                                           if (const auto self = weak.lock())
+                                             self->queue(&Connection::flush);
+                                         });
 }
 
 void Connection::answer() {
