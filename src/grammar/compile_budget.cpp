@@ -17,7 +17,6 @@ constexpr size_t kMaxMerged = 4 << 20;
 // Of all that is copied, compared and searched on the way; a few tenths of a second.
 constexpr size_t kMaxBytes = 32 << 20;
 
-constexpr double kMaxSeconds = CompileBudget::kMaxSeconds;
 constexpr size_t kTicks = 512;  // between two looks at the clock
 
 // Of this thread, so that others on a busy machine do not make a schema too large.

@@ -39,8 +39,8 @@ constexpr const char* kTables[] = {R"(CREATE TABLE states(
     record TEXT NOT NULL
   ) WITHOUT ROWID)",
                                    "CREATE INDEX by_parent ON states(parent)",
-                                   "CREATE INDEX by_content ON states(content, stored_bytes, "
-                                   "pinned, last_used)",
+                                   ("CREATE INDEX by_content ON states(content, "
+                                    "stored_bytes, pinned, last_used)"),
                                    "CREATE INDEX by_age ON states(created)"};
 
 // States tell what was said, and so do their labels: nobody but the owner shall read the index, nor
