@@ -149,7 +149,7 @@ TEST_F(MemoryTest, LargeStatesAreDownloadedInPieces) {
   // Who does not read holds a decoder and what the system has not taken, not the file.
   std::vector<Client> clients;
   for (int i = 0; i < 8; ++i) {
-    clients.emplace_back(server_->port(), 4096);
+    clients.emplace_back(server_->port(), 64 << 10);
     clients.back().send(http::get(path));
   }
   for (Client& client : clients) EXPECT_EQ(client.read_until("\r\n\r\n").substr(9, 3), "200");
