@@ -192,7 +192,7 @@ void StateStore::make_ready() {
 // The index has what the records say, and only that, as far as the folder has changed.
 void StateStore::keep_in_step() {
   const int64_t changed = last_change(files_.folder());
-  if (changed != 0 && changed == folder_changed_) return;
+  if (changed != 0 && changed == folder_changed_ && !can_read_more()) return;
   if (!in_step(files_.list())) {
     try {
       Index::Transaction transaction(*index_);
@@ -212,6 +212,21 @@ void StateStore::keep_in_step() {
   folder_changed_ = changed;
 }
 
+// Whether a record is to be read by now at which the disk had failed.
+bool StateStore::can_read_more() const {
+  return std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& left) {
+    if (!left.second.again) return false;
+    try {
+      files_.read_record(left.first);
+    } catch (const RecordDamaged&) {
+      return true;  // which is to be told
+    } catch (const StoreError&) {
+      return false;
+    }
+    return true;
+  });
+}
+
 bool StateStore::in_step(const StoreFiles::Listing& files) {
   const std::map<std::string, Index::Entry> entries = index_->entries();
   size_t found = 0;
@@ -226,7 +241,7 @@ bool StateStore::in_step(const StoreFiles::Listing& files) {
     }
     const auto left = left_out_.find(id);
     const bool still = left != left_out_.end() && left->second.stamp == *stamp &&
-                       !files.contents.contains(left->second.content) &&
+                       !left->second.again && !files.contents.contains(left->second.content) &&
                        !files.orphans.contains(left->second.content);
     if (!still) return false;
   }
@@ -268,8 +283,11 @@ void StateStore::catch_up(Index& index) {
                       files_.record(id), files_.content(info->content));
     } catch (const StatesUnavailable&) {
       throw;
+    } catch (const RecordDamaged& error) {
+      why = error.what();
     } catch (const StoreError& error) {
       why = error.what();
+      left.again = true;
     }
     const auto known_left = left_out_.find(id);
     if (known_left == left_out_.end() || !(known_left->second == left)) tell(why);
@@ -325,7 +343,10 @@ std::optional<StateInfo> StateStore::look_up(const std::string& id_or_name) {
   }
   if (!files_.record_stamp(id_or_name)) return std::nullopt;
   if (std::optional<StateInfo> info = index_->find(id_or_name)) return info;
-  if (left_out_.contains(id_or_name)) return std::nullopt;
+  if (const auto left = left_out_.find(id_or_name); left != left_out_.end()) {
+    if (left->second.again) files_.read_record(id_or_name);  // says why
+    return std::nullopt;
+  }
   folder_changed_ = 0;  // the index has yet to hear of it
   std::optional<StateInfo> info = files_.read_record(id_or_name);
   if (!info || !files_.has_content(info->content)) return std::nullopt;

@@ -91,6 +91,7 @@ class StateStore : public States {
   struct LeftOut {
     RecordStamp stamp;
     std::string content;  // the missing one; empty: it cannot be read
+    bool again = false;   // the disk failed, and may do better the next time
     bool operator==(const LeftOut&) const = default;
   };
 
@@ -100,6 +101,7 @@ class StateStore : public States {
   template <class Work>
   std::invoke_result_t<Work&> with_index(Work&& work);
   void make_ready();
+  bool can_read_more() const;
   void want_file();
   void need_file() const;
   bool in_step(const StoreFiles::Listing& files);
