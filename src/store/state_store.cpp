@@ -181,7 +181,7 @@ void StateStore::make_ready() {
     if (seconds_since_1970() - tried_file_ < kTryFileSeconds) return keep_in_step();
     index_.reset();
   }
-  if (index_ != nullptr && index_->is_checked()) return;
+  if (index_ != nullptr && index_->is_checked()) return can_read_more() ? keep_in_step() : void();
   if (index_ != nullptr && index_->moved()) index_.reset();
   if (index_ == nullptr) open_index(/*anew=*/false);
   if (!index_->is_checked()) index_->check();
@@ -341,14 +341,17 @@ std::optional<StateInfo> StateStore::look_up(const std::string& id_or_name) {
     if (info && !files_.record_stamp(info->id)) info.reset();  // removed
     return info;
   }
-  if (!files_.record_stamp(id_or_name)) return std::nullopt;
+  const std::optional<RecordStamp> stamp = files_.record_stamp(id_or_name);
+  if (!stamp) return std::nullopt;
   if (std::optional<StateInfo> info = index_->find(id_or_name)) return info;
-  if (const auto left = left_out_.find(id_or_name); left != left_out_.end()) {
-    if (left->second.again) files_.read_record(id_or_name);  // says why
+  const auto left = left_out_.find(id_or_name);
+  const bool still = left != left_out_.end() && !left->second.again && left->second.stamp == *stamp;
+  if (still && (left->second.content.empty() || !files_.has_content(left->second.content))) {
     return std::nullopt;
   }
   folder_changed_ = 0;  // the index has yet to hear of it
   std::optional<StateInfo> info = files_.read_record(id_or_name);
+  if (info) bring_back(files_, info->content);
   if (!info || !files_.has_content(info->content)) return std::nullopt;
   if (const auto holder = index_->find_by_name(info->labels.name)) info->labels.name.clear();
   return info;
@@ -478,6 +481,15 @@ void StateStore::delete_content(const std::string& content) {
   // A record that is still there was left out as damaged, and may be repaired.
   if (files_.record_stamp(content)) return;
   delete_file(files_.content(content));
+}
+
+// Of a state that was removed, which was the last one to have it as far as records can be read.
+void StateStore::let_go(const std::string& content) {
+  const bool all_read = std::all_of(left_out_.begin(), left_out_.end(),
+                                    [](const auto& left) { return !left.second.content.empty(); });
+  if (all_read) return delete_content(content);
+  ram_.drop(content);
+  orphans_.add(content);
 }
 
 std::string StateStore::put(const State& state, const std::string& model, const std::string& parent,
@@ -633,8 +645,9 @@ void StateStore::remove(const std::string& id) {
   const std::lock_guard guard(mutex_);
   with_index([&] {
     std::optional<FolderTurn> turn;
-    if (index_->in_memory()) {
-      turn.emplace(files_.folder(), FolderTurn::Wait::yes);
+    if (index_->in_memory()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
+    // What a record says that could not be read before may be known by now.
+    if (index_->in_memory() || !left_out_.empty()) {
       folder_changed_ = 0;
       keep_in_step();
     }
@@ -644,7 +657,7 @@ void StateStore::remove(const std::string& id) {
     const bool last = !index_->has_content(info.content);
     delete_file(files_.record(id));
     // Before the index is written, which may need the room.
-    if (last) delete_content(info.content);
+    if (last) let_go(info.content);
     commit_what_is_done(transaction);
   });
   touching_files([&] { sync_folder(files_.folder()); });

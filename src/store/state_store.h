@@ -119,6 +119,7 @@ class StateStore : public States {
   bool may_go(const Index::Shared& shared);
   void commit_what_is_done(Index::Transaction& transaction);
   void delete_content(const std::string& content);
+  void let_go(const std::string& content);
 
   void write_record(const StateInfo& info, const std::string& source);
   Removed place_record(const StateInfo& info, const std::string& source, AtomicFile& record);
