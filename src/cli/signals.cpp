@@ -1,12 +1,16 @@
 #include "cli/signals.h"
 
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstring>
+#include <string_view>
 
+#include "base/mapped_at.h"
 #include "base/mapped_file.h"
 #include "base/temporary_files.h"
 
@@ -58,13 +62,39 @@ class ErrorLine {
   size_t size_ = 0;
 };
 
+// SQLite maps what the processes of a store share about its log. Where somebody has cut that file
+// off, zeros in its place are enough: whoever looks there next makes it anew from the log. Opening
+// and closing it would undo this process's locks, so it is made longer by its path.
+bool mend_shared_log(const MappedPiece& piece) {
+  static volatile sig_atomic_t times = 0;  // in a row, without having had to do anything
+  constexpr sig_atomic_t kMany = 1000;     // as if all threads had met it at once, and then some
+  if (!std::string_view(piece.path).ends_with("-shm")) return false;
+  struct stat status {};
+  if (::stat(piece.path, &status) != 0) return false;
+  if (uint64_t(status.st_size) >= piece.end) {
+    times = times + 1;
+    return times < kMany;
+  }
+  times = 0;
+  return ::truncate(piece.path, off_t(piece.end)) == 0;
+}
+
 void on_bus_error(int signal, siginfo_t* info, void*) {
   if (info->si_code != BUS_ADRERR && info->si_code != BUS_OBJERR) {
     set_handler(signal, SIG_DFL);  // and the same happens again
     return;
   }
-  delete_temporary_files();
+  const int error = errno;
   const char* path = MappedFile::path_of(info->si_addr);
+  MappedPiece piece;
+  if (path == nullptr && find_mapped_at(info->si_addr, piece)) {
+    if (mend_shared_log(piece)) {
+      errno = error;
+      return;
+    }
+    path = piece.path;
+  }
+  delete_temporary_files();
   ErrorLine line;
   line << "anser: cannot read " << (path != nullptr ? path : "a file that is mapped")
        << " any more: it was cut off while it was in use, or its disk fails. Bring it back and "

@@ -68,7 +68,7 @@ State load_state_file(const std::string& path) {
 }
 
 void save_command(const SaveOptions& options) {
-  OpenStore store(options.store);
+  OpenStore store(options.store, OpenStore::Use::add);
   StateLabels labels = options.labels.labels();
   // Before minutes are spent on a prompt.
   normalize(labels);
@@ -152,7 +152,7 @@ void add_load(CLI::App& state) {
   options->add_to(*command);
   command->add_option("-o,--output", options->out, "the file")->required();
   command->callback([options] {
-    OpenStore store(options->store, true);
+    OpenStore store(options->store, OpenStore::Use::look);
     const StateInfo info = store.find(options->id);
     check_output("--output", options->out, {});
     store->get(info.id).save(options->out);
@@ -172,7 +172,7 @@ void add_fork(CLI::App& state) {
   options->add_to(*command);
   options->labels.add_to(*command);
   command->callback([options] {
-    OpenStore store(options->store);
+    OpenStore store(options->store, OpenStore::Use::change);
     write_out(store->fork(store.find(options->id).id, options->labels.labels()) + "\n");
   });
 }
@@ -194,7 +194,7 @@ void add_label(CLI::App& state) {
     if (!given.name && !given.note && given.tags.empty() && options->untag.empty()) {
       throw CLI::ValidationError("nothing to change: give --name, --tag, --untag or --note");
     }
-    OpenStore store(options->store);
+    OpenStore store(options->store, OpenStore::Use::change);
     const StateInfo info = store.find(options->id);
     StateLabels labels = info.labels;
     if (given.name) labels.name = *given.name;
@@ -226,7 +226,7 @@ void add_rm(CLI::App& state) {
           fmt::format("{} is no option; a state with such a name goes alone, after --", word));
     }
     wanted.insert(wanted.begin(), options->id);
-    OpenStore store(options->store);
+    OpenStore store(options->store, OpenStore::Use::change);
     std::set<std::string> ids;  // found before the first one goes
     for (const std::string& id : wanted) ids.insert(store.find(id).id);
     for (const std::string& id : ids) store->remove(id);
@@ -290,9 +290,10 @@ void OneState::add_to(CLI::App& command) {
   command.add_option("ID", id, "an id, the first characters of one, or a name")->required();
 }
 
-OpenStore::OpenStore(const StoreOptions& options, bool read_only)
+OpenStore::OpenStore(const StoreOptions& options, Use use)
     : store_(open_states(options.address(),
-                         {.read_only = read_only,
+                         {.read_only = use == Use::look,
+                          .make = use == Use::add,
                           .notice = [](const std::string& text) { say("anser: {}", text); }})) {
   for (const std::string& problem : store_.problems) say("anser: {}", problem);
 }

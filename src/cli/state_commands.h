@@ -40,8 +40,12 @@ struct OneState {
 // The store of the options, opened; what is wrong with it is said on stderr.
 class OpenStore {
  public:
-  // `read_only`: for a command that only looks. Nothing is made or written.
-  explicit OpenStore(const StoreOptions& options, bool read_only = false);
+  enum class Use {
+    look,    // nothing is made or written
+    change,  // what is there: a name that was mistyped makes no store
+    add,
+  };
+  OpenStore(const StoreOptions& options, Use use);
   States* operator->() { return store_.states.get(); }
   States& states() { return *store_.states; }
   const std::string& where() const { return store_.where; }

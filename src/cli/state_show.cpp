@@ -89,7 +89,7 @@ void ls_json(OpenStore& store, const StateFilter& filter) {
 }
 
 void ls_command(const LsOptions& options) {
-  OpenStore store(options.store, true);
+  OpenStore store(options.store, OpenStore::Use::look);
   StateFilter filter;
   filter.tag = options.tag;
   if (!options.parent.empty()) filter.parent = store.find(options.parent).id;
@@ -123,7 +123,7 @@ struct ShowOptions : OneState {
 };
 
 void show_command(const ShowOptions& options) {
-  OpenStore store(options.store, true);
+  OpenStore store(options.store, OpenStore::Use::look);
   const StateInfo info = store.find(options.id);
   if (options.json) {
     write_out(json_of(info).dump() + "\n");
@@ -162,7 +162,7 @@ struct LogOptions {
 };
 
 void log_command(const LogOptions& options) {
-  OpenStore store(options.store, true);
+  OpenStore store(options.store, OpenStore::Use::look);
   const std::string marked = options.id.empty() ? "" : store.find(options.id).id;
   write_out(draw_state_trees(store->list(), marked, [](const StateInfo& info) {
     std::string text = info.id;
@@ -181,7 +181,7 @@ struct DiffOptions {
 };
 
 void diff_command(const DiffOptions& options) {
-  OpenStore store(options.store, true);
+  OpenStore store(options.store, OpenStore::Use::look);
   const std::string ids[] = {store.find(options.a).id, store.find(options.b).id};
   const State a = store->get(ids[0]), b = store->get(ids[1]);
   const std::vector<LayerChange> layers = compare_states(a, b);

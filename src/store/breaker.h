@@ -11,7 +11,8 @@ namespace anser {
 // once it has heard something. May be used by many threads.
 class Breaker {
  public:
-  // Whether a call may be tried now. One that may must end in answered() or gave_up().
+  // Whether a call may be tried now. One that may must end in answered() or gave_up(), unless it
+  // has seen in_vain() change.
   bool admits();
   // Something has come of it, be it a refusal.
   void answered();

@@ -1,13 +1,14 @@
 #include "store/content_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "store/store_errors.h"
+#include "store/store_files.h"
 
 namespace anser {
 namespace {
@@ -21,8 +22,10 @@ constexpr size_t kPiece = 128 << 10;  // that is read of a compressed state at a
 }  // namespace
 
 std::unique_ptr<ContentReader> open_content_file(const std::string& path, const StateInfo& info) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) fail_at(path, "open");
+  const std::optional<int> opened = open_to_read(path);
+  errno = ENOENT;
+  if (!opened) fail_at(path, "open");
+  const int file = *opened;
   const std::shared_ptr<void> closing(nullptr, [file](void*) { ::close(file); });
   const auto source = [file, closing, path](uint64_t offset) {
     std::string bytes(kPiece, '\0');

@@ -12,6 +12,7 @@
 #include <span>
 #include <string_view>
 
+#include "formats/checks.h"
 #include "store/state_id.h"
 
 namespace anser {
@@ -195,6 +196,28 @@ void Index::check_tables() {
   }
 }
 
+// What is searched for says the same as the record beside it, which has a checksum: a name that is
+// not where it is looked for hides its state, and no tree of SQLite would be wrong.
+void Index::check_rows() {
+  Statement row(*this,
+                "SELECT record, id, parent, name, content, stored_bytes, pinned, created "
+                "FROM states");
+  while (row.step()) {
+    const std::string record = row.text(0);
+    try {
+      const StateInfo info = parse_record(std::as_bytes(std::span(record)), path_);
+      const bool same = row.text(1) == info.id && row.text(2) == info.parent &&
+                        row.text(3) == info.labels.name && row.text(4) == info.content &&
+                        row.integer(5) == int64_t(info.stored_bytes) &&
+                        row.integer(6) == int64_t(info.pinned()) && row.real(7) == info.created;
+      if (same) continue;
+    } catch (const Error&) {
+      // It is damaged, too.
+    }
+    fail_damaged(fmt::format("the row of {} is not as it was made", printable(row.text(1))));
+  }
+}
+
 Index::Stamp Index::stamp() const {
   struct stat status {};
   if (::stat(path_.c_str(), &status) != 0) return {};
@@ -223,6 +246,7 @@ void Index::check() {
   Statement query(*this, "PRAGMA integrity_check(1)");
   const std::string answer = query.step() ? query.text(0) : "no answer";
   if (answer != "ok") fail_damaged(answer);
+  check_rows();
   checked_ = before;
 }
 

@@ -145,6 +145,7 @@ class Index {
   void check_header(bool new_too);
   void check_version();
   void check_tables();
+  void check_rows();
   static int tidy_log(void* index, sqlite3* database, const char* name, int pages);
   [[noreturn]] void fail(int code) const;
   [[noreturn]] void fail_damaged(const std::string& why) const;

@@ -32,7 +32,10 @@ std::string uri_of(const std::string& path) {
 // Without a log nobody has it open, and all of it is in its file. Else what the log has is wanted,
 // too, and whoever writes it has made the files that this needs.
 Database open_to_read(const std::string& path) {
-  struct stat log {};
+  struct stat file {
+  }, log{};
+  // What is no file, such as a pipe, might be waited for.
+  if (::stat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return {nullptr, sqlite3_close};
   const bool has_log = ::stat((path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
   const std::string uri = uri_of(path) + (has_log ? "?mode=ro" : "?mode=ro&immutable=1");
   sqlite3* database = nullptr;

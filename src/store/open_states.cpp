@@ -14,6 +14,7 @@ OpenedStates open_states(const std::string& address, const OpenStatesOptions& op
     std::vector<std::string> problems = store->problems();
     return {std::move(store), address, std::move(problems)};
   }
+  if (!options.make) check_store_folder(address);
   auto folder = std::make_unique<StateStore>(
       address, StateStoreOptions{.max_disk_bytes = options.max_disk_bytes,
                                  .max_ram_bytes = options.max_ram_bytes,

@@ -16,6 +16,7 @@ struct OpenStatesOptions {
   uint64_t max_disk_bytes = 0;  // of a folder; 0: no limit
   double lifetime_days = 30;    // in Redis, of states without name and tag; 0: for ever
   bool read_only = false;       // of a folder: nothing is made or written there, nor can be
+  bool make = true;             // a folder where there is none
   // Gets a sentence for what is found wrong later on, from any thread.
   std::function<void(const std::string& sentence)> notice = {};
 };

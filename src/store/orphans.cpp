@@ -79,6 +79,13 @@ void Orphans::tidy(const StoreFiles::Listing& files, const std::set<std::string>
   for (const Orphan& orphan : look(files_.list())) bytes_ += orphan.bytes;
 }
 
+void Orphans::add(const std::string& content) {
+  uint64_t bytes = 0;
+  written(files_.content(content), 0, &bytes);
+  set_aside(files_, content);
+  bytes_ += bytes;
+}
+
 void Orphans::make_room(uint64_t bytes) {
   const FolderTurn turn(files_.folder(), FolderTurn::Wait::no);
   if (!turn.mine()) return;

@@ -23,6 +23,9 @@ class Orphans {
   void tidy(const StoreFiles::Listing& files, const std::set<std::string>& named,
             bool nobody_writes);
 
+  // Sets aside a content that a record may name which cannot be read.
+  void add(const std::string& content);
+
   // Of all that is set aside, as of the last tidy().
   uint64_t bytes() const { return bytes_; }
   // Deletes the oldest of them until they have `bytes` less, or none is left.

@@ -26,7 +26,9 @@ namespace fs = std::filesystem;
 // A record has labels, of which a note may have 64 KB.
 constexpr uint64_t kMostRecordBytes = 1 << 20;
 
-void check_folder(const std::string& folder) {
+}  // namespace
+
+void check_store_folder(const std::string& folder) {
   struct stat status {};
   const int error = ::stat(folder.c_str(), &status) != 0 ? errno : 0;
   if (error == 0 && S_ISDIR(status.st_mode)) return;
@@ -35,10 +37,8 @@ void check_folder(const std::string& folder) {
       folder, std::strerror(error != 0 ? error : ENOTDIR)));
 }
 
-}  // namespace
-
 ReadOnlyStore::ReadOnlyStore(const std::string& folder) : folder_(folder) {
-  check_folder(folder);
+  check_store_folder(folder);
   read_records();
   settle_names();
 }

@@ -12,6 +12,9 @@
 
 namespace anser {
 
+// Throws Error where there is no folder.
+void check_store_folder(const std::string& folder);
+
 class ReadOnlyStore : public States {
  public:
   // Throws Error where there is no such folder. It is read once, now.

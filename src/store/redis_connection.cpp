@@ -142,7 +142,7 @@ void RedisConnection::wait_until_ready(short events, const RedisWait& wait, cons
     case RedisWait::End::given_up: {
       broken_ = true;
       const std::string told = fmt::format("{}: others have waited for Redis in vain", doing);
-      throw StatesUnavailable(fmt::format("{}: {}", where_, told), told);
+      throw RedisGivenUp(fmt::format("{}: {}", where_, told), told);
     }
   }
 }
@@ -285,6 +285,8 @@ RedisReply RedisPool::command(std::span<const std::string_view> words) {
   } catch (const RedisSilent&) {
     breaker_.gave_up(wait.seconds());
     throw;
+  } catch (const RedisGivenUp&) {
+    throw;  // it has heard nothing: only of those who have waited in vain
   } catch (...) {
     breaker_.answered();
     throw;

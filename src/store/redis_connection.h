@@ -26,6 +26,12 @@ class RedisSilent : public StatesUnavailable {
   using StatesUnavailable::StatesUnavailable;
 };
 
+// The call was given up because another one has waited in vain.
+class RedisGivenUp : public StatesUnavailable {
+ public:
+  using StatesUnavailable::StatesUnavailable;
+};
+
 // How long one call may wait for Redis, all in all, from connecting to the last byte. What is large
 // may take longer: every MB that goes through buys a second more. Bytes that come one by one do
 // not.

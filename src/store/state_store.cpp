@@ -181,7 +181,7 @@ void StateStore::make_ready() {
     if (seconds_since_1970() - tried_file_ < kTryFileSeconds) return keep_in_step();
     index_.reset();
   }
-  if (index_ != nullptr && index_->is_checked()) return;
+  if (index_ != nullptr && index_->is_checked()) return can_read_more() ? keep_in_step() : void();
   if (index_ != nullptr && index_->moved()) index_.reset();
   if (index_ == nullptr) open_index(/*anew=*/false);
   if (!index_->is_checked()) index_->check();
@@ -192,7 +192,7 @@ void StateStore::make_ready() {
 // The index has what the records say, and only that, as far as the folder has changed.
 void StateStore::keep_in_step() {
   const int64_t changed = last_change(files_.folder());
-  if (changed != 0 && changed == folder_changed_) return;
+  if (changed != 0 && changed == folder_changed_ && !can_read_more()) return;
   if (!in_step(files_.list())) {
     try {
       Index::Transaction transaction(*index_);
@@ -212,6 +212,21 @@ void StateStore::keep_in_step() {
   folder_changed_ = changed;
 }
 
+// Whether a record is to be read by now at which the disk had failed.
+bool StateStore::can_read_more() const {
+  return std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& left) {
+    if (!left.second.again) return false;
+    try {
+      files_.read_record(left.first);
+    } catch (const RecordDamaged&) {
+      return true;  // which is to be told
+    } catch (const StoreError&) {
+      return false;
+    }
+    return true;
+  });
+}
+
 bool StateStore::in_step(const StoreFiles::Listing& files) {
   const std::map<std::string, Index::Entry> entries = index_->entries();
   size_t found = 0;
@@ -226,7 +241,7 @@ bool StateStore::in_step(const StoreFiles::Listing& files) {
     }
     const auto left = left_out_.find(id);
     const bool still = left != left_out_.end() && left->second.stamp == *stamp &&
-                       !files.contents.contains(left->second.content) &&
+                       !left->second.again && !files.contents.contains(left->second.content) &&
                        !files.orphans.contains(left->second.content);
     if (!still) return false;
   }
@@ -268,8 +283,11 @@ void StateStore::catch_up(Index& index) {
                       files_.record(id), files_.content(info->content));
     } catch (const StatesUnavailable&) {
       throw;
+    } catch (const RecordDamaged& error) {
+      why = error.what();
     } catch (const StoreError& error) {
       why = error.what();
+      left.again = true;
     }
     const auto known_left = left_out_.find(id);
     if (known_left == left_out_.end() || !(known_left->second == left)) tell(why);
@@ -323,11 +341,17 @@ std::optional<StateInfo> StateStore::look_up(const std::string& id_or_name) {
     if (info && !files_.record_stamp(info->id)) info.reset();  // removed
     return info;
   }
-  if (!files_.record_stamp(id_or_name)) return std::nullopt;
+  const std::optional<RecordStamp> stamp = files_.record_stamp(id_or_name);
+  if (!stamp) return std::nullopt;
   if (std::optional<StateInfo> info = index_->find(id_or_name)) return info;
-  if (left_out_.contains(id_or_name)) return std::nullopt;
+  const auto left = left_out_.find(id_or_name);
+  const bool still = left != left_out_.end() && !left->second.again && left->second.stamp == *stamp;
+  if (still && (left->second.content.empty() || !files_.has_content(left->second.content))) {
+    return std::nullopt;
+  }
   folder_changed_ = 0;  // the index has yet to hear of it
   std::optional<StateInfo> info = files_.read_record(id_or_name);
+  if (info) bring_back(files_, info->content);
   if (!info || !files_.has_content(info->content)) return std::nullopt;
   if (const auto holder = index_->find_by_name(info->labels.name)) info->labels.name.clear();
   return info;
@@ -457,6 +481,15 @@ void StateStore::delete_content(const std::string& content) {
   // A record that is still there was left out as damaged, and may be repaired.
   if (files_.record_stamp(content)) return;
   delete_file(files_.content(content));
+}
+
+// Of a state that was removed, which was the last one to have it as far as records can be read.
+void StateStore::let_go(const std::string& content) {
+  const bool all_read = std::all_of(left_out_.begin(), left_out_.end(),
+                                    [](const auto& left) { return !left.second.content.empty(); });
+  if (all_read) return delete_content(content);
+  ram_.drop(content);
+  orphans_.add(content);
 }
 
 std::string StateStore::put(const State& state, const std::string& model, const std::string& parent,
@@ -612,8 +645,9 @@ void StateStore::remove(const std::string& id) {
   const std::lock_guard guard(mutex_);
   with_index([&] {
     std::optional<FolderTurn> turn;
-    if (index_->in_memory()) {
-      turn.emplace(files_.folder(), FolderTurn::Wait::yes);
+    if (index_->in_memory()) turn.emplace(files_.folder(), FolderTurn::Wait::yes);
+    // What a record says that could not be read before may be known by now.
+    if (index_->in_memory() || !left_out_.empty()) {
       folder_changed_ = 0;
       keep_in_step();
     }
@@ -623,7 +657,7 @@ void StateStore::remove(const std::string& id) {
     const bool last = !index_->has_content(info.content);
     delete_file(files_.record(id));
     // Before the index is written, which may need the room.
-    if (last) delete_content(info.content);
+    if (last) let_go(info.content);
     commit_what_is_done(transaction);
   });
   touching_files([&] { sync_folder(files_.folder()); });

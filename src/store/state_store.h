@@ -91,6 +91,7 @@ class StateStore : public States {
   struct LeftOut {
     RecordStamp stamp;
     std::string content;  // the missing one; empty: it cannot be read
+    bool again = false;   // the disk failed, and may do better the next time
     bool operator==(const LeftOut&) const = default;
   };
 
@@ -100,6 +101,7 @@ class StateStore : public States {
   template <class Work>
   std::invoke_result_t<Work&> with_index(Work&& work);
   void make_ready();
+  bool can_read_more() const;
   void want_file();
   void need_file() const;
   bool in_step(const StoreFiles::Listing& files);
@@ -117,6 +119,7 @@ class StateStore : public States {
   bool may_go(const Index::Shared& shared);
   void commit_what_is_done(Index::Transaction& transaction);
   void delete_content(const std::string& content);
+  void let_go(const std::string& content);
 
   void write_record(const StateInfo& info, const std::string& source);
   Removed place_record(const StateInfo& info, const std::string& source, AtomicFile& record);

@@ -41,9 +41,9 @@ RecordStamp stamp_of(const struct stat& status) {
 
 // Read and not mapped: a file that is cut off meanwhile ends no process. Nothing: there is none.
 std::optional<std::string> read_small_file(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0 && errno == ENOENT) return std::nullopt;
-  if (fd < 0) fail_at(path, "open", errno);
+  const std::optional<int> opened = open_to_read(path);
+  if (!opened) return std::nullopt;
+  const int fd = *opened;
   std::string text;
   char part[8192];
   ssize_t n = 0;
@@ -58,9 +58,10 @@ std::optional<std::string> read_small_file(const std::string& path) {
   ::close(fd);
   if (error != 0) fail_at(path, "read", error);
   if (text.size() > kMaxRecord) {
-    throw StoreFailed(fmt::format("{}: expected a record of at most {} bytes, found a larger file",
-                                  path, kMaxRecord),
-                      kToldFailed);
+    throw RecordDamaged(
+        fmt::format("{}: expected a record of at most {} bytes, found a larger file", path,
+                    kMaxRecord),
+        kToldFailed);
   }
   return text;
 }
@@ -101,7 +102,7 @@ std::optional<StateInfo> StoreFiles::read_record(const std::string& id) const {
     if (info.id == id) return info;
     throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
   } catch (const Error& error) {
-    throw StoreFailed(error.what(), kToldFailed);
+    throw RecordDamaged(error.what(), kToldFailed);
   }
 }
 
@@ -119,6 +120,18 @@ std::optional<std::set<std::string>> StoreFiles::named_contents(const Listing& f
     return std::nullopt;
   }
   return named;
+}
+
+std::optional<int> open_to_read(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 && errno == ENOENT) return std::nullopt;
+  if (fd < 0) fail_at(path, "open", errno);
+  struct stat status {};
+  const int error = ::fstat(fd, &status) != 0 ? errno : 0;
+  if (error == 0 && S_ISREG(status.st_mode)) return fd;
+  ::close(fd);
+  if (error != 0) fail_at(path, "look at", error);
+  throw StoreFailed(fmt::format("{}: cannot read: it is not a regular file", path), kToldFailed);
 }
 
 RecordStamp stamp_of(const std::string& path) {

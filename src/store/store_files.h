@@ -25,6 +25,12 @@ struct RecordStamp {
   bool operator==(const RecordStamp&) const = default;
 };
 
+// A record that could be read, but is not what this program writes: reading it again is in vain.
+class RecordDamaged : public StoreFailed {
+ public:
+  using StoreFailed::StoreFailed;
+};
+
 class StoreFiles {
  public:
   explicit StoreFiles(std::string folder) : folder_(std::move(folder)) {}
@@ -58,6 +64,10 @@ class StoreFiles {
 };
 
 RecordStamp stamp_of(const std::string& path);
+
+// A descriptor of the file. Nothing: there is none. What is no file, such as a pipe of which nobody
+// knows when it would bring something, is refused.
+std::optional<int> open_to_read(const std::string& path);
 
 // What is not there already is no failure.
 void delete_file(const std::string& path);

@@ -160,6 +160,48 @@ def index_is_deleted(run):
         target.end()
 
 
+def shared_log_is_cut(run):
+    """What the processes of a store share about its log is mapped by SQLite: cut off, it costs nothing."""
+    folder = run.scratch("states")
+    target = run.target("--state-dir", folder, "--state-ram-mb", 0, streams=1)
+    target.ready()
+    try:
+        known = set()
+        for size in (0, 1, 4096, 20000, 0):
+            os.truncate(folder / "index.sqlite-shm", size)
+            known.add(check_answer(target.ask("POST", "/v1/states", {"prompt": f"a {size}"})).json()["id"])
+            os.truncate(folder / "index.sqlite-shm", size)
+            code, ids, said = ls(run, folder)
+            expect(code == 0 and ids >= known, f"`anser state ls` to list {len(known)}", f"{code}, {len(ids)}: {said}")
+            expect(set(listed(target)) >= known, f"the server to list {len(known)}", len(listed(target)))
+        target.check()
+    finally:
+        target.end()
+
+
+def pipes_in_a_store(run):
+    """A pipe where a file is expected is refused, and nobody waits for what it might bring."""
+    folder = run.scratch("states")
+    target = run.target("--state-dir", folder, "--state-ram-mb", 0, streams=1)
+    target.ready()
+    try:
+        for suffix in (".zst", ".json"):
+            some = check_answer(target.ask("POST", "/v1/states", {"prompt": "Once"})).json()["id"]
+            (folder / (some + suffix)).unlink()
+            os.mkfifo(folder / (some + suffix))
+            for path in (f"/v1/states/{some}/content", f"/v1/states/{some}"):
+                answer = check_answer(target.ask("GET", path, timeout=run.slow(5)))
+                if suffix == ".zst" and path.endswith("content"):
+                    expect(answer.status >= 500, "5xx of a content that is a pipe", answer)
+            check_answer(target.ask("POST", "/v1/completions", {"state": some, "max_tokens": 1}, timeout=run.slow(5)))
+            answer = check_answer(target.ask("GET", "/v1/states", timeout=run.slow(5)))
+            expect(answer.status == 200, "a list", answer)
+            (folder / (some + suffix)).unlink()
+        target.stop()
+    finally:
+        target.end()
+
+
 # --- limits
 
 
@@ -284,6 +326,21 @@ def reading_writes_nothing(run):
         expect(not (folder / "x.state").exists(), "no file", "one")
 
 
+def mistyped_stores(run):
+    """Who changes what is there makes no store; and a pipe in the place of an index is not waited for."""
+    folder = run.scratch("stores")
+    for words in (("rm", "n"), ("fork", "n"), ("label", "n", "--tag", "x")):
+        code, _, said = anser(run, "state", *words, "--state-dir", folder / "typo")
+        expect(code == 1 and "no store" in said, "that there is no store", f"{code}: {said}")
+        expect(not (folder / "typo").exists(), f"that `state {words[0]}` makes no store", "one")
+    code, out, said = anser(run, "state", "save", "-p", "a", "--state-dir", folder / "states")
+    expect(code == 0, "a state", f"{code}: {said}")
+    (folder / "states" / "index.sqlite").unlink()
+    os.mkfifo(folder / "states" / "index.sqlite")
+    code, ids, said = ls(run, folder / "states")
+    expect(code == 0 and out.decode().strip() in ids, "the state", f"{code}: {said}")
+
+
 def modes_in_a_store(run):
     folder = run.scratch("modes") / "states"
     code, _, said = anser(run, "state", "save", "-p", "Once", "--state-dir", folder)
@@ -315,8 +372,9 @@ def wrong_claims(run):
         target.end()
 
 
-CASES = (model_is_cut, state_is_cut, cut_while_reading, hangup, index_is_deleted, file_size_limit, streams_that_do_not_block,
-         links_and_names, places_are_tried_first, reading_writes_nothing, modes_in_a_store, wrong_claims)
+CASES = (model_is_cut, state_is_cut, cut_while_reading, hangup, index_is_deleted, shared_log_is_cut, pipes_in_a_store, file_size_limit,
+         streams_that_do_not_block, links_and_names, places_are_tried_first, reading_writes_nothing, mistyped_stores,
+         modes_in_a_store, wrong_claims)
 
 
 def attack(run):

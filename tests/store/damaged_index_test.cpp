@@ -1,4 +1,5 @@
 // A damaged index costs nothing: the records and contents are the truth about a store.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
@@ -153,6 +154,20 @@ TEST_F(DamagedIndex, IsHeldAgainstTheRecordsBeforeAnythingIsEvicted) {
   run_sql(index(), "UPDATE states SET pinned = 0");
   expect_error({"full"}, [&] { store.put(state_after(2000), "m", "", {"", {"pin"}, ""}); });
   expect_whole(store, "unpinned");
+}
+
+// SQLite thinks such an index right: only the records beside the columns tell.
+TEST_F(DamagedIndex, WhoseRowsSaySomethingElseThanTheirRecordsIsMadeAgain) {
+  const char* const columns[] = {"name = NULL",         "name = 'another'", "parent = ''",
+                                 "content = 'nothing'", "created = 1",      "created = NULL",
+                                 "stored_bytes = -1",   "pinned = 0",       "record = 'x'"};
+  for (const char* column : columns) {
+    run_sql(
+        index(),
+        fmt::format("UPDATE OR IGNORE states SET {} WHERE name LIKE 'fork 1%'", column).c_str());
+    StateStore store(folder());
+    expect_whole(store, column);
+  }
 }
 
 TEST_F(DamagedIndex, ThatIsDeletedUnderAServerIsMadeAgain) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <map>
 
@@ -88,6 +90,12 @@ TEST_F(ReadOnly, NamesWhatIsDamaged) {
   const ReadOnlyStore store(dir_.path());
   ASSERT_EQ(store.problems().size(), 1u);
   EXPECT_NE(store.problems()[0].find(first_), std::string::npos);
+}
+
+TEST_F(ReadOnly, WaitsForNoPipeThatIsInTheIndexsPlace) {
+  std::filesystem::remove(dir_ / "index.sqlite");
+  ASSERT_EQ(::mkfifo((dir_ / "index.sqlite").c_str(), 0600), 0);
+  EXPECT_FALSE(ReadOnlyStore(dir_.path()).list().empty());
 }
 
 TEST(ReadOnlyStore, MakesNoFolder) {

@@ -57,6 +57,19 @@ TEST(RedisSilent, WhoWaitsForAServerThatNeverAnswersWaitsOnce) {
   expect_error({server.url(), "silent for 1 s"}, [&] { redis.command(words); });
 }
 
+// Who is given up with another one has heard nothing, and lets nobody through: each would wait
+// anew.
+TEST(RedisSilent, WhoIsGivenUpWithAnotherLetsNobodyThrough) {
+  const SilentServer server;
+  RedisPool redis(parse_redis_url(server.url()), /*timeout_s=*/1);
+  const std::string_view words[] = {"PING"};
+  std::thread first([&] { EXPECT_THROW(redis.command(words), RedisSilent); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_THROW(redis.command(words), RedisGivenUp);
+  first.join();
+  expect_error({server.url(), "it is asked again within a second"}, [&] { redis.command(words); });
+}
+
 // Each byte would begin a time-out of hiredis anew: 100 of them, ten minutes for 40 requests.
 TEST(RedisSilent, BytesThatComeOneByOneAreNoAnswer) {
   const SilentServer server("+" + std::string(100, 'x'), /*pause_ms=*/300);

@@ -2,6 +2,7 @@
 #include "store/state_store.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "store/old_record.h"
 #include "store/sample_states.h"
@@ -152,6 +153,41 @@ TEST(StateStore, KeepsTheHotInMemory) {
   store.remove(a);
   expect_error({"no state"}, [&] { store.get(a); });
   EXPECT_TRUE(store.get(fork) == state_after(1));
+}
+
+TEST(StateStore, KeepsAContentThatADamagedRecordMayName) {
+  const TempDir dir;
+  StateStore store(dir.path());
+  const std::string a = store.put(state_after(1), "m"), fork = store.fork(a);
+  const std::string record = read_file(dir / (fork + ".json"));
+  std::filesystem::remove(dir / (fork + ".json"));
+  write_file(dir / (fork + ".json"), record.substr(0, 50));
+  EXPECT_EQ(store.list().size(), 1u);
+  store.remove(a);
+  EXPECT_FALSE(store.find(a));
+  EXPECT_TRUE(std::filesystem::exists(dir / (a + ".zst.orphan")));
+  std::filesystem::remove(dir / (fork + ".json"));
+  write_file(dir / (fork + ".json"), record);
+  EXPECT_TRUE(store.get(fork) == state_after(1));
+  store.remove(fork);
+  EXPECT_TRUE(files_of(dir.path(), ".zst").empty());
+}
+
+TEST(StateStore, WaitsForNoPipes) {
+  const TempDir dir;
+  StateStore store(dir.path());
+  for (const char* end : {".zst", ".json"}) {
+    const std::string id = store.put(state_after(1), "m"), path = dir / (id + end);
+    const StateInfo info = *store.find(id);
+    std::filesystem::remove(path);
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    EXPECT_EQ(store.list().size(), end == std::string(".zst") ? 1u : 0u);
+    if (end == std::string(".zst")) {
+      EXPECT_THROW(store.content(info), StoreFailed);
+      EXPECT_THROW(store.get(id), StoreFailed);
+    }
+    std::filesystem::remove(path);
+  }
 }
 
 }  // namespace
