@@ -65,6 +65,8 @@ class Service {
   ~Service();
 
   http::Router routes();
+  // For http::Options::large_refusal: a large body is not waited for without a key.
+  std::optional<http::Refusal> refusal(const http::Request& header) const;
   // For http::Options::error_body.
   static http::ErrorBody error_body(int status, const std::string& message);
 
@@ -79,9 +81,7 @@ class Service {
   struct Asker {
     std::string client;
     size_t body_bytes;
-    static Asker of(const http::Request& request) {
-      return {request.client, request.body.size()};
-    }
+    static Asker of(const http::Request& request) { return {request.client, request.body.size()}; }
   };
   // Hands over where the text shall begin, which a thread of the desk's finds out if that takes
   // time.
