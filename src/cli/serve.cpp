@@ -271,6 +271,7 @@ void serve_command(ServeOptions options) {
 
   options.http.error_body = &Service::error_body;
   options.http.refusal = std::bind_front(&WebPolicy::refusal, policy);
+  options.http.large_refusal = std::bind_front(&Service::refusal, &service);
   options.http.answer_fields = std::bind_front(&WebPolicy::answer_fields, policy);
   http::Server server(options.http, policy.answering_preflights(service.routes()));
   server.start();

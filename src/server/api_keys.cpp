@@ -136,11 +136,22 @@ std::vector<std::string> ApiKeys::names() const {
   return holders_;
 }
 
-const std::string* ApiKeys::holder(std::string_view key) const {
+const std::string* ApiKeys::find(std::string_view key) const {
   const std::string* found = nullptr;
   for (const Key& known : keys_) {
     if (equal_in_constant_time(key, known.key)) found = &holders_[known.holder];
   }
+  return found;
+}
+
+bool ApiKeys::refuses(std::string_view key) const {
+  if (find(key) != nullptr) return false;
+  ++tally_->refused;
+  return true;
+}
+
+const std::string* ApiKeys::holder(std::string_view key) const {
+  const std::string* found = find(key);
   ++(found == nullptr ? tally_->refused : *tally_->requests[size_t(found - holders_.data())]);
   return found;
 }

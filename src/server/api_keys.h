@@ -43,8 +43,11 @@ class ApiKeys {
   // The holder of the key; nullptr: nobody has it. Takes the same time wherever they differ, and
   // whosever it is.
   const std::string* holder(std::string_view key) const;
+  // Whether nobody has it.
+  bool refuses(std::string_view key) const;
 
-  // Requests with a key of each holder, and with none that is known; counted by holder().
+  // Requests with a key of each holder, and with none that is known; counted by holder(), and by
+  // refuses() where it is true.
   struct Count {
     std::string name;
     uint64_t requests;
@@ -61,6 +64,8 @@ class ApiKeys {
     std::vector<std::unique_ptr<std::atomic<uint64_t>>> requests;  // of each holder
     std::atomic<uint64_t> refused{0};
   };
+
+  const std::string* find(std::string_view key) const;
 
   std::vector<Key> keys_;
   std::vector<std::string> holders_;

@@ -33,6 +33,19 @@ constexpr size_t kManySenders = 1024;
 constexpr int64_t kMostTokenized = int64_t(kBodyLimits.values);
 constexpr size_t kMostDetokenized = 16 << 20;
 
+constexpr char kNeedsKey[] = "a valid API key is needed: Authorization: Bearer KEY";
+
+// "" where there is none.
+std::string_view key_of(const http::Request& request) {
+  const std::string_view given = request.headers["Authorization"];
+  constexpr std::string_view kBearer = "Bearer ";
+  return given.starts_with(kBearer) ? given.substr(kBearer.size()) : std::string_view();
+}
+
+ApiError no_key(const std::string& message) {
+  return ApiError(401, "authentication_error", message, {}, "invalid_api_key");
+}
+
 // Of which details are kept: of what is echoed once, of what is written as often as it is.
 uint64_t kept_tokens(const CompletionRequest& wanted) {
   uint64_t tokens = 0;
@@ -68,9 +81,15 @@ Service::~Service() {
 }
 
 http::ErrorBody Service::error_body(int status, const std::string& message) {
+  if (status == 401) return {kJsonType, no_key(message).body()};
   const bool ours = status >= 500;
   return {kJsonType,
           ApiError(status, ours ? "server_error" : "invalid_request_error", message).body()};
+}
+
+std::optional<http::Refusal> Service::refusal(const http::Request& header) const {
+  if (options_.api_keys.empty() || !options_.api_keys.refuses(key_of(header))) return std::nullopt;
+  return http::Refusal{401, kNeedsKey};
 }
 
 http::Router Service::routes() {
@@ -111,9 +130,7 @@ http::Handler Service::guarded(Handle handle, bool open) {
       if (!open) {
         std::optional<std::string> client = client_of(request);
         if (!client) {
-          throw ApiError(401, "authentication_error",
-                         "a valid API key is needed: Authorization: Bearer KEY", {},
-                         "invalid_api_key");
+          throw no_key(kNeedsKey);
         }
         request.client = *std::move(client);
       }
@@ -146,10 +163,7 @@ void Service::begin(const WriteRequest& request, size_t choices, const Asker& as
 
 std::optional<std::string> Service::client_of(const http::Request& request) const {
   if (options_.api_keys.empty()) return client_of_peer(request.peer);
-  const std::string_view given = request.headers["Authorization"];
-  constexpr std::string_view kBearer = "Bearer ";
-  const std::string* holder = options_.api_keys.holder(
-      given.starts_with(kBearer) ? given.substr(kBearer.size()) : std::string_view());
+  const std::string* holder = options_.api_keys.holder(key_of(request));
   if (holder == nullptr) return {};
   return client_of_holder(*holder);
 }

@@ -65,6 +65,8 @@ class Service {
   ~Service();
 
   http::Router routes();
+  // For http::Options::large_refusal: a large body is not waited for without a key.
+  std::optional<http::Refusal> refusal(const http::Request& header) const;
   // For http::Options::error_body.
   static http::ErrorBody error_body(int status, const std::string& message);
 

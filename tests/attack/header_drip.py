@@ -161,6 +161,28 @@ def attack(run):
 
     run.case("slow drips", lambda: slow_drips(50 if run.short else 200, 1 if run.short else 40), target)
 
+    def small_asks():
+        """The status of a request of 2 kB, on a new connection."""
+        return raw_http.ask(target.port, "POST", "/tokenize", {"content": "a" * 2000},
+                            {"Authorization": "Bearer secret"}, run.slow(2)).status
+
+    def large_bodies(count):
+        """Without a key, or with one: what all bodies have together is not theirs to fill."""
+        for key in (b"", b"Authorization: Bearer secret\r\n"):
+            connections = [raw_http.connect(target.port) for _ in range(count)]
+            for connection in connections:
+                try:
+                    connection.sendall(START + key + b"Content-Type: application/json\r\nContent-Length: 16777216\r\n\r\n")
+                    connection.sendall(b" " * (16 << 20 - 1))
+                except OSError:
+                    pass  # it has been refused
+            status = small_asks()
+            for connection in connections:
+                connection.close()
+            expect(status == 200, "200 beside them", status)
+
+    run.case("large bodies that do not end", lambda: large_bodies(18), target)
+
     def by_seed(numbers):
         begin = numbers.choice((START, CHUNKED, CHUNKED + b"0\r\n", b"GET ", b"", START + b"A: b\r\n"))
         alphabet = (b":", b"\r\n", b"A", b" ", b"\t", b";", b"=", b"0", b"a", b"\n", b"\r", b"\0", b"1", b"\xff", b"AAAAAAAAAAAAAAAA")

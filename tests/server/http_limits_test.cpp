@@ -177,6 +177,24 @@ TEST(HttpLimits, OfAllBodiesTogether) {
   EXPECT_EQ(third.read_answer().body, "4001");
 }
 
+// Large bodies that come slowly do not keep out small ones.
+TEST(HttpLimits, OfAllBodiesTogetherLeaveRoomForSmallOnes) {
+  Options options = any_port();
+  options.all_body_bytes = 8 << 20;
+  Server server(options, accept_all);
+  server.start();
+  Client large(server.port());
+  large.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8388609\r\n\r\n" +
+             std::string(8 << 20, 'x'));
+  ASSERT_TRUE(soon([&] { return options.load->body_bytes == 8 << 20; }));
+  Client small(server.port());
+  small.send(post("/", std::string(2048, 'x')));
+  EXPECT_EQ(small.read_answer().body, "2048");
+  Client more(server.port());
+  more.send(post("/", std::string(2049, 'x')));
+  EXPECT_EQ(more.read_answer().status, 503);
+}
+
 TEST(HttpLimits, OfConnections) {
   Options options = tight();
   options.connections = 3;
@@ -229,6 +247,32 @@ TEST(HttpLimits, OfConnectionsThatWaitDoNotKeepOthersOut) {
   }));
   held->send(200, "text/plain", "held");
   EXPECT_EQ(answered.read_answer().body, "held");
+}
+
+// Nor do those that read nothing; who reads keeps the place.
+TEST(HttpLimits, OfConnectionsWhoseAnswersAreNotReadDoNotKeepOthersOut) {
+  Options options = tight();
+  options.connections = 3;
+  Server server(options, [&](Request request, std::shared_ptr<Reply> reply) {
+    const size_t bytes = request.path == "/large" ? 20 << 20 : 4;
+    reply->send(200, "text/plain", std::string(bytes, 'x'));
+  });
+  server.start();
+  Client reads(server.port(), 4096);
+  std::vector<Client> greedy;
+  for (int i = 0; i < 2; ++i) greedy.emplace_back(server.port(), 4096).send(get("/large"));
+  reads.send(get("/large"));
+  ASSERT_TRUE(soon([&] { return server.connections() == 3; }));
+  int status = 503;
+  EXPECT_TRUE(soon([&] {
+    for (int i = 0; i < 50; ++i) EXPECT_NE(reads.read_some(), "");
+    Client client(server.port());
+    client.send(get("/", "Connection: close\r\n"));
+    status = client.read_answer().status;
+    if (status == 503) std::this_thread::sleep_for(milliseconds(50));
+    return status == 200;
+  }));
+  EXPECT_NE(reads.read_some(), "");
 }
 
 TEST(HttpLimits, OfTime) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -50,6 +51,7 @@ class ServiceTest : public testing::Test {
     options.http_load = listening.load;
     service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
     listening.error_body = &Service::error_body;
+    listening.large_refusal = std::bind_front(&Service::refusal, service_.get());
     server_ = std::make_unique<http::Server>(listening, service_->routes());
     server_->start();
   }

@@ -192,6 +192,30 @@ TEST_F(ServiceTest, WhoHasNoKeyIsRefused) {
   EXPECT_EQ(ask(http::get("/health")).status, 200);
 }
 
+// Else those without a key could fill what all bodies have together.
+TEST_F(ServiceTest, WhoHasNoKeyIsRefusedBeforeALargeBodyHasCome) {
+  ServiceOptions options;
+  options.api_keys = {"secret"};
+  start(options);
+  for (const char* body : {"Content-Length: 16000000\r\n", "Transfer-Encoding: chunked\r\n"}) {
+    for (const char* key : {"", "Authorization: Bearer secre\r\n"}) {
+      const std::string fields = std::string(body) + key;
+      const std::string head = http::get("/v1/completions", fields);
+      const std::string begin =
+          std::string(body[0] == 'T' ? "ffffff\r\n" : "") + std::string(70'000, ' ');
+      const Json answer = json(ask("POST" + head.substr(head.find(' ')) + begin), 401);
+      EXPECT_EQ(answer["error"]["code"], "invalid_api_key");
+      EXPECT_EQ(answer["error"]["type"], "authentication_error");
+    }
+  }
+  const std::string asked = http::post("/tokenize", R"({"content": "a"})");
+  const size_t at = asked.find("\r\n") + 2;
+  const std::string key = "Authorization: Bearer secret\r\n";
+  EXPECT_EQ(ask(asked.substr(0, at) + key + asked.substr(at)).status, 200);
+  const std::string counts = ask(http::get("/metrics", key)).body;
+  EXPECT_NE(counts.find("anser_key_requests_total{key=\"key-1\"} 2"), std::string::npos) << counts;
+}
+
 // One of a request's texts is refused: none is written, and the server goes on.
 TEST_F(ServiceTest, ARequestIsAcceptedWholeOrNotAtAll) {
   ServiceOptions options;

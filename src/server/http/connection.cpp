@@ -22,6 +22,10 @@ using asio::ip::tcp;
 // again when its turn comes; that it has gone is then seen by the reset alone.
 constexpr size_t kReadAhead = 64 << 10;
 
+// So much of each body always finds room, a part of what all may have together (64 KiB of 256 MiB):
+// large bodies that come slowly must not keep out small requests.
+constexpr uint64_t kPartOfSmallBody = 4096;
+
 // One turn's read, on the stack.
 constexpr size_t kReadPiece = 16 << 10;
 
@@ -108,6 +112,9 @@ void Connection::give_way() {
   waiting_since_ = Clock::time_point::max();  // it is not to be chosen again
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
     if (self->phase_ == Phase::idle || self->phase_ == Phase::reading) self->close(false);
+    // Unless its client has read something meanwhile.
+    const bool unread = self->waiting_since() == Clock::time_point::max();
+    if (self->write_pending_ && unread) self->close(true);
   });
 }
 
@@ -184,6 +191,7 @@ void Connection::parse() {
     in_.erase(0, used);
     switch (step) {
       case RequestReader::Step::more:
+        if (!admit_large()) return;
         if (!account_body()) return refuse_body();
         if (input_ended_) return close(false);
         return want_read();
@@ -200,9 +208,22 @@ void Connection::parse() {
   }
 }
 
+// So much of each body always finds room.
+uint64_t Connection::small_body() const {
+  return core_->options->all_body_bytes / kPartOfSmallBody;
+}
+
 // False when the request was refused by the options.
 bool Connection::admit() {
-  const auto& refusal = core_->options->refusal;
+  return admit_by(core_->options->refusal);
+}
+
+bool Connection::admit_large() {
+  const bool large = accounted_ <= small_body() && reader_->body_received() > small_body();
+  return !large || admit_by(core_->options->large_refusal);
+}
+
+bool Connection::admit_by(const Options::AskRefusal& refusal) {
   const auto refused = refusal ? refusal(reader_->header()) : std::nullopt;
   if (refused) answer_error(refused->status, refused->message);
   return !refused;
@@ -219,7 +240,7 @@ bool Connection::account_body() {
   const uint64_t received = reader_->body_received();
   const uint64_t before = core_->options->load->body_bytes.fetch_add(received - accounted_);
   const uint64_t more = received - std::exchange(accounted_, received);
-  return before + more <= core_->options->all_body_bytes;
+  return before + more <= core_->options->all_body_bytes || received <= small_body();
 }
 
 // What is counted of the body, to be given back when nobody has the request any more.
@@ -292,10 +313,12 @@ void Connection::flush() {
 
 void Connection::write_some() {
   write_pending_ = true;
+  waiting_since_ = Clock::now();
   set_deadline(core_->options->write_timeout);
   socket_.async_write_some(asio::buffer(out_) + written_,
                            [self = shared_from_this()](const Error& error, size_t n) {
                              self->write_pending_ = false;
+                             self->waiting_since_ = Clock::time_point::max();
                              if (self->phase_ == Phase::closed) return;
                              if (error) return self->close(true);
                              self->written_ += n;

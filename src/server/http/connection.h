@@ -31,10 +31,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse();    // there are too many: 503 and close
   void drain();     // close after the running answer, at once if there is none
   void cut();       // close now
-  void give_way();  // close now, unless a request has come whole; another wants the place
+  void give_way();  // close now, unless it waits no longer; another wants the place
 
   using Clock = std::chrono::steady_clock;
-  // Since when it waits for a whole request; never while one is answered. From any thread.
+  // Since when it waits for its client: for a whole request, or for a byte of the answer to be
+  // taken; never while the answer is being made. From any thread.
   Clock::time_point waiting_since() const { return waiting_since_; }
 
  private:
@@ -58,7 +59,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_end_of_input();
   void want_errors();
   void parse();
+  uint64_t small_body() const;
   bool admit();
+  bool admit_large();
+  bool admit_by(const Options::AskRefusal& refusal);
   Headers answer_fields() const;
   bool account_body();
   std::shared_ptr<void> hand_over_account();

@@ -59,7 +59,12 @@ struct Options {
   // Asked when a request's header is complete, before any of its body is waited for: what comes
   // back is the answer, and the connection is closed. Called from any thread. Without one: none is
   // refused.
-  std::function<std::optional<Refusal>(const Request& header)> refusal;
+  using AskRefusal = std::function<std::optional<Refusal>(const Request& header)>;
+  AskRefusal refusal;
+
+  // The same, asked once, when more of a body has come than always finds room (connection.cpp,
+  // kPartOfSmallBody).
+  AskRefusal large_refusal;
 
   // Fields of every answer, also of this layer's own errors, beside those of the answer itself,
   // which count where both have one. Not `whole`: of the header only so much had come when it was

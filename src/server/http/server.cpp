@@ -29,9 +29,10 @@ using ErrorCode = boost::system::error_code;
 // So many connections beyond the limit are told so at a time; more are closed without a word.
 constexpr size_t kRefusedAtOnce = 64;
 
-// Where all places are taken, a connection keeps its own for so long without a whole request. After
-// that a newcomer gets the place of the one that has waited longest: some hundred clients that send
-// a byte now and then, or none, must not keep out all others.
+// Where all places are taken, a connection keeps its own for so long without a whole request, or
+// without its client taking a byte of the answer. After that a newcomer gets the place of the one
+// that has waited longest: some hundred clients that send a byte now and then, or read none, must
+// not keep out all others.
 constexpr milliseconds kMayWait{1000};
 
 // After accepting failed, which is for want of file descriptors or memory.
