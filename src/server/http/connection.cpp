@@ -22,6 +22,9 @@ using asio::ip::tcp;
 // again when its turn comes; that it has gone is then seen by the reset alone.
 constexpr size_t kReadAhead = 64 << 10;
 
+// A body of this part of what all may take is small: 64 KiB of 256 MiB.
+constexpr uint64_t kSmallBody = 4096;
+
 // One turn's read, on the stack.
 constexpr size_t kReadPiece = 16 << 10;
 
@@ -214,12 +217,15 @@ Headers Connection::answer_fields() const {
   return reader_ ? fields(reader_->header(), reader_->header_done()) : fields(Request(), false);
 }
 
-// False when the bodies that are being received would take more memory than they may.
+// False when the bodies that are being received would take more memory than they may. A small body
+// always finds room, a quarter of the whole for a thousand connections: else whoever sends a few
+// large ones that do not end would keep out everybody.
 bool Connection::account_body() {
   const uint64_t received = reader_->body_received();
   const uint64_t before = core_->options->load->body_bytes.fetch_add(received - accounted_);
   const uint64_t more = received - std::exchange(accounted_, received);
-  return before + more <= core_->options->all_body_bytes;
+  const uint64_t most = core_->options->all_body_bytes;
+  return before + more <= most || received <= most / kSmallBody;
 }
 
 // What is counted of the body, to be given back when nobody has the request any more.
@@ -239,11 +245,11 @@ void Connection::make_exchange(Exchange::Form form) {
   phase_ = Phase::answering;
   waiting_since_ = Clock::time_point::max();
   clear_deadline();
-  exchange_ = std::make_shared<Exchange>(
-      std::move(form), core_->options, core_->stopping, core_->send_budget,
-      [weak = weak_from_this()] {
-        if (const auto self = weak.lock()) self->queue(&Connection::flush);
-      });
+  exchange_ = std::make_shared<Exchange>(std::move(form), core_->options, core_->stopping,
+                                         core_->send_budget, [weak = weak_from_this()] {
+                                           if (const auto self = weak.lock())
+                                             self->queue(&Connection::flush);
+                                         });
 }
 
 void Connection::answer() {
