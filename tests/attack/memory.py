@@ -102,7 +102,7 @@ def attack(run):
         body = {"input": "Once", "max_output_tokens": 8000, "logit_bias": {"0": -100}, "store": False, "tool_choice": "none",
                 "tools": [{"type": "function", "name": "f", "parameters": {"x": junk}}]}
         data = raw_http.request_bytes("POST", "/v1/responses", json.dumps(body).encode())
-        bounded("tools", 200, unread(target, data, 40, watched))
+        bounded("tools", 150, unread(target, data, 40, 3 * watched))
         target.idle(run.slow(5))
 
     def streams():
