@@ -83,6 +83,8 @@ struct Order {
   // messages end): states are kept there, besides those at powers of two, at the prompt's end and
   // where prompts have been seen to part.
   std::vector<size_t> checkpoints = {};
+  // Of what whoever asks keeps until the end, besides the prompt; it counts in queue_bytes.
+  uint64_t kept_bytes = 0;
 };
 
 struct Finished {

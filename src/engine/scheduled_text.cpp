@@ -29,6 +29,7 @@ ScheduledText::ScheduledText(Order&& order, const Tokenizer& tokenizer, std::sha
       pending(std::move(order.prompt)),
       top_logprobs(order.top_logprobs),
       prompt_details(order.prompt_details && order.top_logprobs >= 0),
+      kept_bytes(order.kept_bytes),
       keep_state(order.keep_state),
       traced(order.trace),
       small(pending.size() + size_t(std::max(order.generation.max_tokens, 0)) <= kSmall),

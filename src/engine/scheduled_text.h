@@ -54,6 +54,7 @@ struct ScheduledText {
   std::optional<StopReason> end;  // it ends once `pending` has been read
   const int top_logprobs;
   const bool prompt_details;
+  const uint64_t kept_bytes;
   const bool keep_state, traced, small;
   const bool cached;
   const std::string origin;  // as the cache knows it
@@ -85,8 +86,10 @@ struct ScheduledText {
   // with the embedded model; where products are larger, a trace's share is smaller.
   size_t row_cost() const { return traced ? 3 : 1; }
 
-  // What its prompt takes while it waits.
-  uint64_t prompt_bytes() const { return (prompt.size() + pending.size()) * sizeof(Token); }
+  // What its prompt takes while it waits, and what is kept of its request.
+  uint64_t prompt_bytes() const {
+    return (prompt.size() + pending.size()) * sizeof(Token) + kept_bytes;
+  }
 
   size_t left() const { return pending.size() - fed; }
   // Reading, or waiting for one that reads the same.

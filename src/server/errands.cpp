@@ -36,6 +36,14 @@ void Errands::add(std::function<void()> errand) {
   changed_.notify_all();
 }
 
+void Errands::add_first(std::function<void()> errand) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_front({std::chrono::steady_clock::now(), std::move(errand)});
+  }
+  changed_.notify_all();
+}
+
 bool Errands::busy() const {
   return waiting() > many_;
 }

@@ -26,6 +26,8 @@ class Errands {
   // throw. It may run at the same time as others, and after those that were added later. What it
   // asks a store for is asked on behalf of a request that came when it was added (store/arrival.h).
   void add(std::function<void()> errand);
+  // The same before all that wait: for what has begun, and holds what it has read.
+  void add_first(std::function<void()> errand);
   // More than `many` wait: who can still be told to come again shall be.
   bool busy() const;
   size_t waiting() const;

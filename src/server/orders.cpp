@@ -158,10 +158,17 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   order.client = beginning.client;
   order.checkpoints = checkpoints(tokenizer, order.prompt, prompt.message_ends);
   std::vector<Tool> tools;
-  if (wanted.tool_choice.kind != ToolChoice::Kind::none) tools = std::move(wanted.tools);
+  if (wanted.tool_choice.kind != ToolChoice::Kind::none) {
+    // Calls are known by the names. Each text keeps them, and schemas take many times their bytes.
+    for (Tool& tool : wanted.tools) {
+      order.kept_bytes += tool.name.size();
+      tools.push_back({std::move(tool.name), {}, {}});
+    }
+  }
   // A story's prompt opens nothing, but what is written is read as if it had.
   const bool story_call = story && must_call;
   std::string opening = story_call ? std::string(call_opening(ToolFormat::lines)) : prompt.opening;
+  const size_t shown_bytes = prompt.text.size();
   auto as_shown = [&model, begun = beginning, goes_on, tools, form, opening, story,
                    before = prompt.text.substr(0, prompt.answer_begin)](
                       const std::string& text, StopReason reason) -> std::optional<Order> {
@@ -180,8 +187,8 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     again.client = begun.client;
     return again;
   };
-  return {std::move(order), std::move(form), std::move(opening), std::move(tools),
-          std::move(as_shown)};
+  return {std::move(order), std::move(form),     std::move(opening),
+          std::move(tools), std::move(as_shown), shown_bytes};
 }
 
 }  // namespace anser

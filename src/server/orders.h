@@ -39,6 +39,7 @@ struct ChatOrder {
   // as the model is trained, and calls in their one form; but a thought that was cut off may go on.
   // The model must be alive.
   std::function<std::optional<Order>(const std::string& text, StopReason)> as_shown;
+  size_t shown_bytes = 0;  // that this keeps
 };
 // `form`: of conversations without tools. Throws ApiError.
 ChatOrder chat_order(openai::ChatRequest wanted, const Beginning& beginning,

@@ -76,11 +76,11 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   const std::string client = request.client;
   if (!looks_first) return write(wanted, {model_.initial_state(), {}, {}, client}, reply);
   desk_->later(reply, [this, kept = std::make_shared<const ResponseRequest>(std::move(wanted)),
-                       bytes, client, reply] {
+                       bytes, client, counted = request.counted, reply] {
     const auto beginning = std::make_shared<Beginning>(beginning_of(*kept));
     beginning->client = client;
     workers_.go_on(bytes, reply,
-                   [this, kept, beginning, reply] { write(*kept, *beginning, reply); });
+                   [this, kept, beginning, counted, reply] { write(*kept, *beginning, reply); });
   });
 }
 
@@ -101,9 +101,11 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
       ResponseAnswer::Heading{std::string(kPrefix) + state, options_.model_name, unix_seconds(),
                               wanted.store},
       wanted, chat.form, chat.opening, std::move(chat.tools), model_.tokenizer());
+  chat.order.kept_bytes += answer->kept_bytes();
   const auto writing = std::make_shared<Writing>(
       std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
   if (wanted.store) {
+    chat.order.kept_bytes += chat.shown_bytes;
     StateLabels labels = wanted.save.value_or(StateLabels());
     labels.tags.push_back(kResponseTag);
     writing->save_states({desk_, beginning.id, std::move(labels), state, chat.as_shown});

@@ -211,7 +211,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
   const auto wanted = std::make_shared<const CompletionRequest>(
       read_completion_request(Fields(body), options_.limits, tokenizer));
   begin(*wanted, wanted->prompts.size() * size_t(wanted->n), Asker::of(request), reply,
-        [this, wanted, reply](const Beginning& beginning) {
+        [this, wanted, reply, counted = request.counted](const Beginning& beginning) {
           write_completions(*wanted, beginning, reply);
         });
 }
@@ -241,6 +241,7 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       order.generation.constraint = constraint;
       // Where they are kept, once is enough for all answers.
       order.prompt_details = wanted.echo && (wanted.stream || i == 0);
+      if (echo && i == 0) order.kept_bytes = echo->text.size();
       choices.push_back(
           completion_choice(int(choices.size()), echo, wanted.top_logprobs >= 0, tokenizer));
       orders.push_back(std::move(order));
@@ -276,9 +277,10 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const auto wanted =
       std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
-  begin(
-      *wanted, size_t(wanted->n), Asker::of(request), reply,
-      [this, wanted, reply](const Beginning& beginning) { write_chat(*wanted, beginning, reply); });
+  begin(*wanted, size_t(wanted->n), Asker::of(request), reply,
+        [this, wanted, reply, counted = request.counted](const Beginning& beginning) {
+          write_chat(*wanted, beginning, reply);
+        });
 }
 
 void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
@@ -296,6 +298,7 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
     choices.push_back(chat_choice(i, chat.form, chat.opening, chat.tools, wanted.top_logprobs >= 0,
                                   model.tokenizer()));
   }
+  if (wanted.save) orders[0].kept_bytes += chat.shown_bytes;  // once for all
   write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
         std::move(choices), reply, std::move(room), chat.as_shown)
       ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());

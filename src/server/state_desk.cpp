@@ -37,7 +37,9 @@ void StateDesk::later(std::shared_ptr<http::Reply> reply, std::function<void()> 
   if (errands_.busy()) {
     throw ApiError::busy(kManyStates);
   }
-  run(std::move(reply), std::move(work));
+  run(reply, [reply, work = std::move(work)] {
+    if (!reply->closed()) work();  // of a client that has gone nothing is begun
+  });
 }
 
 void StateDesk::run(std::shared_ptr<http::Reply> reply, std::function<void()> work) {

@@ -116,7 +116,9 @@ void TraceRoute::handle(const http::Request& request, const Reply& reply) {
   const std::string state = Fields(*body).text("state").value_or("");
   begin_at({desk_, &workers_, request.body.size()}, model_, state, "state", std::nullopt,
            request.client, reply,
-           [this, body, reply](const Beginning& beginning) { submit(*body, beginning, reply); });
+           [this, body, reply, counted = request.counted](const Beginning& beginning) {
+             submit(*body, beginning, reply);
+           });
 }
 
 void TraceRoute::submit(const Json& body, const Beginning& beginning, const Reply& reply) {

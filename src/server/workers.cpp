@@ -40,12 +40,16 @@ void Workers::start(size_t body_bytes, Reply reply, std::function<void()> work) 
   if (lane(body_bytes).busy()) {
     throw openai::ApiError::busy("too many requests are waiting to be read; try again later");
   }
-  go_on(body_bytes, std::move(reply), std::move(work));
+  lane(body_bytes).add(job(body_bytes, std::move(reply), std::move(work)));
 }
 
 void Workers::go_on(size_t body_bytes, Reply reply, std::function<void()> work) {
+  lane(body_bytes).add_first(job(body_bytes, std::move(reply), std::move(work)));
+}
+
+std::function<void()> Workers::job(size_t body_bytes, Reply reply, std::function<void()> work) {
   [[maybe_unused]] const bool large = body_bytes > kLargeBody;
-  lane(body_bytes).add([this, large, reply = std::move(reply), work = std::move(work)] {
+  return [this, large, reply = std::move(reply), work = std::move(work)] {
     if (reply->closed()) return;
     try {
       answering(*reply, work);
@@ -57,7 +61,7 @@ void Workers::go_on(size_t body_bytes, Reply reply, std::function<void()> work) 
     // Else this thread keeps what millions of small values took, for the next such request.
     if (large) ::malloc_trim(0);
 #endif
-  });
+  };
 }
 
 void Workers::wait() {

@@ -32,7 +32,8 @@ class Workers {
   // throws answers the request, and nothing is done for a client that has gone meanwhile. Throws
   // ApiError (429) when too many requests are queued.
   void start(size_t body_bytes, Reply reply, std::function<void()> work);
-  // The same for a later part, which is never refused.
+  // The same for a later part, which is never refused, and comes before all that have not begun:
+  // it holds what the first has read, which may take many times the body's bytes.
   void go_on(size_t body_bytes, Reply reply, std::function<void()> work);
 
   // Whether nothing is queued or running.
@@ -41,6 +42,7 @@ class Workers {
   void wait();
 
  private:
+  std::function<void()> job(size_t body_bytes, Reply reply, std::function<void()> work);
   Errands& lane(size_t body_bytes) { return body_bytes > kLargeBody ? large_ : small_; }
 
   const OnFault on_fault_;

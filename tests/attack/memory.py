@@ -96,6 +96,15 @@ def attack(run):
         bounded("answers", 200, unread(target, data, 4 * part, watched))
         target.idle(run.slow(5))
 
+    def requests_at_work():
+        """Long answers to requests with tools that are never told: JSON takes many times its bytes in memory."""
+        junk = [[1, 2, 3]] * (100_000)
+        body = {"input": "Once", "max_output_tokens": 8000, "logit_bias": {"0": -100}, "store": False, "tool_choice": "none",
+                "tools": [{"type": "function", "name": "f", "parameters": {"x": junk}}]}
+        data = raw_http.request_bytes("POST", "/v1/responses", json.dumps(body).encode())
+        bounded("tools", 150, unread(target, data, 40, 3 * watched))
+        target.idle(run.slow(5))
+
     def streams():
         body = {"prompt": "Once", "max_tokens": 20000, "stream": True, "logprobs": 5, "logit_bias": {"0": -100}}
         data = raw_http.request_bytes("POST", "/v1/completions", json.dumps(body).encode())
@@ -121,6 +130,7 @@ def attack(run):
     run.case("downloads of states, unread", downloads, target)
     run.case("lists of states, unread", lists, target)
     run.case("lists of states, page by page", paged, target)
+    run.case("requests with tools, at work", requests_at_work, target)
     run.case("echo with logprobs of a long prompt", lambda: echo(30000 * part, 1, False), target)
     if not run.short:
         run.case("the same streamed", lambda: echo(60000, 1, True), target)

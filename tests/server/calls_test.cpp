@@ -318,5 +318,24 @@ TEST_F(CallsTest, CallsOfTheModelsOwnAreShownInTheSameForm) {
   EXPECT_EQ(shown(">\nhm", StopReason::length), "as it is");
 }
 
+// A text needs the names alone; schemas in memory take many times their bytes, for each of n texts.
+TEST_F(CallsTest, ATextKeepsNoSchemas) {
+  start();
+  openai::Limits limits;
+  limits.vocab = 300;
+  const Json said = body("auto");
+  const openai::ChatRequest request = openai::read_chat_request(openai::Fields(said), limits);
+  const ChatOrder chat = chat_order(request, {model_->initial_state(), {}, {}},
+                                    builtin_template("think"), limits, *model_);
+  ASSERT_EQ(chat.tools.size(), request.tools.size());
+  size_t names = 0;
+  for (size_t i = 0; i < chat.tools.size(); ++i) {
+    EXPECT_EQ(chat.tools[i].name, request.tools[i].name);
+    EXPECT_TRUE(chat.tools[i].parameters.is_null());
+    names += chat.tools[i].name.size();
+  }
+  EXPECT_EQ(chat.order.kept_bytes, names);
+}
+
 }  // namespace
 }  // namespace anser

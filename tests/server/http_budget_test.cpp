@@ -137,6 +137,32 @@ TEST(HttpBudget, ABodyCountsUntilItsRequestIsGone) {
   EXPECT_EQ(ask(), 200);
 }
 
+// A few that send large bodies and never end them keep nobody out.
+TEST(HttpBudget, SmallBodiesFindRoomBesideLargeOnesThatStop) {
+  Options options = any_port();
+  options.all_body_bytes = 1 << 20;
+  Server server(options, [](const Request& request, const std::shared_ptr<Reply>& reply) {
+    reply->send(200, "text/plain", std::to_string(request.body.size()));
+  });
+  server.start();
+  const std::string large = post("/", std::string(600 << 10, 'x'));
+  Client first(server.port()), second(server.port());
+  first.send(large.substr(0, large.size() - 1));
+  ASSERT_TRUE(soon([&] { return options.load->body_bytes >= (600 << 10) - 1; }));
+  second.send(large.substr(0, large.size() - 1));
+  EXPECT_EQ(second.read_answer().status, 503);
+  Client filling(server.port());
+  const std::string rest = post("/", std::string((424 << 10) + 1, 'x'));
+  filling.send(rest.substr(0, rest.size() - 1));
+  ASSERT_TRUE(soon([&] { return options.load->body_bytes >= (1 << 20) - 1; }));
+  Client small(server.port());
+  small.send(post("/", std::string(200, 'x')));
+  EXPECT_EQ(small.read_answer().body, "200");
+  Client larger(server.port());
+  larger.send(post("/", std::string(2000, 'x')));
+  EXPECT_EQ(larger.read_answer().status, 503);
+}
+
 // A stream of pieces, each of which is made when the one before has gone.
 class Pieces {
  public:

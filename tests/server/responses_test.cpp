@@ -248,6 +248,37 @@ TEST(ResponseAnswer, WhatIsTooLongForANoteIsLeftOut) {
   EXPECT_EQ(none["output_not_kept"], true);
 }
 
+// Events of a stream repeat it three times, and each text that waits keeps it.
+TEST(ResponseAnswer, RepeatsWhatWasSaidUpToALimit) {
+  const auto answered = [](size_t bytes, size_t numbers) {
+    ResponseRequest request;
+    request.instructions = std::string(bytes, 'i');
+    request.tools_said = Json::array({{{"name", "f"}, {"junk", Json(std::vector<int>(numbers))}}});
+    request.format = {{"type", "text"}, {"more", "m"}};
+    ResponseAnswer answer({"resp_1", "goose", 7, false}, request, builtin_template("chat"), "", {},
+                          Tokenizer::bytes());
+    EXPECT_LE(answer.kept_bytes(), ResponseAnswer::kMostRepeated + 2000);
+    const std::string opening = answer.opening();
+    EXPECT_LE(opening.size(), 2 * ResponseAnswer::kMostRepeated + 4000);
+    EXPECT_EQ(types_in(opening),
+              (std::vector<std::string>{"response.created", "response.in_progress"}));
+    answer.ending(0, {.reason = StopReason::stop_token});
+    const std::string event = answer.closing({});
+    const Json closing = Json::parse(event.substr(event.find("data: ") + 6));
+    EXPECT_EQ(closing["type"], "response.completed");
+    EXPECT_EQ(closing["sequence_number"], 7);  // five of the empty message's before
+    Json whole = Json::parse(answer.whole({}).rest());
+    EXPECT_EQ(closing["response"], whole);
+    EXPECT_EQ(whole["text"]["format"]["more"], "m");
+    return whole;
+  };
+  const Json all = answered(100'000, 1000);
+  EXPECT_EQ(all["instructions"].get<std::string>().size(), 100'000u);
+  EXPECT_EQ(all["tools"][0]["junk"].size(), 1000u);
+  EXPECT_EQ(answered(1000, 1'000'000)["tools"], Json::array());
+  EXPECT_TRUE(answered(1'000'000, 1000)["instructions"].is_null());
+}
+
 TEST(ResponseAnswer, AnEmptyOneIsAMessage) {
   ResponseAnswer answer = answer_of("");
   answer.ending(0, {.reason = StopReason::stop_token});

@@ -90,6 +90,22 @@ TEST_F(WorkersTest, TooManyAreRefusedButNoneThatHasBegun) {
   EXPECT_EQ(ran, taken + 1);
 }
 
+// What has been read takes many times the memory of what has not.
+TEST_F(WorkersTest, WhatHasBegunComesBeforeWhatHasNot) {
+  std::latch release(1);
+  std::vector<int> order;
+  workers_.start(kLarge, reply(), [&] { release.wait(); });
+  for (int i = 0; i < 3; ++i) {
+    workers_.start(kLarge, reply(), [&, i] {
+      order.push_back(i);
+      workers_.go_on(kLarge, reply(), [&, i] { order.push_back(10 + i); });
+    });
+  }
+  release.count_down();
+  workers_.wait();
+  EXPECT_EQ(order, (std::vector{0, 10, 1, 11, 2, 12}));
+}
+
 TEST_F(WorkersTest, WhatIsThrownAnswers) {
   const auto refused = exchange(), broken = exchange(), no_memory = exchange();
   workers_.start(0, std::make_shared<http::Reply>(refused),

@@ -235,7 +235,9 @@ Headers Connection::answer_fields() const {
   return reader_ ? fields(reader_->header(), reader_->header_done()) : fields(Request(), false);
 }
 
-// False when the bodies that are being received would take more memory than they may.
+// False when the bodies that are being received would take more memory than they may. A small body
+// always finds room, a quarter of the whole for a thousand connections: else whoever sends a few
+// large ones that do not end would keep out everybody.
 bool Connection::account_body() {
   const uint64_t received = reader_->body_received();
   const uint64_t before = core_->options->load->body_bytes.fetch_add(received - accounted_);

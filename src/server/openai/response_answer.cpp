@@ -1,5 +1,7 @@
 #include "server/openai/response_answer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -58,6 +60,23 @@ Json tool_choice_object(const ToolChoice& choice) {
   return nullptr;
 }
 
+// Those that do not change, without what may be long.
+Json fixed_fields(const ResponseRequest& request) {
+  return {{"instructions", nullptr},
+          {"max_output_tokens", request.max_output_tokens},
+          {"metadata", or_else(request.metadata, Json::object())},
+          {"parallel_tool_calls", true},
+          {"previous_response_id", request.previous.empty() ? Json() : Json(request.previous)},
+          {"reasoning", {{"effort", request.effort_said}, {"summary", nullptr}}},
+          {"temperature", request.generation.sampling.temperature},
+          {"text", {{"format", {{"type", "text"}}}}},
+          {"tool_choice",
+           request.tools.empty() ? Json("auto") : tool_choice_object(request.tool_choice)},
+          {"tools", Json::array()},
+          {"top_p", request.generation.sampling.top_p},
+          {"truncation", "disabled"}};
+}
+
 }  // namespace
 
 ResponseAnswer::ResponseAnswer(Heading heading, const ResponseRequest& request,
@@ -67,20 +86,22 @@ ResponseAnswer::ResponseAnswer(Heading heading, const ResponseRequest& request,
       tools_(std::move(tools)),
       tokenizer_(std::move(tokenizer)),
       stream_(form, opening, tools_) {
-  const Json plain = {{"type", "text"}};
-  fixed_ = {{"instructions", request.instructions},
-            {"max_output_tokens", request.max_output_tokens},
-            {"metadata", or_else(request.metadata, Json::object())},
-            {"parallel_tool_calls", true},
-            {"previous_response_id", request.previous.empty() ? Json() : Json(request.previous)},
-            {"reasoning", {{"effort", request.effort_said}, {"summary", nullptr}}},
-            {"temperature", request.generation.sampling.temperature},
-            {"text", {{"format", or_else(request.format, plain)}}},
-            {"tool_choice",
-             request.tools.empty() ? Json("auto") : tool_choice_object(request.tool_choice)},
-            {"tools", or_else(request.tools_said, Json::array())},
-            {"top_p", request.generation.sampling.top_p},
-            {"truncation", "disabled"}};
+  fixed_of_note_ = fixed_fields(request);
+  if (dumped(request.instructions).size() <= kMaxNote) {
+    fixed_of_note_["instructions"] = request.instructions;
+  }
+  Json fixed = fixed_of_note_;
+  size_t room = kMostRepeated;
+  const auto repeat = [&](const Json& said, Json& to) {
+    const size_t bytes = said.is_null() ? 0 : dumped(said).size();
+    if (bytes == 0 || bytes > room) return;
+    room -= bytes;
+    to = said;
+  };
+  repeat(request.instructions, fixed["instructions"]);
+  repeat(request.format, fixed["text"]["format"]);
+  repeat(request.tools_said, fixed["tools"]);
+  fixed_ = "," + dumped(fixed).substr(1);
 }
 
 Json ResponseAnswer::object(const char* status, const Usage* usage) const {
@@ -100,8 +121,19 @@ Json ResponseAnswer::object(const char* status, const Usage* usage) const {
   if (!ending_.state.empty()) object["state"] = ending_.state;
   if (!ending_.state_error.empty()) object["state_error"] = ending_.state_error;
   if (!ending_.state_error_code.empty()) object["state_error_code"] = ending_.state_error_code;
-  object.update(fixed_);
   return object;
+}
+
+std::string ResponseAnswer::with_fixed(const Json& object) const {
+  std::string text = dumped(object);
+  text.pop_back();
+  return text += fixed_;
+}
+
+std::string ResponseAnswer::response_event(const char* type, const std::string& response) {
+  return fmt::format(
+      "event: {0}\ndata: {{\"type\":\"{0}\",\"sequence_number\":{1},\"response\":{2}}}\n\n", type,
+      sequence_++, response);
 }
 
 std::string ResponseAnswer::event(const char* type, Json data) {
@@ -111,9 +143,9 @@ std::string ResponseAnswer::event(const char* type, Json data) {
 }
 
 std::string ResponseAnswer::opening() {
-  const Json response = object("in_progress", nullptr);
-  std::string events = event("response.created", {{"response", response}});
-  return events += event("response.in_progress", {{"response", response}});
+  const std::string response = with_fixed(object("in_progress", nullptr));
+  std::string events = response_event("response.created", response);
+  return events += response_event("response.in_progress", response);
 }
 
 std::string ResponseAnswer::piece(int, std::string_view text, const std::vector<TokenDetails>&) {
@@ -204,8 +236,7 @@ std::string ResponseAnswer::end_text(StopReason reason) {
 StateLabels ResponseAnswer::labels(StopReason reason, const Usage& usage, StateLabels given) {
   last_events_ = end_text(reason);
   Json note = object(status_, &usage);
-  note["tools"] = Json::array();
-  note["text"] = {{"format", {{"type", "text"}}}};
+  note.update(fixed_of_note_);
   const auto text = [&] { return note.dump(-1, ' ', false, Json::error_handler_t::replace); };
   if (text().size() > kMaxNote) note["instructions"] = nullptr;
   if (text().size() > kMaxNote) {
@@ -222,19 +253,19 @@ std::string ResponseAnswer::ending(int, const Ending& ending) {
 }
 
 std::string ResponseAnswer::closing(const Usage& usage) {
-  return event(
+  return response_event(
       status_ == std::string_view("incomplete") ? "response.incomplete" : "response.completed",
-      {{"response", object(status_, &usage)}});
+      with_fixed(object(status_, &usage)));
 }
 
 JsonPieces ResponseAnswer::whole(const Usage& usage) {
-  return dumped(object(status_, &usage));
+  return with_fixed(object(status_, &usage));
 }
 
 std::string ResponseAnswer::failure(const ApiError& error) {
   Json response = object("failed", nullptr);
   response["error"] = {{"code", "server_error"}, {"message", error.what()}};
-  return event("response.failed", {{"response", std::move(response)}});
+  return response_event("response.failed", with_fixed(response));
 }
 
 }  // namespace anser::openai

@@ -28,6 +28,9 @@ class ResponseAnswer final : public Answer {
   std::string opening() override;
   std::string piece(int index, std::string_view text,
                     const std::vector<TokenDetails>& details) override;
+  // Bytes of what the request said that are kept for events to repeat, kMostRepeated at the most.
+  static constexpr size_t kMostRepeated = 256 << 10;
+  size_t kept_bytes() const { return fixed_.size(); }
   // What a later GET gives back goes into the note: without the tools and the format of the
   // request, and without what would be too long for it.
   StateLabels labels(StopReason reason, const Usage& usage, StateLabels given) override;
@@ -47,9 +50,15 @@ class ResponseAnswer final : public Answer {
   std::string end_text(StopReason reason);
   Json part_place() const;
   Json object(const char* status, const Usage* usage) const;
+  // As text, with the fields that do not change behind its own.
+  std::string with_fixed(const Json& object) const;
+  std::string response_event(const char* type, const std::string& response);
 
   const Heading heading_;
-  Json fixed_;  // the fields that do not change
+  // The fields that do not change, as a note has them, and as they are sent: a text, for as JSON in
+  // memory they take many times as much, as long as the request waits and is at work.
+  Json fixed_of_note_;
+  std::string fixed_;  // "," and the members, and "}"
   const std::vector<Tool> tools_;
   const Tokenizer tokenizer_;
   AnswerStream stream_;
