@@ -295,7 +295,7 @@ TEST(HttpLimits, OfTime) {
            {chunked + "0\r\n", "T: u\r\n"}}) {
     Client slow(server.port());
     slow.send(first);
-    std::thread dripping([&] {
+    std::thread dripping([&, &dripped = dripped] {
       for (int i = 0; i < 30; ++i) {
         slow.send(dripped);
         std::this_thread::sleep_for(milliseconds(10));
