@@ -21,7 +21,7 @@ build: setup
 
 test: build
 	@ninja -C build/release $(NINJA_QUIET)
-	@ctest --test-dir build/release --output-on-failure --progress -j 2
+	@ctest --test-dir build/release --output-on-failure --progress -j 4
 
 # Half an hour of what hostile strangers would try: ATTACK="--seconds 60 --seed 7 --only kills".
 ATTACK ?= --seconds 1800
