@@ -192,10 +192,10 @@ def bodies_of(schema, numbers):
 def attack(run):
     target = run.target(*run.world(), "--max-tokens", 600)  # masks of 65,536 tokens
     watched = 0.7 if run.short else 3.0  # how long an accepted text is watched
-    answer_bound = run.slow(1)
 
     def one(path, body):
         data = raw_http.request_bytes("POST", path, json.dumps(body).encode(), {"Connection": "close"})
+        answer_bound = run.slow(1 + len(data) / (4 << 20))  # JSON is read before it is known how large the schema is
         begin = time.monotonic()
         with raw_http.connect(target.port) as connection:
             try:

@@ -50,6 +50,17 @@ void* operator new(size_t size) {
 void* operator new(size_t size, std::align_val_t alignment) {
   return support::allocate(size, size_t(alignment));
 }
+// Sanitizers have their own of these, whose memory ours must not free.
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return support::allocate(size, 0);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void operator delete(void* bytes, const std::nothrow_t&) noexcept {
+  std::free(bytes);
+}
 void operator delete(void* bytes) noexcept {
   std::free(bytes);
 }
