@@ -340,6 +340,9 @@ def main(attack, kind, arguments=None):
             run.untried += 1
         else:
             run.fail(f"case {run.cases}", AssertionError("expected an end in time, found that it goes on and on"))
+    except BaseException as error:  # the attack is broken, and shows nothing
+        run.fail(f"case {run.cases}", AssertionError(f"expected an attack that comes to its end, found {error!r}"))
+        raise
     finally:
         run.close()
         result = {"kind": kind, "cases": run.cases, "untried": run.untried, "figures": run.figures, "failures": run.failures, "skipped": skipped,

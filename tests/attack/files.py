@@ -253,7 +253,10 @@ def signals_leave_nothing(run, rounds):
         process.send_signal(which)
         code = process.wait(30)
         left = {path.name for path in folder.iterdir()}
-        expect(left <= {out} if code == 0 else not left, f"nothing left of {name} after {which.name}", f"{left}, exit code {code}")
+        expect(left <= {out}, f"nothing left of {name} after {which.name}, or the whole of it", f"{left}, exit code {code}")
+        if left:  # it had been finished just before
+            whole = subprocess.run([run.binary, "info", "-m", str(folder / out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            expect(whole.returncode == 0, f"the whole of {out}", whole.stderr)
 
 
 def streams_that_do_not_block(run):

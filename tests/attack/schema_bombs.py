@@ -193,9 +193,13 @@ def attack(run):
     target = run.target(*run.world(), "--max-tokens", 600)  # masks of 65,536 tokens
     watched = 0.7 if run.short else 3.0  # how long an accepted text is watched
 
+    def bound_of(body):
+        """JSON is read before it is known how large the schema is."""
+        return run.slow(1 + len(json.dumps(body)) / (4 << 20))
+
     def one(path, body):
         data = raw_http.request_bytes("POST", path, json.dumps(body).encode(), {"Connection": "close"})
-        answer_bound = run.slow(1 + len(data) / (4 << 20))  # JSON is read before it is known how large the schema is
+        answer_bound = bound_of(body)
         begin = time.monotonic()
         with raw_http.connect(target.port) as connection:
             try:
@@ -220,6 +224,7 @@ def attack(run):
 
     def refused_in_time(path, body):
         """What is no schema to be kept to is refused within a second; what is accepted has begun by then."""
+        answer_bound = bound_of(body)
         answer = check_answer(target.ask("POST", path, {**body, "max_tokens": 1, "max_output_tokens": 1, "stream": False},
                                          timeout=answer_bound + 5))
         expect(answer.status < 500, "an answer below 500", answer)
