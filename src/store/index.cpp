@@ -10,39 +10,17 @@
 #include <cerrno>
 #include <cmath>
 #include <span>
-#include <string_view>
 
-#include "formats/checks.h"
+#include "store/index_statement.h"
+#include "store/index_tables.h"
 #include "store/state_id.h"
 
 namespace anser {
 namespace {
 
-constexpr int kVersion = 1;          // of the table below
 constexpr int kPatienceMs = 10'000;  // with other processes that write
 constexpr int kLongLog = 1000;       // pages, of 4 KiB
 constexpr int kMaxText = 1 << 20;    // bytes of a column: a record's note has at most 64 KiB
-// A number of a version that no program will have, but a damaged page may.
-constexpr int64_t kNoVersion = 1000;
-
-// What is searched for has columns of its own; the rest is in the record.
-constexpr const char* kTables[] = {R"(CREATE TABLE states(
-    id TEXT PRIMARY KEY,
-    parent TEXT NOT NULL,
-    name TEXT UNIQUE,
-    content TEXT NOT NULL,
-    stored_bytes INTEGER NOT NULL,
-    pinned INTEGER NOT NULL,
-    created REAL NOT NULL,
-    last_used REAL NOT NULL,
-    record_mtime INTEGER NOT NULL,
-    record_inode INTEGER NOT NULL,
-    record TEXT NOT NULL
-  ) WITHOUT ROWID)",
-                                   "CREATE INDEX by_parent ON states(parent)",
-                                   ("CREATE INDEX by_content ON states(content, "
-                                    "stored_bytes, pinned, last_used)"),
-                                   "CREATE INDEX by_age ON states(created)"};
 
 // States tell what was said, and so do their labels: nobody but the owner shall read the index, nor
 // what SQLite puts beside it, which has the same mode. Who cannot make it is told so by SQLite. A
@@ -59,52 +37,6 @@ void make_private(const std::string& path, bool create) {
 }
 
 }  // namespace
-
-// A prepared statement; values are bound in the order of its question marks.
-class Index::Statement {
- public:
-  Statement(const Index& index, const char* sql) : index_(index) {
-    const int code = sqlite3_prepare_v2(index.database_.get(), sql, -1, &statement_, nullptr);
-    if (code != SQLITE_OK) index.fail(code);
-  }
-  ~Statement() { sqlite3_finalize(statement_); }
-  Statement(const Statement&) = delete;
-  Statement& operator=(const Statement&) = delete;
-
-  // The text must live as long as the statement.
-  Statement& bind(const std::string& text) {
-    return bound(sqlite3_bind_text(statement_, ++bound_, text.data(), int(text.size()), nullptr));
-  }
-  Statement& bind(std::string&&) = delete;
-  Statement& bind(int64_t value) { return bound(sqlite3_bind_int64(statement_, ++bound_, value)); }
-  Statement& bind(double value) { return bound(sqlite3_bind_double(statement_, ++bound_, value)); }
-  Statement& bind_null() { return bound(sqlite3_bind_null(statement_, ++bound_)); }
-
-  // To the next row; false when there is none.
-  bool step() {
-    const int code = sqlite3_step(statement_);
-    if (code == SQLITE_ROW) return true;
-    if (code != SQLITE_DONE) index_.fail(code);
-    return false;
-  }
-  std::string text(int column) const {
-    const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-    return bytes == nullptr ? ""
-                            : std::string(bytes, size_t(sqlite3_column_bytes(statement_, column)));
-  }
-  int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
-  double real(int column) const { return sqlite3_column_double(statement_, column); }
-
- private:
-  Statement& bound(int code) {
-    if (code != SQLITE_OK) index_.fail(code);
-    return *this;
-  }
-
-  const Index& index_;
-  sqlite3_stmt* statement_ = nullptr;
-  int bound_ = 0;
-};
 
 Index::Index(const std::string& path, const StoreFiles& files, const Fill& fill)
     : path_(path), in_memory_(false), files_(files), database_(nullptr, sqlite3_close) {
@@ -142,8 +74,8 @@ void Index::open(const char* path, bool create) {
 void Index::create(const Fill& fill) {
   Transaction transaction(*this);
   if (version() == 0) {  // still: nobody else has been faster
-    for (const char* table : kTables) run(table);
-    run(fmt::format("PRAGMA user_version = {}", kVersion).c_str());
+    for (const char* table : kIndexTables) run(table);
+    run(fmt::format("PRAGMA user_version = {}", kIndexVersion).c_str());
     fill(*this);
     transaction.commit();
     checked_ = stamp();
@@ -154,100 +86,6 @@ int64_t Index::version() {
   Statement query(*this, "PRAGMA user_version");
   query.step();
   return query.integer(0);
-}
-
-void Index::check_version() {
-  const int64_t found = version();
-  if (found == kVersion) return;
-  if (found <= 0 || found > kNoVersion) fail_damaged(fmt::format("its version is {}", found));
-  const std::string told = fmt::format(
-      "the store's index has version {}, this program reads version {}", found, kVersion);
-  throw IndexOfOtherVersion(
-      fmt::format("{}: {}: use the newer program that has written it, or delete this file, which "
-                  "is made again from the states' files",
-                  path_, told),
-      told);
-}
-
-// Who reads in the header that the file has no log works without that of others, or waits for them.
-// The bytes come through SQLite: closing a file of one's own would undo its locks.
-void Index::check_header(bool new_too) {
-  constexpr unsigned char kHasLog = 2;
-  constexpr size_t kPlace = 18;  // of two bytes
-  sqlite3_file* file = nullptr;
-  sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file);
-  sqlite3_int64 size = 0;
-  unsigned char header[kPlace + 2];
-  if (file == nullptr || file->pMethods == nullptr) return;
-  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK || (size == 0 && new_too)) return;
-  const int code = file->pMethods->xRead(file, header, sizeof(header), 0);
-  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) fail(code);
-  if (code != SQLITE_OK || header[kPlace] != kHasLog || header[kPlace + 1] != kHasLog) {
-    fail_damaged("its header is not as it was made");
-  }
-}
-
-// Rows that are looked for elsewhere than they lie are not found.
-void Index::check_tables() {
-  for (const char* table : kTables) {
-    const std::string sql = table;
-    if (Statement(*this, "SELECT 1 FROM sqlite_schema WHERE sql = ?").bind(sql).step()) continue;
-    fail_damaged("a table is not as it was made");
-  }
-}
-
-// What is searched for says the same as the record beside it, which has a checksum: a name that is
-// not where it is looked for hides its state, and no tree of SQLite would be wrong.
-void Index::check_rows() {
-  Statement row(*this,
-                "SELECT record, id, parent, name, content, stored_bytes, pinned, created "
-                "FROM states");
-  while (row.step()) {
-    const std::string record = row.text(0);
-    try {
-      const StateInfo info = parse_record(std::as_bytes(std::span(record)), path_);
-      const bool same = row.text(1) == info.id && row.text(2) == info.parent &&
-                        row.text(3) == info.labels.name && row.text(4) == info.content &&
-                        row.integer(5) == int64_t(info.stored_bytes) &&
-                        row.integer(6) == int64_t(info.pinned()) && row.real(7) == info.created;
-      if (same) continue;
-    } catch (const Error&) {
-      // It is damaged, too.
-    }
-    fail_damaged(fmt::format("the row of {} is not as it was made", printable(row.text(1))));
-  }
-}
-
-Index::Stamp Index::stamp() const {
-  struct stat status {};
-  if (::stat(path_.c_str(), &status) != 0) return {};
-  return {int64_t(status.st_ino), int64_t(status.st_size),
-          int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec};
-}
-
-bool Index::moved() const {
-  if (in_memory_) return false;
-  int moved = 0;
-  sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-  return moved != 0;
-}
-
-bool Index::is_checked() const {
-  return in_memory_ || (checked_.inode != 0 && checked_ == stamp());
-}
-
-void Index::check() {
-  if (in_memory_) return;
-  const Stamp before = stamp();
-  sqlite3_db_release_memory(database_.get());  // so that pages come from the disk
-  check_header(/*new_too=*/false);
-  check_version();
-  check_tables();
-  Statement query(*this, "PRAGMA integrity_check(1)");
-  const std::string answer = query.step() ? query.text(0) : "no answer";
-  if (answer != "ok") fail_damaged(answer);
-  check_rows();
-  checked_ = before;
 }
 
 // After a commit: what the log has is put into the file when there is much of it. SQLite would do

@@ -37,12 +37,11 @@
 #include <vector>
 
 #include "base/atomic_file.h"
-#include "store/folder_lock.h"
-#include "store/index.h"
 #include "store/orphans.h"
 #include "store/ram_tier.h"
 #include "store/states.h"
 #include "store/store_files.h"
+#include "store/synced_index.h"
 
 namespace anser {
 
@@ -87,43 +86,21 @@ class StateStore : public States {
   struct Removed {
     std::vector<std::string> ids, contents;
   };
-  // A record that the index does not have, and why: it cannot be read, or its content is missing.
-  struct LeftOut {
-    RecordStamp stamp;
-    std::string content;  // the missing one; empty: it cannot be read
-    bool again = false;   // the disk failed, and may do better the next time
-    bool operator==(const LeftOut&) const = default;
-  };
 
   // Below: with mutex_ held.
-  void open_index(bool anew);
-  void use_memory(const StoreError& why);
-  template <class Work>
-  std::invoke_result_t<Work&> with_index(Work&& work);
-  void make_ready();
-  bool can_read_more() const;
-  void want_file();
-  void need_file() const;
-  bool in_step(const StoreFiles::Listing& files);
-  void keep_in_step();
-  void catch_up(Index& index);
-  static void insert_all(Index& index, std::vector<std::pair<StateInfo, RecordStamp>> states);
   void tidy(bool alone);
   void tell(const std::string& sentence);
   void note_uses();
   void add_uses(StateInfo& info) const;
-  std::optional<StateInfo> look_up(const std::string& id_or_name);
   StateInfo require(const std::string& id);
   void enter(const StateInfo& info, const RecordStamp& stamp);
   Removed evict(const StateInfo& newcomer);
   bool may_go(const Index::Shared& shared);
-  void commit_what_is_done(Index::Transaction& transaction);
   void delete_content(const std::string& content);
   void let_go(const std::string& content);
 
   void write_record(const StateInfo& info, const std::string& source);
   Removed place_record(const StateInfo& info, const std::string& source, AtomicFile& record);
-  std::unique_ptr<Index> open_reader();
   template <class Look>
   std::invoke_result_t<Look&, Index&> look(Look&& look);
   std::shared_ptr<const State> load(const StateInfo& info) const;
@@ -132,15 +109,9 @@ class StateStore : public States {
   const StateStoreOptions options_;
   std::vector<std::string> problems_;
   bool opened_ = false;
-  std::unique_ptr<FolderLock> lock_;
 
   std::mutex mutex_;  // of all below
-  std::unique_ptr<Index> index_;
-  std::string why_memory_, told_memory_;     // why the index is in memory
-  double tried_file_ = 0;                    // when, seconds since 1970
-  bool no_room_ = false;                     // that is why
-  std::map<std::string, LeftOut> left_out_;  // by id
-  int64_t folder_changed_ = 0;               // when, as of the last time that they were in step
+  SyncedIndex index_;
   Orphans orphans_;
   double tidied_ = 0;  // when, seconds since 1970
   RamTier ram_;
