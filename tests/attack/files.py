@@ -2,6 +2,7 @@
 """Files that are cut, limited, linked and in the way while the program uses them; signals; standard streams that do not block. A
 damaged file costs what it holds: no signal ends the program, nothing half is left, and no place is written to that was not named."""
 import fcntl
+import contextlib
 import os
 import resource
 import shutil
@@ -77,12 +78,21 @@ def state_is_cut(run):
         target.end()
 
 
-def cut_while_reading(run):
-    """A content is cut and made whole again while it is downloaded and gone on from."""
+@contextlib.contextmanager
+def served_store(run):
+    """A folder of states and a server over it, which keeps none in memory."""
     folder = run.scratch("states")
     target = run.target("--state-dir", folder, "--state-ram-mb", 0, streams=1)
     target.ready()
     try:
+        yield folder, target
+    finally:
+        target.end()
+
+
+def cut_while_reading(run):
+    """A content is cut and made whole again while it is downloaded and gone on from."""
+    with served_store(run) as (folder, target):
         kept = check_answer(target.ask("POST", "/v1/states", {"prompt": "Once"})).json()
         same_content(target, kept)
         path = folder / f"{kept['id']}.zst"
@@ -112,8 +122,6 @@ def cut_while_reading(run):
         if wrong:
             raise wrong[0]
         same_content(target, kept)
-    finally:
-        target.end()
 
 
 def hangup(run):
@@ -162,10 +170,7 @@ def index_is_deleted(run):
 
 def shared_log_is_cut(run):
     """What the processes of a store share about its log is mapped by SQLite: cut off, it costs nothing."""
-    folder = run.scratch("states")
-    target = run.target("--state-dir", folder, "--state-ram-mb", 0, streams=1)
-    target.ready()
-    try:
+    with served_store(run) as (folder, target):
         known = set()
         for size in (0, 1, 4096, 20000, 0):
             os.truncate(folder / "index.sqlite-shm", size)
@@ -175,16 +180,11 @@ def shared_log_is_cut(run):
             expect(code == 0 and ids >= known, f"`anser state ls` to list {len(known)}", f"{code}, {len(ids)}: {said}")
             expect(set(listed(target)) >= known, f"the server to list {len(known)}", len(listed(target)))
         target.check()
-    finally:
-        target.end()
 
 
 def pipes_in_a_store(run):
     """A pipe where a file is expected is refused, and nobody waits for what it might bring."""
-    folder = run.scratch("states")
-    target = run.target("--state-dir", folder, "--state-ram-mb", 0, streams=1)
-    target.ready()
-    try:
+    with served_store(run) as (folder, target):
         for suffix in (".zst", ".json"):
             some = check_answer(target.ask("POST", "/v1/states", {"prompt": "Once"})).json()["id"]
             (folder / (some + suffix)).unlink()
@@ -198,8 +198,6 @@ def pipes_in_a_store(run):
             expect(answer.status == 200, "a list", answer)
             (folder / (some + suffix)).unlink()
         target.stop()
-    finally:
-        target.end()
 
 
 # --- limits

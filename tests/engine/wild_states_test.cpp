@@ -3,12 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <condition_variable>
 #include <limits>
 #include <memory>
-#include <mutex>
 
 #include "anser/scheduler.h"
+#include "engine/listener.h"
 #include "support/engines.h"
 #include "support/temp_dir.h"
 #include "support/writers.h"
@@ -17,31 +16,6 @@ namespace anser {
 namespace {
 
 using namespace support;
-
-class Listener final : public Reader {
- public:
-  bool on_text(std::string_view piece, std::vector<TokenDetails>) override {
-    text_ += piece;
-    return true;
-  }
-  void on_end(Finished finished) override {
-    const std::lock_guard lock(mutex_);
-    finished_ = std::make_unique<Finished>(std::move(finished));
-    changed_.notify_all();
-  }
-  const Finished& wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return finished_ != nullptr; });
-    return *finished_;
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::string text_;
-  std::unique_ptr<Finished> finished_;
-};
 
 class WildStates : public testing::TestWithParam<Ggml> {
  protected:

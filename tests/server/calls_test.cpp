@@ -100,6 +100,16 @@ class CallsTest : public ServiceTest {
     body.update(more);
     return post(kResponses, body.dump(), status);
   }
+  // Of a request with tools that the model may call; after start().
+  ChatOrder order_of_auto(openai::ChatRequest* request = nullptr) {
+    openai::Limits limits;
+    limits.vocab = 300;
+    const Json said = body("auto");
+    openai::ChatRequest read = openai::read_chat_request(openai::Fields(said), limits);
+    if (request != nullptr) *request = read;
+    return chat_order(std::move(read), {model_->initial_state(), {}, {}}, builtin_template("think"),
+                      limits, *model_);
+  }
 };
 
 // A model that knows nothing, told in the form of G1; and the embedded one, which tells stories.
@@ -296,12 +306,7 @@ TEST_F(CallsTest, StatesHaveReadThemAsTheyAreShown) {
 // Also where the model chose to call: with its thoughts, its blanks and what it said behind.
 TEST_F(CallsTest, CallsOfTheModelsOwnAreShownInTheSameForm) {
   start();
-  openai::Limits limits;
-  limits.vocab = 300;
-  const Json said = body("auto");
-  const openai::ChatRequest request = openai::read_chat_request(openai::Fields(said), limits);
-  const ChatOrder chat = chat_order(request, {model_->initial_state(), {}, {}},
-                                    builtin_template("think"), limits, *model_);
+  const ChatOrder chat = order_of_auto();
   const std::string prompt = model_->tokenizer().decode(chat.order.prompt);
   ASSERT_TRUE(prompt.ends_with("\n\nAssistant: <think"));
   const std::string before = prompt.substr(0, prompt.size() - std::string(" <think").size());
@@ -321,12 +326,8 @@ TEST_F(CallsTest, CallsOfTheModelsOwnAreShownInTheSameForm) {
 // A text needs the names alone; schemas in memory take many times their bytes, for each of n texts.
 TEST_F(CallsTest, ATextKeepsNoSchemas) {
   start();
-  openai::Limits limits;
-  limits.vocab = 300;
-  const Json said = body("auto");
-  const openai::ChatRequest request = openai::read_chat_request(openai::Fields(said), limits);
-  const ChatOrder chat = chat_order(request, {model_->initial_state(), {}, {}},
-                                    builtin_template("think"), limits, *model_);
+  openai::ChatRequest request;
+  const ChatOrder chat = order_of_auto(&request);
   ASSERT_EQ(chat.tools.size(), request.tools.size());
   size_t names = 0;
   for (size_t i = 0; i < chat.tools.size(); ++i) {
