@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "anser/error.h"
+#include "base/cut_text.h"
 
 namespace anser {
 namespace {
@@ -232,7 +233,7 @@ void check_keywords(const Schema& schema, const std::string& pointer) {
     throw Error(
         fmt::format("{}: '{}' is no keyword that is known here. Remove it, or begin its name with "
                     "'x-' if it is a note",
-                    pointer, shown(keyword)));
+                    pointer, cut_text(keyword)));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "anser/error.h"
+#include "base/cut_text.h"
 #include "grammar/pattern_automaton.h"
 #include "grammar/schema_text.h"
 #include "text/utf8.h"
@@ -67,7 +68,7 @@ class Parser {
     throw Error(fmt::format(
         "{}: the pattern '{}' has {} at character {}, which is not supported. Supported "
         "are literals, classes, groups, |, * + ? {{m,n}}, and ^ and $ at the ends",
-        where_, shown(pattern_), what, at_));
+        where_, cut_text(pattern_), what, at_));
   }
 
   bool at_end() const { return at_ == text_.size(); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/cut_text.h"
 #include "grammar/keywords.h"
 #include "grammar/schema_compiler.h"
 #include "grammar/schema_values.h"
@@ -62,10 +63,10 @@ const Schema& SchemaCompiler::target(const Schema& schema, const std::string& po
   const Schema& other =
       resolve_reference(*root_, reference, fmt::format("the schema at {}", pointer), budget_);
   if (other.is_object()) {
-    check_keywords(other, fmt::format("the schema at {}", shown(reference)));
+    check_keywords(other, fmt::format("the schema at {}", cut_text(reference)));
   } else if (!other.is_boolean()) {
     fail_at(pointer, fmt::format("the reference '{}' points at something that is no schema",
-                                 shown(reference)));
+                                 cut_text(reference)));
   }
   return *(at->second = &other);
 }
@@ -112,7 +113,7 @@ void SchemaCompiler::fill(const Open& open) {
   }
   if (schema.contains("$ref")) {
     const Schema& other = target(schema, pointer);
-    builder_.add_call(start, rule_of(other, shown(schema["$ref"].get<std::string>())), end);
+    builder_.add_call(start, rule_of(other, cut_text(schema["$ref"].get<std::string>())), end);
     return;
   }
   for (const char* keyword : {"anyOf", "oneOf"}) {

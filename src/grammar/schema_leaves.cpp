@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/cut_text.h"
 #include "grammar/keywords.h"
 #include "grammar/pattern.h"
 #include "grammar/schema_compiler.h"
@@ -137,7 +138,7 @@ std::optional<Bound> SchemaCompiler::bound(const Schema& schema, const char* key
     if (!value.is_number()) {
       fail_at(pointer, fmt::format("'{}' is {}, expected a number (draft 4's boolean is not "
                                    "supported)",
-                                   name, shown(value.dump())));
+                                   name, cut_text(value.dump())));
     }
     const double number = value.get<double>();
     // Beyond what is written anyhow.
@@ -146,7 +147,7 @@ std::optional<Bound> SchemaCompiler::bound(const Schema& schema, const char* key
     if (!decimal) {
       fail_at(pointer, fmt::format("'{}' is {}; numbers of more than 15 digits are not supported "
                                    "here",
-                                   name, shown(value.dump())));
+                                   name, cut_text(value.dump())));
     }
     const bool tighter = !tightest || (lower ? number >= tightest_value : number <= tightest_value);
     if (tighter) tightest = {*decimal, name == exclusive}, tightest_value = number;

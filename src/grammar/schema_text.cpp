@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "anser/error.h"
+#include "base/cut_text.h"
 #include "base/read_json.h"
 #include "text/vocabulary.h"
 
@@ -85,7 +86,7 @@ const Schema& resolve_reference(const Schema& root, const std::string& reference
     throw Error(
         fmt::format("{}: the reference '{}' is outside the schema or an anchor. Expected '#' or "
                     "'#/...', for example '#/$defs/item'",
-                    where, shown(reference)));
+                    where, cut_text(reference)));
   }
   const Schema* at = &root;
   for (size_t begin = 2; begin <= reference.size() && reference != "#";) {
@@ -93,7 +94,8 @@ const Schema& resolve_reference(const Schema& root, const std::string& reference
     budget.spend(bytes_of_keys(*at) + end - begin);
     at = find_step(*at, unescape_step(std::string_view(reference).substr(begin, end - begin)));
     if (at == nullptr) {
-      throw Error(fmt::format("{}: the reference '{}' points at nothing", where, shown(reference)));
+      throw Error(
+          fmt::format("{}: the reference '{}' points at nothing", where, cut_text(reference)));
     }
     begin = end + 1;
   }
@@ -126,18 +128,6 @@ std::string_view beginning(std::string_view text, size_t bytes) {
 
 }  // namespace
 
-std::string shown(std::string_view text) {
-  constexpr size_t kMaxShown = 100;
-  if (text.size() <= kMaxShown) return std::string(text);
-  size_t bytes = 0;
-  for (size_t characters = 0; characters < kMaxShown && bytes < text.size(); ++characters) {
-    do {
-      ++bytes;
-    } while (bytes < text.size() && (uint8_t(text[bytes]) & 0xc0) == 0x80);
-  }
-  return bytes == text.size() ? std::string(text) : std::string(text.substr(0, bytes)) + "...";
-}
-
 std::string one_kilobyte(std::string_view text) {
   constexpr size_t kMost = 1024;
   if (text.size() <= kMost) return std::string(text);
@@ -148,7 +138,7 @@ std::string child_pointer(const std::string& pointer, std::string_view step) {
   constexpr size_t kMaxPointer = 300;
   if (pointer.ends_with("/...")) return pointer;
   if (pointer.size() > kMaxPointer) return pointer + "/...";
-  const std::string short_step = shown(step);
+  const std::string short_step = cut_text(step);
   step = short_step;
   std::string path = pointer + '/';
   for (const char c : step) {

@@ -22,9 +22,6 @@ size_t bytes_of_keys(const Schema& object);
 const Schema& resolve_reference(const Schema& root, const std::string& reference,
                                 const std::string& where, CompileBudget& budget);
 
-// What was sent, for an error: 100 characters of it at the most, and "..." where it is longer.
-std::string shown(std::string_view text);
-
 // Of an error: a kilobyte of it at the most.
 std::string one_kilobyte(std::string_view text);
 

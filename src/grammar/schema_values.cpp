@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "anser/error.h"
+#include "base/cut_text.h"
 
 namespace anser {
 namespace {
@@ -40,7 +41,7 @@ std::vector<std::string> schema_types(const Schema& schema, const std::string& p
         fail_at(pointer,
                 fmt::format("'type' is {}, expected object, array, string, number, integer, "
                             "boolean, null, or a list of these",
-                            shown(type.dump())));
+                            cut_text(type.dump())));
       }
       list.push_back(type);
     };
@@ -87,7 +88,7 @@ std::optional<uint32_t> schema_count(const Schema& schema, const char* keyword,
   const double number = value.is_number() ? value.get<double>() : -1;
   if (!(number >= 0 && number <= kMaxCount) || number != double(uint32_t(number))) {
     fail_at(pointer, fmt::format("'{}' is {}, expected a whole number from 0 to {}", keyword,
-                                 shown(value.dump()), kMaxCount));
+                                 cut_text(value.dump()), kMaxCount));
   }
   return uint32_t(number);
 }

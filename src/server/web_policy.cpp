@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "base/cut_text.h"
+
 namespace anser {
 namespace {
 
@@ -13,8 +15,6 @@ using http::Request;
 
 // For so long browsers need not ask again; Chromium's longest time.
 constexpr char kPreflightSeconds[] = "7200";
-
-constexpr size_t kMostShown = 100;  // bytes of what was sent, in a message
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -34,11 +34,6 @@ bool has_only(std::string_view text, std::string_view others) {
 bool is_port(std::string_view text) {
   return text.size() <= 5 &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
-std::string shown(std::string_view text) {
-  return text.size() <= kMostShown ? std::string(text)
-                                   : std::string(text.substr(0, kMostShown)) + "...";
 }
 
 // The port behind a host name in "name:80", "" when there is none.
@@ -174,11 +169,11 @@ std::optional<http::Refusal> WebPolicy::refusal(const Request& request) const {
         403, fmt::format("the Host \"{}\" is neither localhost nor an IP address: under any other "
                          "name a web page could reach this server as its own. If the name is this "
                          "server's, start it with --allowed-host NAME, or with a key",
-                         shown(request.host))};
+                         cut_text(request.host))};
   }
   if (foreign(request) && !opens_the_page(request)) {
     const std::string page = headers.count("Origin") > 0
-                                 ? fmt::format("the origin \"{}\"", shown(headers["Origin"]))
+                                 ? fmt::format("the origin \"{}\"", cut_text(headers["Origin"]))
                                  : "another origin (Sec-Fetch-Site)";
     return http::Refusal{
         403, fmt::format("this request comes from a web page of {}, which is not this server's: "
@@ -190,7 +185,7 @@ std::optional<http::Refusal> WebPolicy::refusal(const Request& request) const {
     return http::Refusal{415,
                          fmt::format("a web page has to name the body's Content-Type: expected "
                                      "application/json, found \"{}\", which a form could send",
-                                     shown(headers["Content-Type"]))};
+                                     cut_text(headers["Content-Type"]))};
   }
   return std::nullopt;
 }

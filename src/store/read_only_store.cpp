@@ -6,27 +6,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
 
 #include "anser/error.h"
-#include "base/read_file.h"
 #include "store/content_file.h"
 #include "store/index_view.h"
 #include "store/packed_state.h"
-#include "store/state_id.h"
 
 namespace anser {
-namespace {
-
-namespace fs = std::filesystem;
-
-// A record has labels, of which a note may have 64 KB.
-constexpr uint64_t kMostRecordBytes = 1 << 20;
-
-}  // namespace
 
 void check_store_folder(const std::string& folder) {
   struct stat status {};
@@ -37,44 +27,40 @@ void check_store_folder(const std::string& folder) {
       folder, std::strerror(error != 0 ? error : ENOTDIR)));
 }
 
-ReadOnlyStore::ReadOnlyStore(const std::string& folder) : folder_(folder) {
+ReadOnlyStore::ReadOnlyStore(const std::string& folder) : files_(folder) {
   check_store_folder(folder);
   read_records();
   settle_names();
 }
 
 void ReadOnlyStore::read_records() {
-  std::error_code error;
-  for (fs::directory_iterator at(folder_, error); !error && at != fs::directory_iterator();
-       at.increment(error)) {
-    const std::string id = at->path().stem().string();
-    if (at->path().extension() != ".json" || !is_state_id(id)) continue;
-    const std::string path = at->path().string();
+  const StoreFiles::Listing listing = files_.list();
+  for (const std::string& id : listing.records) {
     try {
-      StateInfo info = parse_record(read_file(path, kMostRecordBytes), path);
-      if (info.id != id)
-        throw Error(fmt::format("{}: the record of another state, {}", path, info.id));
-      const std::string content = fmt::format("{}/{}.zst", folder_, info.content);
-      std::error_code missing;
-      if (!fs::exists(content, missing)) {
-        throw Error(fmt::format(
-            "{}: the state's content, {}, is missing: bring it back or delete this file", path,
-            content));
+      std::optional<StateInfo> info = files_.read_record(id);
+      if (!info) continue;
+      if (!files_.has_content(info->content) && !listing.orphans.contains(info->content)) {
+        // A server may have removed it meanwhile, and then nothing is wrong.
+        if (files_.record_stamp(id)) problems_.push_back(missing_content(files_, *info));
+        continue;
       }
-      states_[id] = std::move(info);
-    } catch (const Error& problem) {
-      // A server may have removed it meanwhile, and then nothing is wrong.
-      std::error_code gone;
-      if (fs::exists(path, gone)) problems_.push_back(problem.what());
+      states_[id] = *std::move(info);
+    } catch (const StoreError& problem) {
+      problems_.push_back(problem.what());
     }
   }
-  if (error) throw Error(fmt::format("cannot read the folder {}: {}", folder_, error.message()));
+}
+
+// One that was set aside is there all the same (orphans.h); who writes brings it back.
+std::string ReadOnlyStore::content_path(const StateInfo& info) const {
+  return files_.has_content(info.content) ? files_.content(info.content)
+                                          : files_.orphan(info.content);
 }
 
 // Of two states with a name, which only copied files can bring about, the one in the index has it,
 // or else the newer one.
 void ReadOnlyStore::settle_names() {
-  const std::map<std::string, IndexedState> indexed = view_index(folder_ + "/index.sqlite");
+  const std::map<std::string, IndexedState> indexed = view_index(files_.index());
   std::vector<StateInfo*> named;
   const auto is_indexed = [&](const StateInfo& info) {
     const auto known = indexed.find(info.id);
@@ -123,7 +109,7 @@ StatePage ReadOnlyStore::page(const StateFilter& filter, const PageOptions& opti
   auto at = all.begin();
   if (const std::string& id = options.go_on.empty() ? options.after : options.go_on; !id.empty()) {
     const auto after = states_.find(id);
-    if (after == states_.end()) fail_unknown_state(id, folder_);
+    if (after == states_.end()) fail_unknown_state(id, files_.folder());
     const auto place = [](const StateInfo& info) { return std::tie(info.created, info.id); };
     at = std::ranges::find_if(all, [&](const StateInfo& info) {
       return options.newest_first ? place(info) < place(after->second)
@@ -139,25 +125,25 @@ StatePage ReadOnlyStore::page(const StateFilter& filter, const PageOptions& opti
 }
 
 std::unique_ptr<ContentReader> ReadOnlyStore::content(const StateInfo& info) {
-  return open_content_file(fmt::format("{}/{}.zst", folder_, info.content), info);
+  return open_content_file(content_path(info), info);
 }
 
 State ReadOnlyStore::get(const std::string& id) {
   const auto found = states_.find(id);
-  if (found == states_.end()) fail_unknown_state(id, folder_);
+  if (found == states_.end()) fail_unknown_state(id, files_.folder());
   const StateInfo& info = found->second;
-  const std::string path = fmt::format("{}/{}.zst", folder_, info.content);
+  const std::string path = content_path(info);
   return *load_packed(path, info);
 }
 
 State ReadOnlyStore::get(const std::string& id, const Model& model) {
   State state = get(id);
-  model.check_state(state, fmt::format("the state {} in {}", id, folder_));
+  model.check_state(state, fmt::format("the state {} in {}", id, files_.folder()));
   return state;
 }
 
 void ReadOnlyStore::refuse() const {
-  throw Error(fmt::format("{}: the store was opened to be read only", folder_));
+  throw Error(fmt::format("{}: the store was opened to be read only", files_.folder()));
 }
 std::string ReadOnlyStore::put(const State&, const std::string&, const std::string&,
                                const StateLabels&, const std::string&) {

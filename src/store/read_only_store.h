@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "store/states.h"
+#include "store/store_files.h"
 
 namespace anser {
 
@@ -41,9 +42,10 @@ class ReadOnlyStore : public States {
  private:
   void read_records();
   void settle_names();
+  std::string content_path(const StateInfo& info) const;
   [[noreturn]] void refuse() const;
 
-  const std::string folder_;
+  const StoreFiles files_;
   std::vector<std::string> problems_;
   std::map<std::string, StateInfo> states_;  // by id
 };

@@ -134,6 +134,11 @@ std::optional<int> open_to_read(const std::string& path) {
   throw StoreFailed(fmt::format("{}: cannot read: it is not a regular file", path), kToldFailed);
 }
 
+std::string missing_content(const StoreFiles& files, const StateInfo& info) {
+  return fmt::format("{}: the state's content, {}, is missing: bring it back or delete this file",
+                     files.record(info.id), files.content(info.content));
+}
+
 RecordStamp stamp_of(const std::string& path) {
   const std::optional<struct stat> status = look_at(path);
   if (!status) fail_at(path, "look at", ENOENT);

@@ -63,6 +63,9 @@ class StoreFiles {
   const std::string folder_;
 };
 
+// What is wrong with a record whose content is not there.
+std::string missing_content(const StoreFiles& files, const StateInfo& info);
+
 RecordStamp stamp_of(const std::string& path);
 
 // A descriptor of the file. Nothing: there is none. What is no file, such as a pipe of which nobody
