@@ -85,6 +85,17 @@ TEST_F(ReadOnly, NeedsNoIndex) {
   EXPECT_EQ(ReadOnlyStore(dir_.path()).list().size(), 2u);
 }
 
+// What was set aside because no record named it, and whose record is there again.
+TEST_F(ReadOnly, ReadsContentsThatWereSetAside) {
+  const std::string content = dir_.path() + "/" + first_ + ".zst";
+  std::filesystem::rename(content, content + ".orphan");
+  ReadOnlyStore store(dir_.path());
+  EXPECT_TRUE(store.problems().empty());
+  EXPECT_EQ(described(store).size(), 2u);
+  EXPECT_TRUE(store.get(fork_) == state_after(1));
+  EXPECT_TRUE(std::filesystem::exists(content + ".orphan"));
+}
+
 TEST_F(ReadOnly, NamesWhatIsDamaged) {
   write_file(dir_ / (first_ + ".json"), "half a record");
   const ReadOnlyStore store(dir_.path());
