@@ -24,9 +24,9 @@ namespace anser {
 
 // All that is given must fit.
 struct StateFilter {
-  std::string tag;
-  std::string parent;                   // an id: its children
-  std::optional<uint64_t> fingerprint;  // of a model
+  std::string tag = {};
+  std::string parent = {};                   // an id: its children
+  std::optional<uint64_t> fingerprint = {};  // of a model
 };
 
 // Which part of a list.
