@@ -76,7 +76,7 @@ class ServiceTest : public testing::Test {
   Answer ask(const std::string& request) {
     Client client(server_->port());
     client.send(request);
-    return client.read_answer();
+    return client.read_answer(request.starts_with("HEAD "));
   }
   Json post(const std::string& path, const std::string& body, int status = 200) {
     return json(ask(http::post(path, body)), status);
