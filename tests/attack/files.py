@@ -127,7 +127,11 @@ def cut_while_reading(run):
 def hangup(run):
     """SIGHUP ends a server as SIGTERM does."""
     target = run.target("--state-dir", run.scratch("states"), streams=0, timed=False)
-    target.ready()
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below nohup it is ignored, by whom it starts, too
+    try:
+        target.ready()
+    finally:
+        signal.signal(signal.SIGHUP, ours)
     try:
         target.server.process.send_signal(signal.SIGHUP)
         code = target.server.process.wait(run.slow(10))
