@@ -29,7 +29,7 @@ namespace {
 constexpr char kBytesType[] = "application/octet-stream";
 
 bool is_upload(const http::Request& request) {
-  return request.headers["Content-Type"].starts_with(kBytesType);
+  return http::media_type(request.headers["Content-Type"]) == kBytesType;
 }
 
 // A body may be left out where all of its fields may.
@@ -110,9 +110,10 @@ StateRoutes::StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* de
       limits_(std::move(limits)),
       form_(std::move(form)) {}
 
-StateRoutes::Route StateRoutes::route(const char* method, const char* path, Member member,
-                                      Takes takes) {
-  return {method, path, [this, member, takes](http::Request& request, const Reply& reply) {
+Route StateRoutes::route(const char* method, const char* path, Operation operation, Member member,
+                         Takes takes) {
+  return {method, path, std::move(operation),
+          [this, member, takes](http::Request& request, const Reply& reply) {
             if (desk_ == nullptr) fail_without_states("");
             const auto asked = std::make_shared<Asked>();
             asked->body_bytes = request.body.size();
@@ -125,15 +126,49 @@ StateRoutes::Route StateRoutes::route(const char* method, const char* path, Memb
           }};
 }
 
-std::vector<StateRoutes::Route> StateRoutes::routes() {
-  return {route("GET", "/v1/states", &StateRoutes::list),
-          route("POST", "/v1/states", &StateRoutes::create, Takes::upload),
-          route("GET", "/v1/states/{id}", &StateRoutes::show),
-          route("PATCH", "/v1/states/{id}", &StateRoutes::relabel, Takes::json),
-          route("POST", "/v1/states/{id}", &StateRoutes::relabel, Takes::json),
-          route("DELETE", "/v1/states/{id}", &StateRoutes::remove),
-          route("GET", "/v1/states/{id}/content", &StateRoutes::content),
-          route("POST", "/v1/states/{id}/fork", &StateRoutes::fork, Takes::json)};
+std::vector<Route> StateRoutes::routes() {
+  constexpr char kTag[] = "states";
+  const std::vector<Content> state = {{kJsonType, "State"}}, labels = {{kJsonType, "Labels"}};
+  const std::vector<Content> request = {{kJsonType, "StateRequest"}, {kBytesType, "Bytes"}};
+  const std::vector<const char*> id = {"stateId"};
+  const std::vector<int> looks = {404, 429}, changes = {404, 409, 429, 507};
+  return {
+      route("GET", "/v1/states",
+            {"listStates",
+             kTag,
+             "The stored states, a page at a time",
+             {"tag", "parentIs", "limit", "after", "order"},
+             {},
+             {{kJsonType, "StateList"}},
+             looks},
+            &StateRoutes::list),
+      route("POST", "/v1/states",
+            {"createState",
+             kTag,
+             "A state of what has been read, of a response, or of a file",
+             {"fileName", "fileTag", "fileNote", "fileParent"},
+             request,
+             state,
+             changes},
+            &StateRoutes::create, Takes::upload),
+      route("GET", "/v1/states/{id}",
+            {"getState", kTag, "What is known of a state", id, {}, state, looks},
+            &StateRoutes::show),
+      route("PATCH", "/v1/states/{id}",
+            {"changeLabels", kTag, "New labels of a state", id, labels, state, changes, true},
+            &StateRoutes::relabel, Takes::json),
+      route("POST", "/v1/states/{id}",
+            {"postLabels", kTag, "The same as PATCH", id, labels, state, changes, true},
+            &StateRoutes::relabel, Takes::json),
+      route("DELETE", "/v1/states/{id}",
+            {"deleteState", kTag, "A state is removed", id, {}, {{kJsonType, "StateDeleted"}}, looks},
+            &StateRoutes::remove),
+      route("GET", "/v1/states/{id}/content",
+            {"getStateFile", kTag, "The state file", id, {}, {{kBytesType, "Bytes"}}, looks},
+            &StateRoutes::content),
+      route("POST", "/v1/states/{id}/fork",
+            {"forkState", kTag, "Another id for the same state", id, labels, state, changes, true},
+            &StateRoutes::fork, Takes::json)};
 }
 
 void StateRoutes::list(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
