@@ -16,6 +16,8 @@ namespace anser {
 inline constexpr char kNoMemory[] =
     "the server has no memory left for this request; try again when there are fewer, or ask for "
     "less";
+// For what nobody has foreseen, whose own words may name a place: those are for the log.
+inline constexpr char kInternalError[] = "internal error: the request could not be answered";
 inline constexpr char kJsonType[] = "application/json";
 inline constexpr char kEventsType[] = "text/event-stream";
 // What a 401 asks for (RFC 9110, 11.6.1); browsers show no window for it.

@@ -106,7 +106,7 @@ std::optional<http::Refusal> Service::refusal(const http::Request& header) const
 
 http::Router Service::routes() {
   std::vector<Route> table = this->table();
-  *description_ = openapi_document(table, !options_.api_keys.empty()).dump();
+  description_ = openapi_document(table, !options_.api_keys.empty()).dump();
   http::Router router;
   for (Route& route : table) {
     http::Options::AskRefusal refusal;
@@ -168,7 +168,7 @@ void Service::health(const http::Request&, const Reply& reply) {
 }
 
 void Service::description(const http::Request&, const Reply& reply) {
-  reply->send(200, kJsonType, *description_);
+  reply->send(200, kJsonType, description_);
 }
 
 void Service::metrics(const http::Request&, const Reply& reply) {

@@ -129,7 +129,7 @@ class Service {
   TraceRoute trace_route_;
   const int64_t started_;  // Unix seconds
   // What /openapi.json sends.
-  const std::shared_ptr<std::string> description_ = std::make_shared<std::string>();
+  std::string description_;
   Errands senders_;        // of large bodies; the last, so that it ends first
 };
 

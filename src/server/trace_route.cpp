@@ -79,8 +79,8 @@ class TraceReader final : public Reader {
                    trace = std::move(finished.trace)] {
       try {
         reply->send(200, kJsonType, answer_text(tokenizer, tokens, trace));
-      } catch (const std::exception& error) {
-        reply->error(500, error.what());
+      } catch (const std::exception&) {
+        reply->error(500, kInternalError);
       }
     });
   }
