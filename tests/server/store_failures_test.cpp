@@ -177,7 +177,7 @@ TEST_F(StoreFailures, AStoreThatHasReachedItsLimitNamesNoPath) {
   const Json chat =
       post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "a"}], )" + more);
   expect_beside(chat, chat["choices"][0]);
-  const Json response = post("/v1/responses", R"({"input": "a", "save_state": {"name": "d"}})");
+  const Json response = post("/v1/responses", R"({"input": "a", "max_output_tokens": 2, "save_state": {"name": "d"}})");
   expect_beside(response, response);
   for (const Json& event : stream("/v1/completions", R"({"prompt": "ab", "stream": true, )" + more)) {
     EXPECT_EQ(event.dump().find(dir_.path()), std::string::npos) << event.dump();
@@ -201,7 +201,7 @@ TEST_F(StoreFailures, NumbersThatOverflowNameNoPath) {
   int failed = 0;
   for (const char* prompt : {"a", "ab", "abc", "abcd", "b", "bc", "bcd", "c", "cd", "d"}) {
     const Answer answer = ask(http::post(
-        "/v1/completions", std::string(R"({"max_tokens": 1, "prompt": ")") + prompt + ""}"));
+        "/v1/completions", std::string(R"({"max_tokens": 1, "prompt": ")") + prompt + "\"}"));
     EXPECT_EQ(answer.body.find(dir_.path()), std::string::npos) << answer.body;
     EXPECT_EQ(answer.body.find("overflow.gguf"), std::string::npos) << answer.body;
     failed += answer.status == 500;
