@@ -1,5 +1,5 @@
-// What clients call the model. It is a part of an address, /v1/models/NAME, so nobody gives it a name
-// under which no client could reach it.
+// What clients call the model. It is a part of an address, /v1/models/NAME, so nobody gives it a
+// name under which no client could reach it.
 #pragma once
 
 #include <string>

@@ -24,7 +24,8 @@ constexpr int kWithoutKey = 401;
 constexpr int kOfBodies[] = {413, 415};
 
 constexpr char kDescription[] =
-    "OpenAI's API over an RWKV-7 model, and stored states. Fields that are null are as if they were "
+    "OpenAI's API over an RWKV-7 model, and stored states. Fields that are null are as if they "
+    "were "
     "not there, and those that the server does not know are ignored unless it says otherwise.";
 
 // "/v1/models/{id...}" is "/v1/models/{id}" to OpenAPI, which knows no rest of a path.
@@ -46,9 +47,10 @@ class Document {
     const std::string_view id = is.id;
     if (id.empty() || !ids_.insert(is.id).second || std::string_view(is.summary).empty() ||
         is.answers.empty()) {
-      throw Error(fmt::format("{} {} is not described: it needs an operationId of its own, a "
-                              "summary and an answer",
-                              route.method, route.path));
+      throw Error(
+          fmt::format("{} {} is not described: it needs an operationId of its own, a "
+                      "summary and an answer",
+                      route.method, route.path));
     }
     Json operation = {{"operationId", is.id}, {"tags", {is.tag}}, {"summary", is.summary}};
     for (const char* name : is.parameters) {

@@ -23,45 +23,50 @@ std::vector<Content> json(const char* schema) {
 
 std::vector<Route> Service::table() {
   const auto by = [this](auto member) { return std::bind_front(member, this); };
+  const auto trace = std::bind_front(&TraceRoute::handle, &trace_route_);
+  const std::vector<Content> metrics = {{"text/plain", "Text"}};
+  const std::vector<Content> text = {{kJsonType, "Completion"}, {kEventsType, "Events"}};
+  const std::vector<Content> chat = {{kJsonType, "ChatCompletion"}, {kEventsType, "Events"}};
+  constexpr bool kAtOnce = false, kOpen = false;
+  // Method and path; the operation: id, tag, summary, parameters, body, answers, errors; handler.
+  // clang-format off
   std::vector<Route> table = {
       {"GET", "/health",
        {"getHealth", kServer, "Whether the server answers", {}, {}, json("Health"), {}},
-       by(&Service::health), false, false},
+       by(&Service::health), kAtOnce, kOpen},
       {"GET", "/metrics",
-       {"getMetrics", kServer, "Counters, in Prometheus' text format", {}, {},
-        {{"text/plain", "Text"}}, {}},
-       by(&Service::metrics), false},
+       {"getMetrics", kServer, "Counters, in Prometheus' text format", {}, {}, metrics, {}},
+       by(&Service::metrics), kAtOnce},
       {"GET", "/openapi.json",
        {"getDescription", kServer, "This description", {}, {}, json("Object"), {}},
-       by(&Service::description), false, false},
+       by(&Service::description), kAtOnce, kOpen},
       {"GET", "/v1/models",
        {"listModels", kModels, "The one model", {}, {}, json("ModelList"), {}},
-       by(&Service::models), false},
+       by(&Service::models), kAtOnce},
       {"GET", "/v1/models/{id...}",
        {"getModel", kModels, "The one model, by its name", {"modelId"}, {}, json("Model"), {404}},
-       by(&Service::model), false},
+       by(&Service::model), kAtOnce},
       {"POST", "/v1/completions",
        {"createCompletion", kWriting, "A text that goes on from a prompt", {},
-        json("CompletionRequest"), {{kJsonType, "Completion"}, {kEventsType, "Events"}},
-        kWritingErrors},
+        json("CompletionRequest"), text, kWritingErrors},
        by(&Service::completions)},
       {"POST", "/v1/chat/completions",
        {"createChatCompletion", kWriting, "The next message of a conversation", {},
-        json("ChatRequest"), {{kJsonType, "ChatCompletion"}, {kEventsType, "Events"}},
-        kWritingErrors},
+        json("ChatRequest"), chat, kWritingErrors},
        by(&Service::chat)},
       {"POST", "/tokenize",
-       {"tokenize", kModels, "The tokens of a text", {}, json("TokenizeRequest"), json("Tokens"),
-        {429}},
+       {"tokenize", kModels, "The tokens of a text", {},
+        json("TokenizeRequest"), json("Tokens"), {429}},
        by(&Service::tokenize)},
       {"POST", "/detokenize",
-       {"detokenize", kModels, "The text of tokens", {}, json("DetokenizeRequest"),
-        json("TokensText"), {429}},
+       {"detokenize", kModels, "The text of tokens", {},
+        json("DetokenizeRequest"), json("TokensText"), {429}},
        by(&Service::detokenize)},
       {"POST", "/v1/trace",
        {"createTrace", kModels, "What each token of a text does to the state", {},
         json("TraceRequest"), json("Trace"), {404, 429}},
-       std::bind_front(&TraceRoute::handle, &trace_route_)}};
+       trace}};
+  // clang-format on
   const auto add = [&](std::vector<Route> routes) {
     std::move(routes.begin(), routes.end(), std::back_inserter(table));
   };

@@ -36,8 +36,8 @@ constexpr size_t kMostDetokenized = 16 << 20;
 constexpr char kNeedsKey[] =
     "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY";
 
-// The key of "Authorization: Bearer KEY", whose scheme is compared without regard to case (RFC 9110,
-// 11.1); "" where there is none.
+// The key of "Authorization: Bearer KEY", whose scheme is compared without regard to case (RFC
+// 9110, 11.1); "" where there is none.
 std::string_view bearer_key(std::string_view given) {
   constexpr std::string_view kScheme = "Bearer ";
   if (!http::equal_names(given.substr(0, kScheme.size()), kScheme)) return {};

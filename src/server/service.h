@@ -130,7 +130,7 @@ class Service {
   const int64_t started_;  // Unix seconds
   // What /openapi.json sends.
   std::string description_;
-  Errands senders_;        // of large bodies; the last, so that it ends first
+  Errands senders_;  // of large bodies; the last, so that it ends first
 };
 
 }  // namespace anser

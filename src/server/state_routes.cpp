@@ -160,9 +160,10 @@ std::vector<Route> StateRoutes::routes() {
       route("POST", "/v1/states/{id}",
             {"postLabels", kTag, "The same as PATCH", id, labels, state, changes, true},
             &StateRoutes::relabel, Takes::json),
-      route("DELETE", "/v1/states/{id}",
-            {"deleteState", kTag, "A state is removed", id, {}, {{kJsonType, "StateDeleted"}}, looks},
-            &StateRoutes::remove),
+      route(
+          "DELETE", "/v1/states/{id}",
+          {"deleteState", kTag, "A state is removed", id, {}, {{kJsonType, "StateDeleted"}}, looks},
+          &StateRoutes::remove),
       route("GET", "/v1/states/{id}/content",
             {"getStateFile", kTag, "The state file", id, {}, {{kBytesType, "Bytes"}}, looks},
             &StateRoutes::content),

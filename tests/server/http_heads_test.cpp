@@ -49,10 +49,9 @@ class HttpHeads : public testing::Test {
 
 // Neither the body is waited for, which does not come here, nor is it asked for.
 TEST_F(HttpHeads, WhatTheHeaderSaysIsAnsweredBeforeTheBody) {
-  for (const char* body :
-       {"Content-Length: 900\r\n", "Transfer-Encoding: chunked\r\n",
-        "Content-Length: 9\r\nExpect: 100-continue\r\n",
-        "Transfer-Encoding: chunked\r\nExpect: 100-Continue\r\n"}) {
+  for (const char* body : {"Content-Length: 900\r\n", "Transfer-Encoding: chunked\r\n",
+                           "Content-Length: 9\r\nExpect: 100-continue\r\n",
+                           "Transfer-Encoding: chunked\r\nExpect: 100-Continue\r\n"}) {
     const std::string fields = body;
     EXPECT_TRUE(first_line(head("POST /guarded", fields)).starts_with("HTTP/1.1 401 ")) << body;
     EXPECT_TRUE(first_line(head("POST /nothing", fields)).starts_with("HTTP/1.1 404 ")) << body;
@@ -61,7 +60,8 @@ TEST_F(HttpHeads, WhatTheHeaderSaysIsAnsweredBeforeTheBody) {
   }
   const std::string large = "Content-Length: 1001\r\nExpect: 100-continue\r\n";
   EXPECT_TRUE(first_line(head("POST /open", large)).starts_with("HTTP/1.1 413 "));
-  EXPECT_TRUE(first_line(head("POST /guarded", large + "Key: good\r\n")).starts_with("HTTP/1.1 413"));
+  EXPECT_TRUE(
+      first_line(head("POST /guarded", large + "Key: good\r\n")).starts_with("HTTP/1.1 413"));
   EXPECT_TRUE(first_line(head("POST /guarded", large)).starts_with("HTTP/1.1 401 "))
       << "how much is taken is told to those who may send it";
 }
@@ -154,20 +154,21 @@ TEST_F(HttpHeads, ARestOfAPathIsOneName) {
   }
   EXPECT_EQ(ask("/models/goose").body, "GET id=goose");
   EXPECT_EQ(ask("/models/a/b%20c/d%3F%25").body, "GET id=a/b c/d?%");
-  for (const char* path : {"/models", "/models/", "/models//", "/models/a/", "/models//a",
-                           "/models/a//b"}) {
+  for (const char* path :
+       {"/models", "/models/", "/models//", "/models/a/", "/models//a", "/models/a//b"}) {
     EXPECT_EQ(ask(path).status, 404) << path;
   }
-  for (const char* path : {"/models/..", "/models/a/..", "/models/a/./b", "/models/a/%2e%2e/b",
-                           "/models/a%2F..%2Fb", "/models/a%2F%2E", "/models/a%5Cb", "/models/a%00",
-                           "/models/a/%0a", "/models/a/%zz"}) {
+  for (const char* path :
+       {"/models/..", "/models/a/..", "/models/a/./b", "/models/a/%2e%2e/b", "/models/a%2F..%2Fb",
+        "/models/a%2F%2E", "/models/a%5Cb", "/models/a%00", "/models/a/%0a", "/models/a/%zz"}) {
     EXPECT_EQ(ask(path).status, 400) << path;
   }
 }
 
 TEST(HttpMediaTypes, AreReadInAnyCaseAndWithParameters) {
-  for (const char* good : {"application/json", "Application/JSON; Charset=UTF-8",
-                           " application/json ", "APPLICATION/JSON\t;x=\"a;b\"", "application/json;"}) {
+  for (const char* good :
+       {"application/json", "Application/JSON; Charset=UTF-8", " application/json ",
+        "APPLICATION/JSON\t;x=\"a;b\"", "application/json;"}) {
     EXPECT_EQ(media_type(good), "application/json") << good;
   }
   for (const char* other : {"", ";", " ", "application/jsonx", "application/json x", "text/json"}) {

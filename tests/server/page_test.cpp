@@ -49,7 +49,8 @@ std::set<std::string> named_in(const std::string& text) {
 }
 
 TEST_F(PageTest, IsWholeAndLoadsNothingFromElsewhere) {
-  const std::regex elsewhere(R"((src|href)="(?!/page/|/openapi\.json")|(import|from) "(?!\./)|url\(|@import)");
+  const std::regex elsewhere(
+      R"((src|href)="(?!/page/|/openapi\.json")|(import|from) "(?!\./)|url\(|@import)");
   std::set<std::string> wanted = {"/"}, seen;
   while (!wanted.empty()) {
     const std::string path = *wanted.begin();

@@ -37,21 +37,21 @@ class ServiceHeads : public StatesTest {
 
 TEST_F(ServiceHeads, AKeyComesInEitherFieldInAnyCase) {
   start_with_keys();
-  for (const char* good :
-       {"Authorization: Bearer secret\r\n", "authorization: bearer secret\r\n",
-        "AUTHORIZATION: BEARER secret\r\n", "Authorization: Bearer   secret\r\n",
-        "x-api-key: secret\r\n", "X-API-Key: secret\r\n", "X-Api-Key:secret\r\n",
-        // One of the two may be for somebody else.
-        "Authorization: Bearer none\r\nx-api-key: secret\r\n",
-        "Authorization: Bearer secret\r\nx-api-key: none\r\n",
-        "Authorization: Basic YTpi\r\nx-api-key: secret\r\n"}) {
+  for (const char* good : {"Authorization: Bearer secret\r\n", "authorization: bearer secret\r\n",
+                           "AUTHORIZATION: BEARER secret\r\n", "Authorization: Bearer   secret\r\n",
+                           "x-api-key: secret\r\n", "X-API-Key: secret\r\n", "X-Api-Key:secret\r\n",
+                           // One of the two may be for somebody else.
+                           "Authorization: Bearer none\r\nx-api-key: secret\r\n",
+                           "Authorization: Bearer secret\r\nx-api-key: none\r\n",
+                           "Authorization: Basic YTpi\r\nx-api-key: secret\r\n"}) {
     EXPECT_EQ(status(good), 200) << good;
   }
   for (const char* bad :
        {"", "x-api-key:\r\n", "x-api-key: secre\r\n", "x-api-key: Bearer secret\r\n",
         "x-api-key: SECRET\r\n", "api-key: secret\r\n", "Authorization: secret\r\n",
         "Authorization: Bearersecret\r\n", "Authorization: Bearer\r\n",
-        "Authorization: Basic secret\r\n", "Authorization: Bearer none\r\nx-api-key: nor this\r\n"}) {
+        "Authorization: Basic secret\r\n",
+        "Authorization: Bearer none\r\nx-api-key: nor this\r\n"}) {
     EXPECT_EQ(status(bad), 401) << bad;
   }
   const std::string metrics = ask(http::get("/metrics", "x-api-key: other\r\n")).body;
@@ -101,8 +101,8 @@ TEST_F(ServiceHeads, ANameOfTheModelWithASlashIsReached) {
   ServiceOptions options;
   options.model_name = "RWKV/goose";
   start(options);
-  for (const char* path : {"/v1/models/RWKV/goose", "/v1/models/RWKV%2Fgoose",
-                           "/v1/models/%52WKV%2fgoos%65"}) {
+  for (const char* path :
+       {"/v1/models/RWKV/goose", "/v1/models/RWKV%2Fgoose", "/v1/models/%52WKV%2fgoos%65"}) {
     EXPECT_EQ(get(path)["id"], "RWKV/goose") << path;
   }
   get("/v1/models/RWKV", 404);
@@ -156,8 +156,9 @@ TEST_F(ServiceHeads, TypesOfBodiesAreReadInAnyCaseAndWithParameters) {
   start_with_states();
   const std::string id = post("/v1/states", R"({"prompt": "abc"})")["id"];
   const std::string file = download(id);
-  for (const char* type : {"application/octet-stream", "Application/Octet-Stream",
-                           "APPLICATION/OCTET-STREAM; charset=binary", "application/octet-stream ;x"}) {
+  for (const char* type :
+       {"application/octet-stream", "Application/Octet-Stream",
+        "APPLICATION/OCTET-STREAM; charset=binary", "application/octet-stream ;x"}) {
     const std::string field = std::string("Content-Type: ") + type + "\r\n";
     EXPECT_EQ(json(ask(with(field, http::post("/v1/states", file))), 200)["tokens"], 3) << type;
   }

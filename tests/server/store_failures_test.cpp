@@ -177,9 +177,11 @@ TEST_F(StoreFailures, AStoreThatHasReachedItsLimitNamesNoPath) {
   const Json chat =
       post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "a"}], )" + more);
   expect_beside(chat, chat["choices"][0]);
-  const Json response = post("/v1/responses", R"({"input": "a", "max_output_tokens": 2, "save_state": {"name": "d"}})");
+  const Json response = post(
+      "/v1/responses", R"({"input": "a", "max_output_tokens": 2, "save_state": {"name": "d"}})");
   expect_beside(response, response);
-  for (const Json& event : stream("/v1/completions", R"({"prompt": "ab", "stream": true, )" + more)) {
+  for (const Json& event :
+       stream("/v1/completions", R"({"prompt": "ab", "stream": true, )" + more)) {
     EXPECT_EQ(event.dump().find(dir_.path()), std::string::npos) << event.dump();
   }
   EXPECT_EQ(stored(), 1u);

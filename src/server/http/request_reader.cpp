@@ -59,7 +59,7 @@ RequestReader::RequestReader(uint32_t header_bytes, uint64_t body_bytes)
     : parser_(std::make_unique<Parser>()), header_bytes_(header_bytes), body_bytes_(body_bytes) {
   parser_->header_limit(header_bytes);
   parser_->body_limit(boost::none);  // until the header has been handed out, see body_fits()
-  parser_->eager(false);  // stop at the end of the header, to look at it
+  parser_->eager(false);             // stop at the end of the header, to look at it
   parser_->on_chunk = [parser = parser_.get(), header_bytes](
                           uint64_t size, boost::beast::string_view extensions, error_code& error) {
     parser->excess =

@@ -66,8 +66,8 @@ Router::Found Router::find(const Request& request) const {
       route = &other;
     }
     if (is_get && request.method == "HEAD" && !route) route = &other;
-    allowed += fmt::format("{}{}{}", allowed.empty() ? "" : ", ", other.method,
-                           is_get ? ", HEAD" : "");
+    allowed +=
+        fmt::format("{}{}{}", allowed.empty() ? "" : ", ", other.method, is_get ? ", HEAD" : "");
   }
   if (!route && allowed.empty()) {
     const bool harmless = std::all_of(path->begin(), path->end(), is_harmless);
@@ -75,9 +75,10 @@ Router::Found Router::find(const Request& request) const {
     return {.refusal = {404, "there is nothing at this path"}};
   }
   if (!route) {
-    return {.refusal = {405,
-                        fmt::format("this path takes {}, not {}", allowed, cut_text(request.method)),
-                        {{"Allow", allowed}}}};
+    return {
+        .refusal = {405,
+                    fmt::format("this path takes {}, not {}", allowed, cut_text(request.method)),
+                    {{"Allow", allowed}}}};
   }
   Found found{route, {}, {}};
   for (size_t i = 0; i < route->pattern.size(); ++i) {

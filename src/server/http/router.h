@@ -13,8 +13,8 @@
 // A last segment {id...} stands for one or several: "a/b" and "a%2Fb" are both captured as "a/b",
 // of which every segment is as above.
 // No path gets 404; a path that has other methods gets 405 with Allow. HEAD goes to GET's handler
-// where it has none. "OPTIONS *" is answered with the methods of all paths. The route that was added
-// first wins.
+// where it has none. "OPTIONS *" is answered with the methods of all paths. The route that was
+// added first wins.
 //
 // add() before the server starts; then the rest may be called by several threads at a time.
 #pragma once
