@@ -319,7 +319,7 @@ void add_serve(CLI::App& app) {
             }
             return std::string();
           },
-          "NAME"));
+          ""));
   options->format.add_to(*command, {},
                          "Those with think in their names differ in how an answer begins where a "
                          "request says nothing of reasoning. Without it: auto");
