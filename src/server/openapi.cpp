@@ -19,9 +19,9 @@ using openai::Json;
 namespace {
 
 // What a broken request gets at every address, whoever may not ask, and what goes wrong here.
-constexpr int kAnywhere[] = {400, 403, 408, 431, 500, 503};
+constexpr int kAnywhere[] = {400, 403, 408, 413, 431, 500, 503};
 constexpr int kWithoutKey = 401;
-constexpr int kOfBodies[] = {413, 415};
+constexpr int kOfBodies[] = {415};
 
 constexpr char kDescription[] =
     "OpenAI's API over an RWKV-7 model, and stored states. Fields that are null are as if they "

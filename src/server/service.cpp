@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "anser/error.h"
@@ -55,6 +56,21 @@ std::string_view key_of(const http::Request& request, const ApiKeys& keys) {
 
 ApiError no_key(const std::string& message) {
   return ApiError(401, "authentication_error", message, {}, "invalid_api_key");
+}
+
+// What needs no key takes no bodies to speak of: else those without one could fill what all bodies
+// have together. So much always finds room (--received-mb, of 16 a 4096th).
+constexpr size_t kMostWithoutKey = 4096;
+
+std::optional<http::Refusal> refuse_body(const http::Request& header) {
+  const std::string_view length = header.headers["Content-Length"];
+  size_t bytes = 0;
+  const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  if (error == std::errc() && bytes <= kMostWithoutKey) return std::nullopt;
+  return http::Refusal{
+      413, fmt::format("this address takes no body; one of at most {} bytes, whose length is told "
+                       "before, is passed over",
+                       kMostWithoutKey)};
 }
 
 // Of which details are kept: of what is echoed once, of what is written as often as it is.
@@ -109,7 +125,7 @@ http::Router Service::routes() {
   description_ = openapi_document(table, !options_.api_keys.empty()).dump();
   http::Router router;
   for (Route& route : table) {
-    http::Options::AskRefusal refusal;
+    http::Options::AskRefusal refusal = refuse_body;
     if (route.needs_key) refusal = std::bind_front(&Service::refusal, this);
     Handle handle = std::move(route.handle);
     if (route.on_worker) handle = on_worker(std::move(handle));
