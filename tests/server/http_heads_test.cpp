@@ -140,6 +140,9 @@ TEST_F(HttpHeads, TheServerAsAWholeIsAskedWithOptions) {
   EXPECT_EQ(answer.headers.count("Content-Length"), 0);
   client.send(head("GET *", ""));
   EXPECT_EQ(client.read_answer().status, 400);
+  EXPECT_TRUE(first_line(head("OPTIONS *", "Content-Length: 9\r\n")).starts_with("HTTP/1.1 413 "));
+  EXPECT_TRUE(
+      first_line(head("OPTIONS /open", "Content-Length: 9\r\n")).starts_with("HTTP/1.1 405 "));
 }
 
 TEST_F(HttpHeads, ARestOfAPathIsOneName) {

@@ -102,8 +102,7 @@ void Router::operator()(Request request, std::shared_ptr<Reply> reply) const {
 }
 
 std::optional<Refusal> Router::refusal(const Request& header) const {
-  // A browser that asks for leave is answered before any route is looked for.
-  if (header.method == "OPTIONS") return std::nullopt;
+  if (header.path == "*") return Refusal{413, "OPTIONS * takes no body"};
   const Found found = find(header);
   if (!found.route) return found.refusal;
   return found.route->refusal ? found.route->refusal(header) : std::nullopt;
