@@ -85,6 +85,16 @@ void send_page(http::Reply& reply, const StatePage& page) {
   reply.send(200, kJsonType, text);
 }
 
+// Those of JSON stand in it.
+void refuse_query_labels(const http::Request& request) {
+  for (const char* name : {"name", "tag", "note", "parent"}) {
+    if (!request.parameter(name)) continue;
+    throw ApiError::bad_field(name,
+                              "in the query it is for a state file (Content-Type: "
+                              "application/octet-stream); beside JSON it stands in the body");
+  }
+}
+
 // The labels of an upload stand in the query.
 StateLabels query_labels(const http::Request& request) {
   Json labels = {{"name", one_parameter(request, "name")}, {"tags", request.parameters("tag")}};
@@ -237,6 +247,7 @@ void StateRoutes::upload(const std::shared_ptr<const Asked>& asked, const Reply&
 
 void StateRoutes::create(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
   if (is_upload(asked->request)) return upload(asked, reply);
+  refuse_query_labels(asked->request);
   const Fields fields(asked->body);
   const StateLabels labels = read_labels(asked->body);
   desk_->check_labels(labels);

@@ -152,6 +152,17 @@ TEST_F(ServiceHeads, EveryNameThatAStateMayHaveIsReached) {
   }
 }
 
+// They would be dropped without a word.
+TEST_F(ServiceHeads, LabelsOfAStateFileAreRefusedBesideJson) {
+  start_with_states();
+  for (const char* name : {"name", "tag", "note", "parent"}) {
+    const std::string path = std::string("/v1/states?") + name + "=x";
+    EXPECT_EQ(post(path, R"({"prompt": "abc"})", 400)["error"]["param"], name);
+  }
+  EXPECT_EQ(stored(), 0u);
+  post("/v1/states?other=x", R"({"prompt": "abc"})");
+}
+
 TEST_F(ServiceHeads, TypesOfBodiesAreReadInAnyCaseAndWithParameters) {
   start_with_states();
   const std::string id = post("/v1/states", R"({"prompt": "abc"})")["id"];
