@@ -55,7 +55,7 @@ std::vector<Route> ResponseRoutes::routes() {
           reply, [this, member, id = request.capture("id"), reply] { (this->*member)(id, reply); });
     };
   };
-  constexpr char kTag[] = "responses";
+  static constexpr char kTag[] = "responses";
   return {{"POST",
            "/v1/responses",
            {"createResponse",

@@ -137,7 +137,7 @@ Route StateRoutes::route(const char* method, const char* path, Operation operati
 }
 
 std::vector<Route> StateRoutes::routes() {
-  constexpr char kTag[] = "states";
+  static constexpr char kTag[] = "states";
   const std::vector<Content> state = {{kJsonType, "State"}}, labels = {{kJsonType, "Labels"}};
   const std::vector<Content> request = {{kJsonType, "StateRequest"}, {kBytesType, "Bytes"}};
   const std::vector<const char*> id = {"stateId"};

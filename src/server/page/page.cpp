@@ -66,7 +66,7 @@ void send(http::Reply& reply, std::string_view name) {
 }  // namespace
 
 std::vector<Route> page_routes() {
-  constexpr char kTag[] = "page";
+  static constexpr char kTag[] = "page";
   return {
       {.method = "GET",
        .path = "/",
