@@ -40,7 +40,8 @@ class Description(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder, Server(
                 "--state-dir", folder + "/states", "--max-tokens", 4, "--max-n", 2, "--max-prompt-tokens", 2000,
                 "--api-key", KEY) as server:
-            requests = self.run_schemathesis(server, folder, "--phases", "coverage,fuzzing", "--max-examples", "6")
+            requests = self.run_schemathesis(server, folder, "--phases", "examples,coverage,fuzzing,stateful",
+                                            "--max-examples", "6")
             self.assertGreater(requests, 500)
             self.assertNotIn("internal error", server.log)
 
