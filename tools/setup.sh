@@ -5,6 +5,7 @@
 #   tools/setup.sh training and what the test of tools/train needs, which is skipped without it
 #   tools/setup.sh client   and the openai client from PyPI, below build/, for its test, which is skipped without it
 #   tools/setup.sh gguf     and the gguf package from PyPI, below build/, for the tests against it, which are skipped without it
+#   tools/setup.sh schemathesis  and schemathesis from PyPI, below build/, for the test of /openapi.json, which is skipped without it
 #   tools/setup.sh scaleout and what the tests of a store in Redis need, which are skipped without it. Debian's
 #                           packages start the two servers; the tests start their own, those can be disabled
 #   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
@@ -44,6 +45,7 @@ install_python_packages() {
   case "$1" in
     client) install_python openai 3.57.0 openai-client ;;
     gguf) install_python gguf 0.19.0 gguf-package ;;
+    schemathesis) install_python schemathesis 4.32.5 schemathesis ;;
   esac
 }
 

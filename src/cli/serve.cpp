@@ -28,6 +28,7 @@
 #include "cli/template_options.h"
 #include "cli/web_options.h"
 #include "server/http/server.h"
+#include "server/model_name.h"
 #include "server/service.h"
 
 namespace anser {
@@ -90,13 +91,13 @@ class EndSignals {
   sigset_t set_, before_;
 };
 
-// What clients call the model: the file's own name.
+// What clients call the model: the file's own name, unless that cannot stand in an address.
 std::string name_of(const ServeOptions& options, const Model& model) {
   if (!options.model_name.empty()) return options.model_name;
   if (options.model.model.empty()) return "anser";
   const std::filesystem::path path(options.model.model);
   const std::string stem = (path.has_filename() ? path : path.parent_path()).stem().string();
-  return stem.empty() ? model.name() : stem;
+  return can_be_model_name(stem) ? stem : model.name();
 }
 
 bool on_loopback(const std::string& host) {
@@ -271,9 +272,10 @@ void serve_command(ServeOptions options) {
 
   options.http.error_body = &Service::error_body;
   options.http.refusal = std::bind_front(&WebPolicy::refusal, policy);
-  options.http.large_refusal = std::bind_front(&Service::refusal, &service);
+  const http::Router router = service.routes();
+  options.http.body_refusal = std::bind_front(&http::Router::refusal, router);
   options.http.answer_fields = std::bind_front(&WebPolicy::answer_fields, policy);
-  http::Server server(options.http, policy.answering_preflights(service.routes()));
+  http::Server server(options.http, policy.answering_preflights(router));
   server.start();
   const bool v6 = options.http.host.find(':') != std::string::npos;
   say("anser: serving {} at http://{}{}{}:{}/, API at /v1; Ctrl-C ends it", model.name(),
@@ -305,7 +307,19 @@ void add_serve(CLI::App& app) {
                     "use the prefix cache across keys. Whoever has a key can then find out by "
                     "guessing what others have sent");
   options->web.add_to(*command);
-  command->add_option("--name", options->model_name, "what clients call the model");
+  command
+      ->add_option("--name", options->model_name,
+                   "what clients call the model, in /v1/models/NAME, too: goose, or RWKV/goose")
+      ->check(CLI::Validator(
+          [](std::string& name) {
+            try {
+              check_model_name(name);
+            } catch (const Error& error) {
+              return std::string(error.what());
+            }
+            return std::string();
+          },
+          ""));
   options->format.add_to(*command, {},
                          "Those with think in their names differ in how an answer begins where a "
                          "request says nothing of reasoning. Without it: auto");

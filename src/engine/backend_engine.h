@@ -113,7 +113,7 @@ void BackendEngine<B>::check(std::span<const Sequence> batch) {
       fail(
           fmt::format("the state belongs to another model than {}; start from "
                       "Model::initial_state()",
-                      model_.path()));
+                      model_.name()));
     }
     if (s.state->identity_known() && s.state->sketch() != model_.sketch()) {
       model_.check_state(

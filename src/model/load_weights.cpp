@@ -282,9 +282,8 @@ struct NotFiniteLowRank : NotFinite {
   }
 };
 
-[[noreturn]] void fail_of_weight(const Model& model, const std::string& weight) {
-  throw Error(
-      fmt::format("{}: {}; the file is damaged or a training run diverged", model.path(), weight));
+[[noreturn]] void fail_of_weight(const std::string& model, const std::string& weight) {
+  throw Error(fmt::format("{}: {}; the file is damaged or a training run diverged", model, weight));
 }
 
 }  // namespace
@@ -311,16 +310,17 @@ std::string find_not_finite(const Weights& weights, const Hyperparameters& h) {
 void check_low_rank_finite(const Model& model) {
   NotFiniteLowRank search;
   visit_weights(model.weights(), model.hyperparameters(), search);
-  if (!search.found.empty()) fail_of_weight(model, search.found);
+  if (!search.found.empty()) fail_of_weight(model.path(), search.found);
 }
 
 void fail_not_finite(const Model& model, uint64_t tokens) {
   const std::string weight = find_not_finite(model.weights(), model.hyperparameters());
-  if (!weight.empty()) fail_of_weight(model, weight);
+  // By its name: clients of a server are told, and its path is not theirs to know.
+  if (!weight.empty()) fail_of_weight(model.name(), weight);
   throw Error(
       fmt::format("{}: a result is not a finite number after {} tokens, though all weights are "
                   "finite: the activations overflow, or the state is damaged",
-                  model.path(), tokens));
+                  model.name(), tokens));
 }
 
 }  // namespace anser

@@ -16,7 +16,12 @@ namespace anser {
 inline constexpr char kNoMemory[] =
     "the server has no memory left for this request; try again when there are fewer, or ask for "
     "less";
+// For what nobody has foreseen, whose own words may name a place: those are for the log.
+inline constexpr char kInternalError[] = "internal error: the request could not be answered";
 inline constexpr char kJsonType[] = "application/json";
+inline constexpr char kEventsType[] = "text/event-stream";
+// What a 401 asks for (RFC 9110, 11.6.1); browsers show no window for it.
+inline constexpr char kChallenge[] = "Bearer realm=\"anser\"";
 
 inline void send_json(http::Reply& reply, const openai::Json& body) {
   reply.send(200, kJsonType, body.dump(-1, ' ', false, openai::Json::error_handler_t::replace));
@@ -25,6 +30,7 @@ inline void send_json(http::Reply& reply, const openai::Json& body) {
 inline void send_error(http::Reply& reply, const openai::ApiError& error) {
   http::Headers more;
   if (error.status() == 429 || error.status() == 503) more.add("Retry-After", "1");
+  if (error.status() == 401) more.add("WWW-Authenticate", kChallenge);
   reply.send(error.status(), kJsonType, error.body(), more);
 }
 

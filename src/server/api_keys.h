@@ -40,6 +40,8 @@ class ApiKeys {
   bool empty() const { return keys_.empty(); }
   std::vector<std::string> names() const;  // of holders, in order
 
+  // Whether somebody has it.
+  bool knows(std::string_view key) const { return find(key) != nullptr; }
   // The holder of the key; nullptr: nobody has it. Takes the same time wherever they differ, and
   // whosever it is.
   const std::string* holder(std::string_view key) const;

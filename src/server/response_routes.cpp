@@ -47,7 +47,7 @@ ResponseRoutes::ResponseRoutes(const Model& model, Scheduler& scheduler, StateDe
       limits_(std::move(limits)),
       options_(std::move(options)) {}
 
-std::vector<StateRoutes::Route> ResponseRoutes::routes() {
+std::vector<Route> ResponseRoutes::routes() {
   const auto about_one = [this](void (ResponseRoutes::*member)(const std::string&, const Reply&)) {
     return [this, member](const http::Request& request, const Reply& reply) {
       if (desk_ == nullptr) fail_without_states("");
@@ -55,9 +55,37 @@ std::vector<StateRoutes::Route> ResponseRoutes::routes() {
           reply, [this, member, id = request.capture("id"), reply] { (this->*member)(id, reply); });
     };
   };
-  return {{"POST", "/v1/responses", std::bind_front(&ResponseRoutes::create, this)},
-          {"GET", "/v1/responses/{id}", about_one(&ResponseRoutes::show)},
-          {"DELETE", "/v1/responses/{id}", about_one(&ResponseRoutes::remove)}};
+  static constexpr char kTag[] = "responses";
+  return {{"POST",
+           "/v1/responses",
+           {"createResponse",
+            kTag,
+            "A text that is kept to go on from",
+            {},
+            {{kJsonType, "ResponseRequest"}},
+            {{kJsonType, "Response"}, {kEventsType, "Events"}},
+            {404, 409, 429, 507}},
+           std::bind_front(&ResponseRoutes::create, this)},
+          {"GET",
+           "/v1/responses/{id}",
+           {"getResponse",
+            kTag,
+            "A response that has been kept",
+            {"responseId"},
+            {},
+            {{kJsonType, "Response"}},
+            {404, 429}},
+           about_one(&ResponseRoutes::show)},
+          {"DELETE",
+           "/v1/responses/{id}",
+           {"deleteResponse",
+            kTag,
+            "A response is removed, and its state",
+            {"responseId"},
+            {},
+            {{kJsonType, "ResponseDeleted"}},
+            {404, 429}},
+           about_one(&ResponseRoutes::remove)}};
 }
 
 void ResponseRoutes::create(const http::Request& request, const Reply& reply) {

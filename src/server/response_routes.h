@@ -16,6 +16,7 @@
 
 #include "anser/scheduler.h"
 #include "server/openai/response_request.h"
+#include "server/route.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
 #include "text/chat/chat_template.h"
@@ -33,7 +34,7 @@ class ResponseRoutes {
   ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, Workers& workers,
                  openai::Limits limits, Options options);
 
-  std::vector<StateRoutes::Route> routes();
+  std::vector<Route> routes();
 
  private:
   using Reply = std::shared_ptr<http::Reply>;

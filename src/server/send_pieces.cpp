@@ -14,8 +14,8 @@ void send_next(const std::shared_ptr<http::Reply>& reply, const std::shared_ptr<
     const std::string piece = (*next)();
     if (piece.empty()) return reply->end();
     if (!reply->write(piece)) return;
-  } catch (const std::exception& error) {
-    return reply->error(500, error.what());
+  } catch (const std::exception&) {
+    return reply->error(500, kInternalError);
   }
   reply->on_drained([reply, next, &errands] {
     errands.add([reply, next, &errands] { send_next(reply, next, errands); });
@@ -40,8 +40,8 @@ void send_json_pieces(std::shared_ptr<http::Reply> reply, std::string begun, Pie
     }
     if (piece.empty()) return reply->send(200, kJsonType, begun);
     begun += piece;
-  } catch (const std::exception& error) {
-    return reply->error(500, error.what());
+  } catch (const std::exception&) {
+    return reply->error(500, kInternalError);
   }
   reply->begin(200, kJsonType);
   const auto rest = [begun = std::move(begun), next = std::move(next)]() mutable {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "anser/error.h"
@@ -14,8 +15,8 @@
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
 #include "server/openai/prompt_tokens.h"
+#include "server/openapi.h"
 #include "server/orders.h"
-#include "server/page/page.h"
 #include "text/utf8.h"
 #include "text/utf8_stream.h"
 
@@ -33,17 +34,43 @@ constexpr size_t kManySenders = 1024;
 constexpr int64_t kMostTokenized = int64_t(kBodyLimits.values);
 constexpr size_t kMostDetokenized = 16 << 20;
 
-constexpr char kNeedsKey[] = "a valid API key is needed: Authorization: Bearer KEY";
+constexpr char kNeedsKey[] =
+    "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY";
 
-// "" where there is none.
-std::string_view key_of(const http::Request& request) {
-  const std::string_view given = request.headers["Authorization"];
-  constexpr std::string_view kBearer = "Bearer ";
-  return given.starts_with(kBearer) ? given.substr(kBearer.size()) : std::string_view();
+// The key of "Authorization: Bearer KEY", whose scheme is compared without regard to case (RFC
+// 9110, 11.1); "" where there is none.
+std::string_view bearer_key(std::string_view given) {
+  constexpr std::string_view kScheme = "Bearer ";
+  if (!http::equal_names(given.substr(0, kScheme.size()), kScheme)) return {};
+  given.remove_prefix(kScheme.size());
+  return given.substr(std::min(given.find_first_not_of(' '), given.size()));
+}
+
+// What a client gives as its key, "" where it gives none. Some give two, of which one may be for
+// somebody else.
+std::string_view key_of(const http::Request& request, const ApiKeys& keys) {
+  const std::string_view bearer = bearer_key(request.headers["Authorization"]);
+  const std::string_view other = request.headers["x-api-key"];
+  return other.empty() || keys.knows(bearer) ? bearer : other;
 }
 
 ApiError no_key(const std::string& message) {
   return ApiError(401, "authentication_error", message, {}, "invalid_api_key");
+}
+
+// What needs no key takes no bodies to speak of: else those without one could fill what all bodies
+// have together. So much always finds room (--received-mb, of 16 a 4096th).
+constexpr size_t kMostWithoutKey = 4096;
+
+std::optional<http::Refusal> refuse_body(const http::Request& header) {
+  const std::string_view length = header.headers["Content-Length"];
+  size_t bytes = 0;
+  const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  if (error == std::errc() && bytes <= kMostWithoutKey) return std::nullopt;
+  return http::Refusal{
+      413, fmt::format("this address takes no body; one of at most {} bytes, whose length is told "
+                       "before, is passed over",
+                       kMostWithoutKey)};
 }
 
 // Of which details are kept: of what is echoed once, of what is written as often as it is.
@@ -88,39 +115,23 @@ http::ErrorBody Service::error_body(int status, const std::string& message) {
 }
 
 std::optional<http::Refusal> Service::refusal(const http::Request& header) const {
-  if (options_.api_keys.empty() || !options_.api_keys.refuses(key_of(header))) return std::nullopt;
-  return http::Refusal{401, kNeedsKey};
+  const ApiKeys& keys = options_.api_keys;
+  if (keys.empty() || !keys.refuses(key_of(header, keys))) return std::nullopt;
+  return http::Refusal{401, kNeedsKey, {{"WWW-Authenticate", kChallenge}}};
 }
 
 http::Router Service::routes() {
+  std::vector<Route> table = this->table();
+  description_ = openapi_document(table, !options_.api_keys.empty()).dump();
   http::Router router;
-  const auto add = [&](const char* method, const char* path,
-                       void (Service::*handle)(const http::Request&, const Reply&),
-                       bool open = false) {
-    router.add(method, path, guarded(std::bind_front(handle, this), open));
-  };
-  const auto add_work = [&](const char* path,
-                            void (Service::*handle)(const http::Request&, const Reply&)) {
-    router.add("POST", path, guarded(on_worker(std::bind_front(handle, this)), false));
-  };
-  add("GET", "/health", &Service::health, true);
-  add("GET", "/metrics", &Service::metrics);
-  add("GET", "/v1/models", &Service::models);
-  add("GET", "/v1/models/{id}", &Service::model);
-  add_work("/v1/completions", &Service::completions);
-  add_work("/v1/chat/completions", &Service::chat);
-  add_work("/tokenize", &Service::tokenize);
-  add_work("/detokenize", &Service::detokenize);
-  const auto add_all = [&](const auto& routes) {
-    for (const auto& route : routes) {
-      router.add(route.method, route.path, guarded(on_worker(route.handle), false));
-    }
-  };
-  add_all(state_routes_.routes());
-  add_all(response_routes_.routes());
-  router.add("POST", "/v1/trace",
-             guarded(on_worker(std::bind_front(&TraceRoute::handle, &trace_route_)), false));
-  add_page(router);
+  for (Route& route : table) {
+    http::Options::AskRefusal refusal = refuse_body;
+    if (route.needs_key) refusal = std::bind_front(&Service::refusal, this);
+    Handle handle = std::move(route.handle);
+    if (route.on_worker) handle = on_worker(std::move(handle));
+    router.add(route.method, route.path, guarded(std::move(handle), !route.needs_key),
+               std::move(refusal));
+  }
   return router;
 }
 
@@ -163,13 +174,17 @@ void Service::begin(const WriteRequest& request, size_t choices, const Asker& as
 
 std::optional<std::string> Service::client_of(const http::Request& request) const {
   if (options_.api_keys.empty()) return client_of_peer(request.peer);
-  const std::string* holder = options_.api_keys.holder(key_of(request));
+  const std::string* holder = options_.api_keys.holder(key_of(request, options_.api_keys));
   if (holder == nullptr) return {};
   return client_of_holder(*holder);
 }
 
 void Service::health(const http::Request&, const Reply& reply) {
   send_json(*reply, {{"status", "ok"}});
+}
+
+void Service::description(const http::Request&, const Reply& reply) {
+  reply->send(200, kJsonType, description_);
 }
 
 void Service::metrics(const http::Request&, const Reply& reply) {

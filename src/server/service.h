@@ -19,6 +19,7 @@
 #include "server/openai/write_request.h"
 #include "server/openai/writing.h"
 #include "server/response_routes.h"
+#include "server/route.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
 #include "server/trace_route.h"
@@ -34,7 +35,8 @@ class Choice;
 }  // namespace openai
 
 struct ServiceOptions {
-  // Who may use it: "Authorization: Bearer KEY" must name one of them. Empty: everybody.
+  // Who may use it: "Authorization: Bearer KEY" or "x-api-key: KEY" must name one of them. Empty:
+  // everybody.
   ApiKeys api_keys;
   std::string model_name;                        // as /v1/models has it
   ChatTemplate form = builtin_template("chat");  // of conversations; of no matter to story models
@@ -48,6 +50,7 @@ struct ServiceOptions {
 };
 
 //   GET  /                  the page, and /page/... (page/page.h); needs no key
+//   GET  /openapi.json      all of these as a program reads them (openapi.h); needs no key
 //   GET  /health            {"status": "ok"}; needs no key
 //   GET  /metrics           Prometheus' text format
 //   GET  /v1/models         and /v1/models/{id}
@@ -65,13 +68,15 @@ class Service {
   ~Service();
 
   http::Router routes();
-  // For http::Options::large_refusal: a large body is not waited for without a key.
-  std::optional<http::Refusal> refusal(const http::Request& header) const;
   // For http::Options::error_body.
   static http::ErrorBody error_body(int status, const std::string& message);
 
  private:
   using Reply = std::shared_ptr<http::Reply>;
+  // All addresses, each with its description.
+  std::vector<Route> table();
+  // Of addresses that need a key.
+  std::optional<http::Refusal> refusal(const http::Request& header) const;
   // Answers with JSON what an ApiError says.
   using Handle = std::function<void(http::Request&, const Reply&)>;
   http::Handler guarded(Handle handle, bool open);
@@ -104,6 +109,7 @@ class Service {
   std::optional<std::string> client_of(const http::Request& request) const;
 
   void health(const http::Request& request, const Reply& reply);
+  void description(const http::Request& request, const Reply& reply);
   void metrics(const http::Request& request, const Reply& reply);
   void models(const http::Request& request, const Reply& reply);
   void model(const http::Request& request, const Reply& reply);
@@ -122,7 +128,9 @@ class Service {
   ResponseRoutes response_routes_;
   TraceRoute trace_route_;
   const int64_t started_;  // Unix seconds
-  Errands senders_;        // of large bodies; the last, so that it ends first
+  // What /openapi.json sends.
+  std::string description_;
+  Errands senders_;  // of large bodies; the last, so that it ends first
 };
 
 }  // namespace anser

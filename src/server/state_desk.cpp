@@ -54,7 +54,8 @@ void StateDesk::run(std::shared_ptr<http::Reply> reply, std::function<void()> wo
         }
       });
     } catch (const std::exception& error) {
-      reply->error(500, error.what());
+      if (notice_) notice_(fmt::format("internal error: {}", error.what()));
+      reply->error(500, kInternalError);
     }
   });
 }

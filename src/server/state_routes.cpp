@@ -29,7 +29,7 @@ namespace {
 constexpr char kBytesType[] = "application/octet-stream";
 
 bool is_upload(const http::Request& request) {
-  return request.headers["Content-Type"].starts_with(kBytesType);
+  return http::media_type(request.headers["Content-Type"]) == kBytesType;
 }
 
 // A body may be left out where all of its fields may.
@@ -85,6 +85,16 @@ void send_page(http::Reply& reply, const StatePage& page) {
   reply.send(200, kJsonType, text);
 }
 
+// Those of JSON stand in it.
+void refuse_query_labels(const http::Request& request) {
+  for (const char* name : {"name", "tag", "note", "parent"}) {
+    if (!request.parameter(name)) continue;
+    throw ApiError::bad_field(name,
+                              "in the query it is for a state file (Content-Type: "
+                              "application/octet-stream); beside JSON it stands in the body");
+  }
+}
+
 // The labels of an upload stand in the query.
 StateLabels query_labels(const http::Request& request) {
   Json labels = {{"name", one_parameter(request, "name")}, {"tags", request.parameters("tag")}};
@@ -110,9 +120,10 @@ StateRoutes::StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* de
       limits_(std::move(limits)),
       form_(std::move(form)) {}
 
-StateRoutes::Route StateRoutes::route(const char* method, const char* path, Member member,
-                                      Takes takes) {
-  return {method, path, [this, member, takes](http::Request& request, const Reply& reply) {
+Route StateRoutes::route(const char* method, const char* path, Operation operation, Member member,
+                         Takes takes) {
+  return {method, path, std::move(operation),
+          [this, member, takes](http::Request& request, const Reply& reply) {
             if (desk_ == nullptr) fail_without_states("");
             const auto asked = std::make_shared<Asked>();
             asked->body_bytes = request.body.size();
@@ -125,15 +136,50 @@ StateRoutes::Route StateRoutes::route(const char* method, const char* path, Memb
           }};
 }
 
-std::vector<StateRoutes::Route> StateRoutes::routes() {
-  return {route("GET", "/v1/states", &StateRoutes::list),
-          route("POST", "/v1/states", &StateRoutes::create, Takes::upload),
-          route("GET", "/v1/states/{id}", &StateRoutes::show),
-          route("PATCH", "/v1/states/{id}", &StateRoutes::relabel, Takes::json),
-          route("POST", "/v1/states/{id}", &StateRoutes::relabel, Takes::json),
-          route("DELETE", "/v1/states/{id}", &StateRoutes::remove),
-          route("GET", "/v1/states/{id}/content", &StateRoutes::content),
-          route("POST", "/v1/states/{id}/fork", &StateRoutes::fork, Takes::json)};
+std::vector<Route> StateRoutes::routes() {
+  static constexpr char kTag[] = "states";
+  const std::vector<Content> state = {{kJsonType, "State"}}, labels = {{kJsonType, "Labels"}};
+  const std::vector<Content> request = {{kJsonType, "StateRequest"}, {kBytesType, "Bytes"}};
+  const std::vector<const char*> id = {"stateId"};
+  const std::vector<int> looks = {404, 429}, changes = {404, 409, 429, 507};
+  return {
+      route("GET", "/v1/states",
+            {"listStates",
+             kTag,
+             "The stored states, a page at a time",
+             {"tag", "parentIs", "limit", "after", "order"},
+             {},
+             {{kJsonType, "StateList"}},
+             looks},
+            &StateRoutes::list),
+      route("POST", "/v1/states",
+            {"createState",
+             kTag,
+             "A state of what has been read, of a response, or of a file",
+             {"fileName", "fileTag", "fileNote", "fileParent"},
+             request,
+             state,
+             changes},
+            &StateRoutes::create, Takes::upload),
+      route("GET", "/v1/states/{id}",
+            {"getState", kTag, "What is known of a state", id, {}, state, looks},
+            &StateRoutes::show),
+      route("PATCH", "/v1/states/{id}",
+            {"changeLabels", kTag, "New labels of a state", id, labels, state, changes, true},
+            &StateRoutes::relabel, Takes::json),
+      route("POST", "/v1/states/{id}",
+            {"postLabels", kTag, "The same as PATCH", id, labels, state, changes, true},
+            &StateRoutes::relabel, Takes::json),
+      route(
+          "DELETE", "/v1/states/{id}",
+          {"deleteState", kTag, "A state is removed", id, {}, {{kJsonType, "StateDeleted"}}, looks},
+          &StateRoutes::remove),
+      route("GET", "/v1/states/{id}/content",
+            {"getStateFile", kTag, "The state file", id, {}, {{kBytesType, "Bytes"}}, looks},
+            &StateRoutes::content),
+      route("POST", "/v1/states/{id}/fork",
+            {"forkState", kTag, "Another id for the same state", id, labels, state, changes, true},
+            &StateRoutes::fork, Takes::json)};
 }
 
 void StateRoutes::list(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
@@ -201,6 +247,7 @@ void StateRoutes::upload(const std::shared_ptr<const Asked>& asked, const Reply&
 
 void StateRoutes::create(const std::shared_ptr<const Asked>& asked, const Reply& reply) {
   if (is_upload(asked->request)) return upload(asked, reply);
+  refuse_query_labels(asked->request);
   const Fields fields(asked->body);
   const StateLabels labels = read_labels(asked->body);
   desk_->check_labels(labels);

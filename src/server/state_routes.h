@@ -19,6 +19,7 @@
 #include "server/http/reply.h"
 #include "server/http/request.h"
 #include "server/openai/write_request.h"
+#include "server/route.h"
 #include "server/state_desk.h"
 #include "text/chat/chat_template.h"
 
@@ -32,12 +33,6 @@ class StateRoutes {
               openai::Limits limits, ChatTemplate form);
 
   using Reply = std::shared_ptr<http::Reply>;
-  struct Route {
-    const char* method;
-    const char* path;
-    std::function<void(http::Request&, const Reply&)> handle;
-  };
-  // They are for workers, and throw what answering() takes.
   std::vector<Route> routes();
 
   // Of a body with "prompt" or "messages", on top of a state. Throws ApiError.
@@ -53,7 +48,8 @@ class StateRoutes {
   // What a body may be: nothing that matters, JSON, or JSON or a state.
   enum class Takes { nothing, json, upload };
   using Member = void (StateRoutes::*)(const std::shared_ptr<const Asked>&, const Reply&);
-  Route route(const char* method, const char* path, Member member, Takes takes = Takes::nothing);
+  Route route(const char* method, const char* path, Operation operation, Member member,
+              Takes takes = Takes::nothing);
   // All of these run as errands.
   void list(const std::shared_ptr<const Asked>& asked, const Reply& reply);
   void show(const std::shared_ptr<const Asked>& asked, const Reply& reply);

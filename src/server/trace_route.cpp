@@ -30,6 +30,10 @@ int most_tokens_of(const Engine& engine) {
 // [token][layer][head], three digits behind the point.
 void append_numbers(std::string& to, const StateTrace& trace, const std::vector<float>& numbers) {
   const size_t heads = size_t(trace.heads), token = heads * size_t(trace.layers);
+  if (numbers.empty()) {  // of a text without tokens
+    to += "[]";
+    return;
+  }
   to += '[';
   for (size_t i = 0; i < numbers.size(); ++i) {
     if (i > 0) to += i % token == 0 ? "]],[[" : i % heads == 0 ? "],[" : ",";
@@ -79,8 +83,8 @@ class TraceReader final : public Reader {
                    trace = std::move(finished.trace)] {
       try {
         reply->send(200, kJsonType, answer_text(tokenizer, tokens, trace));
-      } catch (const std::exception& error) {
-        reply->error(500, error.what());
+      } catch (const std::exception&) {
+        reply->error(500, kInternalError);
       }
     });
   }

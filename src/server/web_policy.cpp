@@ -208,7 +208,8 @@ Headers WebPolicy::answer_fields(const Request& request, bool whole) const {
   } else {
     return fields;
   }
-  fields.add("Access-Control-Expose-Headers", "Allow, Content-Disposition, Retry-After");
+  fields.add("Access-Control-Expose-Headers",
+             "Allow, Content-Disposition, Retry-After, WWW-Authenticate");
   if (!preflight) return fields;
   fields.add("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
   fields.add("Access-Control-Max-Age", kPreflightSeconds);

@@ -41,7 +41,7 @@ class WebRequests(unittest.TestCase):
 
     def test_without_a_key_only_the_servers_own_names_and_pages_are_served(self):
         server = self.serve("--allowed-host", "gpubox")
-        for path in ("/", "/v1/models", "/metrics", "/v1/states", "/nothing"):
+        for path in ("/", "/v1/models", "/metrics", "/v1/states", "/nothing", "/openapi.json"):
             for host in ("evil.test", "localhost.evil.test:80", "", "gpubox.evil.test"):
                 status, _, text = self.ask(server, f"GET {path}", host=host)
                 self.assertEqual(status, 403, path + host)
@@ -52,7 +52,8 @@ class WebRequests(unittest.TestCase):
                 self.assertIn("--cors-origin", json.loads(text)["error"]["message"])
         for path in ("/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize", "/v1/trace", "/v1/responses"):
             self.assertEqual(self.ask(server, f"POST {path}", EVIL, body=BODY)[0], 403)
-        for line in ("DELETE /v1/states/x", "PATCH /v1/states/x", "OPTIONS /v1/models", "GET http://evil.test/v1/models"):
+        for line in ("DELETE /v1/states/x", "PATCH /v1/states/x", "OPTIONS /v1/models", "OPTIONS *", "GET http://evil.test/v1/models",
+                     "\r\nGET http://evil.test/v1/models"):
             self.assertEqual(self.ask(server, line, "" if "http:" in line else EVIL)[0], 403)
         self.assertEqual(self.ask(server, "GET /v1/models", host=None, version="1.0")[0], 403)
 

@@ -21,6 +21,17 @@ std::string described(const Request& request) {
   for (const auto& [name, value] : request.headers) text += name + ": " + value + '\n';
   // Whatever a router does with it.
   const auto segments = anser::http::path_segments(request.path);
+  const auto decoded = anser::http::decoded_segments(request.path);
+  if (decoded) {
+    // A rest of a path is one name.
+    std::string name;
+    for (const std::string& segment : *decoded) name += (name.empty() ? "" : "/") + segment;
+    if (anser::http::is_path_of_segments(name)) {
+      ANSER_CHECK(anser::http::path_segments("/" + name).has_value() ||
+                  name.find('%') != std::string::npos);
+    }
+  }
+  ANSER_CHECK(!segments || decoded == segments);
   if (segments) {
     for (const std::string& segment : *segments) {
       ANSER_CHECK(segment != "." && segment != ".." && segment.find('/') == std::string::npos);

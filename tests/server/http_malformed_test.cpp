@@ -14,7 +14,7 @@ struct Bad {
 };
 
 const Bad kBad[] = {
-    {"\r\n\r\n", 400},
+    {"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", 400},
     {"GET\r\n\r\n", 400},
     {"GET /\r\n\r\n", 400},
     {"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505},

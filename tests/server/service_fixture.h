@@ -44,15 +44,16 @@ class ServiceTest : public testing::Test {
       });
     }
     scheduler_ = std::make_unique<Scheduler>(*engine_, scheduling);
-    options.model_name = "goose";
+    if (options.model_name.empty()) options.model_name = "goose";
     options.limits.vocab = 300;
     options.desk = desk_.get();
     http::Options listening = http::any_port();
     options.http_load = listening.load;
     service_ = std::make_unique<Service>(*engine_, *scheduler_, std::move(options));
     listening.error_body = &Service::error_body;
-    listening.large_refusal = std::bind_front(&Service::refusal, service_.get());
-    server_ = std::make_unique<http::Server>(listening, service_->routes());
+    const http::Router router = service_->routes();
+    listening.body_refusal = std::bind_front(&http::Router::refusal, router);
+    server_ = std::make_unique<http::Server>(listening, router);
     server_->start();
   }
 

@@ -46,6 +46,18 @@ TEST_F(ServiceTest, WhoHasNoKeyIsRefusedBeforeALargeBodyHasCome) {
   EXPECT_NE(counts.find("anser_key_requests_total{key=\"key-1\"} 2"), std::string::npos) << counts;
 }
 
+// What needs no key is no way around it.
+TEST_F(ServiceTest, WhatNeedsNoKeyTakesNoLargeBody) {
+  ServiceOptions options;
+  options.api_keys = {"secret"};
+  start(options);
+  for (const char* path : {"/health", "/", "/page/main.js", "/openapi.json"}) {
+    EXPECT_EQ(ask(http::get(path, "Content-Length: 4097\r\n")).status, 413) << path;
+    EXPECT_EQ(ask(http::get(path, "Transfer-Encoding: chunked\r\n")).status, 413) << path;
+    EXPECT_EQ(ask(http::get(path, "Content-Length: 3\r\n") + "abc").status, 200) << path;
+  }
+}
+
 // Many long prompts hold all places, and a request of another key is served at once.
 TEST_F(ServiceTest, AKeyHasItsShareOfThePlaces) {
   ServiceOptions options;

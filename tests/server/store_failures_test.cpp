@@ -158,6 +158,59 @@ TEST_F(StoreFailures, ADamagedContentNamesNoPath) {
   expect_told(get("/v1/states/" + id_ + "/content", 500), "state_unreadable");
 }
 
+// By a limit of its own, and everywhere that a state is kept: the status, or what stands beside an
+// answer that is not lost with its state.
+TEST_F(StoreFailures, AStoreThatHasReachedItsLimitNamesNoPath) {
+  const uint64_t bytes = get("/v1/states/" + id_)["bytes"];
+  post("/v1/states/" + id_, R"({"name": "kept"})");
+  const std::string file = file_of(store_->get(id_));
+  start_with_states({.max_disk_bytes = bytes + bytes / 2});
+  expect_told(post("/v1/states", R"({"prompt": "ab", "name": "a"})", 507), "store_full");
+  expect_told(upload(file, "?name=b", 507), "store_full");
+  const auto expect_beside = [&](const Json& answer, const Json& holder) {
+    EXPECT_EQ(holder["state_error_code"], "store_full") << answer.dump();
+    EXPECT_EQ(answer.dump().find(dir_.path()), std::string::npos) << answer.dump();
+  };
+  const std::string more = R"("max_tokens": 2, "save_state": {"name": "c"}})";
+  const Json text = post("/v1/completions", R"({"prompt": "ab", )" + more);
+  expect_beside(text, text["choices"][0]);
+  const Json chat =
+      post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "a"}], )" + more);
+  expect_beside(chat, chat["choices"][0]);
+  const Json response = post(
+      "/v1/responses", R"({"input": "a", "max_output_tokens": 2, "save_state": {"name": "d"}})");
+  expect_beside(response, response);
+  for (const Json& event :
+       stream("/v1/completions", R"({"prompt": "ab", "stream": true, )" + more)) {
+    EXPECT_EQ(event.dump().find(dir_.path()), std::string::npos) << event.dump();
+  }
+  EXPECT_EQ(stored(), 1u);
+}
+
+// What a step throws is told to whoever asked for the text.
+TEST_F(StoreFailures, NumbersThatOverflowNameNoPath) {
+  stop();
+  support::RandomModel model =
+      support::random_model({.vocab = 300, .width = 64, .layers = 2, .ffn = 64});
+  for (double& x : model["head.weight"].values) x = 0x1p126;
+  support::GgufOptions form;
+  form.type = support::Ggml::f32;
+  form.byte_vocabulary = true;
+  support::write_gguf(dir_ / "overflow.gguf", model, form);
+  engine_.reset();
+  model_ = std::make_unique<Model>(Model::open(dir_ / "overflow.gguf"));
+  start();
+  int failed = 0;
+  for (const char* prompt : {"a", "ab", "abc", "abcd", "b", "bc", "bcd", "c", "cd", "d"}) {
+    const Answer answer = ask(http::post(
+        "/v1/completions", std::string(R"({"max_tokens": 1, "prompt": ")") + prompt + "\"}"));
+    EXPECT_EQ(answer.body.find(dir_.path()), std::string::npos) << answer.body;
+    EXPECT_EQ(answer.body.find("overflow.gguf"), std::string::npos) << answer.body;
+    failed += answer.status == 500;
+  }
+  EXPECT_GT(failed, 0);
+}
+
 // Of another model: its path is not theirs to know.
 TEST_F(StoreFailures, ARefusedStateNamesNoPath) {
   std::string file = file_of(store_->get(id_));

@@ -16,7 +16,7 @@ from server_process import Server  # noqa: E402
 KEY = "a-key-of-this-test"
 SECRET = "xyzzy"  # in every prompt; must be in no log
 PROMPT = f"Once upon a time the wolf {SECRET}"
-MODEL = "goose"
+MODEL = "RWKV/goose"  # which the client percent-encodes in addresses
 # As a client sends them: two schemas with definitions of one name, and a function that takes nothing.
 TOOLS = [{"type": "function", "function": function} for function in (
     {"name": "weather", "description": "Of a place.", "parameters": {

@@ -35,6 +35,9 @@ constexpr int kUnsentBytes = 64 << 10;
 
 constexpr int kAskAfterSeconds = 30;
 
+// So many empty lines may stand before a request line (RFC 9112, 2.2, asks for one at least).
+constexpr int kMostEmptyLines = 8;
+
 // A client that was told that the connection is over has so long to close it.
 constexpr milliseconds kLinger{1000};
 
@@ -173,15 +176,24 @@ void Connection::want_errors() {
   });
 }
 
+// Drops the empty lines that some clients send behind a body. They do not put off the deadline of
+// a connection on which nothing happens.
+bool Connection::nothing_of_a_request() {
+  for (; in_.starts_with("\r\n") && empty_lines_ < kMostEmptyLines; ++empty_lines_) in_.erase(0, 2);
+  return in_.empty() || (in_ == "\r" && empty_lines_ < kMostEmptyLines);
+}
+
 void Connection::parse() {
   const Options& options = *core_->options;
   while (phase_ == Phase::idle || phase_ == Phase::reading) {
     if (phase_ == Phase::idle) {
-      if (*core_->stopping || (in_.empty() && input_ended_)) return close(false);
-      if (in_.empty()) {
+      const bool nothing = nothing_of_a_request();
+      if (*core_->stopping || (nothing && input_ended_)) return close(false);
+      if (nothing) {
         if (deadline_ == Clock::time_point::max()) set_deadline(options.idle_timeout);
         return want_read();
       }
+      empty_lines_ = 0;
       phase_ = Phase::reading;
       reader_ = std::make_unique<RequestReader>(options.header_bytes, options.body_bytes);
       set_deadline(options.read_timeout);
@@ -191,7 +203,6 @@ void Connection::parse() {
     in_.erase(0, used);
     switch (step) {
       case RequestReader::Step::more:
-        if (!admit_large()) return;
         if (!account_body()) return refuse_body();
         if (input_ended_) return close(false);
         return want_read();
@@ -213,19 +224,16 @@ uint64_t Connection::small_body() const {
   return core_->options->all_body_bytes / kPartOfSmallBody;
 }
 
-// False when the request was refused by the options.
+// False when the request has been refused for what its header says.
 bool Connection::admit() {
-  return admit_by(core_->options->refusal);
-}
-
-bool Connection::admit_large() {
-  const bool large = accounted_ <= small_body() && reader_->body_received() > small_body();
-  return !large || admit_by(core_->options->large_refusal);
+  const Options& options = *core_->options;
+  if (!admit_by(options.refusal)) return false;
+  return !reader_->wants_body() || admit_by(options.body_refusal);
 }
 
 bool Connection::admit_by(const Options::AskRefusal& refusal) {
   const auto refused = refusal ? refusal(reader_->header()) : std::nullopt;
-  if (refused) answer_error(refused->status, refused->message);
+  if (refused) answer_error(refused->status, refused->message, refused->fields);
   return !refused;
 }
 

@@ -60,8 +60,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void want_errors();
   void parse();
   uint64_t small_body() const;
+  bool nothing_of_a_request();
   bool admit();
-  bool admit_large();
   bool admit_by(const Options::AskRefusal& refusal);
   Headers answer_fields() const;
   bool account_body();
@@ -87,7 +87,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Phase phase_ = Phase::idle;
   std::atomic<Clock::time_point> waiting_since_ = Clock::now();
 
-  std::string in_;  // bytes not yet parsed
+  std::string in_;       // bytes not yet parsed
+  int empty_lines_ = 0;  // that were dropped before the next request
   bool read_pending_ = false;
   bool errors_pending_ = false;
   bool input_ended_ = false;  // the client sends no more

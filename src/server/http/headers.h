@@ -11,6 +11,9 @@ namespace anser::http {
 // ASCII letters without regard to case, as names of header fields are compared.
 bool equal_names(std::string_view a, std::string_view b);
 
+// "application/json" of " Application/JSON ; charset=UTF-8", the value of a Content-Type.
+std::string media_type(std::string_view content_type);
+
 class Headers {
  public:
   using Field = std::pair<std::string, std::string>;  // name, value

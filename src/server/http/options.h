@@ -27,6 +27,7 @@ struct Request;
 struct Refusal {
   int status;
   std::string message;
+  Headers fields = {};  // of the answer, beside those of all
 };
 
 struct Options {
@@ -62,9 +63,10 @@ struct Options {
   using AskRefusal = std::function<std::optional<Refusal>(const Request& header)>;
   AskRefusal refusal;
 
-  // The same, asked once, when more of a body has come than always finds room (connection.cpp,
-  // kPartOfSmallBody).
-  AskRefusal large_refusal;
+  // The same, asked after it where a body is to come: what the handler would answer whatever the
+  // body is. So neither is it waited for, nor does "100 Continue" ask for it. A request without a
+  // body is left to the handler, whose answer does not end the connection.
+  AskRefusal body_refusal;
 
   // Fields of every answer, also of this layer's own errors, beside those of the answer itself,
   // which count where both have one. Not `whole`: of the header only so much had come when it was

@@ -24,13 +24,6 @@ void split(std::string_view text, char separator, Visit&& visit) {
   }
 }
 
-bool harmless(const std::string& segment) {
-  return segment != "." && segment != ".." &&
-         std::none_of(segment.begin(), segment.end(), [](unsigned char c) {
-           return c < 0x20 || c == 0x7f || c == '/' || c == '\\';
-         });
-}
-
 std::optional<std::string> form_decoded(std::string_view text) {
   std::string spaced(text);
   std::replace(spaced.begin(), spaced.end(), '+', ' ');
@@ -86,17 +79,39 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return result;
 }
 
-std::optional<std::vector<std::string>> path_segments(std::string_view path) {
+bool is_harmless(std::string_view segment) {
+  return segment != "." && segment != ".." &&
+         std::none_of(segment.begin(), segment.end(), [](unsigned char c) {
+           return c < 0x20 || c == 0x7f || c == '/' || c == '\\';
+         });
+}
+
+bool is_path_of_segments(std::string_view text) {
+  bool good = true;
+  split(text, '/', [&](std::string_view segment) {
+    good = !segment.empty() && is_harmless(segment);
+    return !good;
+  });
+  return good;
+}
+
+std::optional<std::vector<std::string>> decoded_segments(std::string_view path) {
   if (path.empty() || path[0] != '/') return std::nullopt;
   std::vector<std::string> segments;
   bool good = true;
   split(path.substr(1), '/', [&](std::string_view part) {
     std::optional<std::string> segment = percent_decoded(part);
-    good = segment && harmless(*segment);
-    if (good) segments.push_back(std::move(*segment));
+    good = segment.has_value();
+    if (good) segments.push_back(*std::move(segment));
     return !good;
   });
   if (!good) return std::nullopt;
+  return segments;
+}
+
+std::optional<std::vector<std::string>> path_segments(std::string_view path) {
+  auto segments = decoded_segments(path);
+  if (segments && !std::all_of(segments->begin(), segments->end(), is_harmless)) segments.reset();
   return segments;
 }
 

@@ -39,8 +39,18 @@ struct Request {
 std::optional<std::string> percent_decoded(std::string_view text);
 
 // The segments of a path, decoded after it was cut at '/', so that no decoded '/' cuts. Nothing
-// when one of them could mean something to a file system or is no text: ".", "..", a '/' or '\',
-// a control character, a broken escape.
+// when an escape is broken, or when there is no '/' at the beginning.
+std::optional<std::vector<std::string>> decoded_segments(std::string_view path);
+
+// Whether a segment means nothing to a file system and is text: neither "." nor "..", without '/',
+// '\' and control characters.
+bool is_harmless(std::string_view segment);
+
+// Whether a text is of harmless segments, none of them empty, with '/' between them: what a route's
+// {name...} stands for (router.h).
+bool is_path_of_segments(std::string_view text);
+
+// Those of a path, all harmless, or nothing.
 std::optional<std::vector<std::string>> path_segments(std::string_view path);
 
 }  // namespace anser::http

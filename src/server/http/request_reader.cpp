@@ -58,8 +58,8 @@ struct RequestReader::Parser : beast::request_parser<beast::string_body> {
 RequestReader::RequestReader(uint32_t header_bytes, uint64_t body_bytes)
     : parser_(std::make_unique<Parser>()), header_bytes_(header_bytes), body_bytes_(body_bytes) {
   parser_->header_limit(header_bytes);
-  parser_->body_limit(body_bytes);
-  parser_->eager(false);  // stop at the end of the header, to look at it
+  parser_->body_limit(boost::none);  // until the header has been handed out, see body_fits()
+  parser_->eager(false);             // stop at the end of the header, to look at it
   parser_->on_chunk = [parser = parser_.get(), header_bytes](
                           uint64_t size, boost::beast::string_view extensions, error_code& error) {
     parser->excess =
@@ -76,6 +76,7 @@ RequestReader::Step RequestReader::read(std::string_view bytes, size_t& used) {
   // Beast 1.81 knows the last chunk's head from "0\r\n" on, and asserts that it is shown five bytes
   // from then on. No body ends in fewer.
   const bool cut_off = bytes.size() < 5 && bytes.starts_with("0\r\n");
+  if (header_done_ && !body_fits()) return refuse_body_size();
   if (header_done_ && parser_->chunked() && cut_off) return Step::more;
   if (!bytes.empty() && !parser_->is_done() && put(bytes, used) == Step::refused) {
     return Step::refused;
@@ -83,6 +84,7 @@ RequestReader::Step RequestReader::read(std::string_view bytes, size_t& used) {
   if (!parser_->is_header_done()) return Step::more;
   if (!header_done_) {
     header_done_ = true;
+    parser_->body_limit(body_bytes_);
     parser_->eager(true);
     return check_header();
   }
@@ -104,9 +106,7 @@ RequestReader::Step RequestReader::put(std::string_view bytes, size_t& used) {
       return refuse_folded();
   }
   if (error == beast::error::header_limit) return refuse_header_size();
-  if (error == beast::error::body_limit) {
-    return refuse(413, fmt::format("the body has more than {} bytes", body_bytes_));
-  }
+  if (error == beast::error::body_limit) return refuse_body_size();
   if (error == beast::error::bad_version) return refuse(505, "this is not HTTP/1.1 or HTTP/1.0");
   if (error && error != beast::error::need_more) {
     return refuse(400, "the request is not HTTP: " + error.message());
@@ -131,6 +131,16 @@ RequestReader::Step RequestReader::check_header_size(std::string_view bytes, siz
 
 RequestReader::Step RequestReader::refuse_header_size() {
   return refuse(431, fmt::format("the header has more than {} bytes", header_bytes_));
+}
+
+// By the length that it has been given: the header was handed out first, as who may not ask at all
+// need not know this.
+bool RequestReader::body_fits() const {
+  return parser_->content_length().value_or(0) <= body_bytes_;
+}
+
+RequestReader::Step RequestReader::refuse_body_size() {
+  return refuse(413, fmt::format("the body has more than {} bytes", body_bytes_));
 }
 
 RequestReader::Step RequestReader::refuse_chunk_head() {
@@ -225,7 +235,10 @@ bool RequestReader::keep_alive() const {
   return parser_->get().keep_alive();
 }
 bool RequestReader::wants_continue() const {
-  return http11() && request_.headers.count("Expect") > 0 && !parser_->is_done();
+  return http11() && request_.headers.count("Expect") > 0 && wants_body() && body_fits();
+}
+bool RequestReader::wants_body() const {
+  return !parser_->is_done();
 }
 bool RequestReader::head() const {
   return request_.method == "HEAD";

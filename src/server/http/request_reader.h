@@ -51,6 +51,7 @@ class RequestReader {
   bool http11() const;
   bool keep_alive() const;      // as the client wishes
   bool wants_continue() const;  // it waits for "100 Continue" before it sends the body
+  bool wants_body() const;      // some of its body is still to come
   bool head() const;            // method HEAD: the reply has no body
   uint64_t body_received() const;
 
@@ -60,6 +61,8 @@ class RequestReader {
   struct Parser;
   Step refuse(int status, std::string message);
   Step refuse_header_size();
+  Step refuse_body_size();
+  bool body_fits() const;
   Step refuse_chunk_head();
   Step refuse_fields();
   Step refuse_folded();

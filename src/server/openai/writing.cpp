@@ -250,8 +250,8 @@ void Writing::save(int index, StopReason reason, const State& state) {
   } catch (const ApiError& error) {
     ending.state_error = error.what();
     ending.state_error_code = error.code();
-  } catch (const std::exception& error) {
-    ending.state_error = error.what();
+  } catch (const std::exception&) {
+    ending.state_error = kInternalError;
   }
   const std::lock_guard lock(mutex_);
   if (!failed_) end_text(index, ending);
@@ -261,9 +261,9 @@ void Writing::save(int index, StopReason reason, const State& state) {
 void Writing::or_fail(const std::function<void()>& errand) {
   try {
     errand();
-  } catch (const std::exception& error) {
+  } catch (const std::exception&) {
     const std::lock_guard lock(mutex_);
-    if (!failed_) fail(ApiError(500, "server_error", error.what()));
+    if (!failed_) fail(ApiError(500, "server_error", kInternalError));
   }
 }
 

@@ -48,14 +48,51 @@ const http::Headers& page_headers() {
   return headers;
 }
 
+// A file's name is what stands behind its last slash.
+std::string_view name_of(const File& file) {
+  const std::string_view path = file.path;
+  return path.substr(path.rfind('/') + 1);
+}
+
+void send(http::Reply& reply, std::string_view name) {
+  for (const File& file : kFiles) {
+    if (name_of(file) != name) continue;
+    return reply.send(200, file.content_type, std::string_view(file.begin, file.end),
+                      page_headers());
+  }
+  reply.error(404, "the page has no such file");
+}
+
 }  // namespace
 
-void add_page(http::Router& router) {
-  for (const File& file : kFiles) {
-    router.add("GET", file.path, [&file](const http::Request&, const auto& reply) {
-      reply->send(200, file.content_type, std::string_view(file.begin, file.end), page_headers());
-    });
-  }
+std::vector<Route> page_routes() {
+  static constexpr char kTag[] = "page";
+  return {
+      {.method = "GET",
+       .path = "/",
+       .operation = {"getPage",
+                     kTag,
+                     "A page for people, in a browser",
+                     {},
+                     {},
+                     {{"text/html", "Text"}},
+                     {}},
+       .handle = [](const http::Request&, const auto& reply) { send(*reply, ""); },
+       .on_worker = false,
+       .needs_key = false},
+      {.method = "GET",
+       .path = "/page/{file}",
+       .operation = {"getPageFile",
+                     kTag,
+                     "A file that the page loads",
+                     {"pageFile"},
+                     {},
+                     {{"text/css", "Text"}, {"text/javascript", "Text"}, {"image/svg+xml", "Text"}},
+                     {404}},
+       .handle = [](const http::Request& request,
+                    const auto& reply) { send(*reply, request.capture("file")); },
+       .on_worker = false,
+       .needs_key = false}};
 }
 
 }  // namespace anser

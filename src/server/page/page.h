@@ -9,10 +9,12 @@
 // no inline script, no other origin, no frame around it.
 #pragma once
 
-#include "server/http/router.h"
+#include <vector>
+
+#include "server/route.h"
 
 namespace anser {
 
-void add_page(http::Router& router);
+std::vector<Route> page_routes();
 
 }  // namespace anser
