@@ -15,6 +15,7 @@
 #include <string>
 
 #include "anser/scheduler.h"
+#include "server/left_out_log.h"
 #include "server/openai/response_request.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
@@ -28,6 +29,7 @@ class ResponseRoutes {
     std::string model_name;
     ChatTemplate form;
     std::chrono::milliseconds stream_interval;  // openai::Delivery
+    std::shared_ptr<LeftOutLog> left_out;
   };
   // The first four must outlive every request. Without a desk no response is kept.
   ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, Workers& workers,

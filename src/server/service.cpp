@@ -56,17 +56,28 @@ uint64_t kept_tokens(const CompletionRequest& wanted) {
   return tokens;
 }
 
+// A text needs something to go on from.
+void check_prompts(const CompletionRequest& wanted, const State& state) {
+  if (state.has_logits()) return;
+  for (size_t i = 0; i < wanted.prompts.size(); ++i) {
+    if (!wanted.prompts[i].empty()) continue;
+    throw ApiError::bad_field(wanted.prompts.size() == 1 ? "prompt" : fmt::format("prompt[{}]", i),
+                              "it is empty, and there is no state with something to go on from");
+  }
+}
+
 }  // namespace
 
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
       options_(std::move(options)),
+      left_out_(std::make_shared<LeftOutLog>(options_.notice)),
       workers_(options_.on_fault),
       state_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
                     options_.form),
       response_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
-                       {options_.model_name, options_.form, options_.stream_interval}),
+                       {options_.model_name, options_.form, options_.stream_interval, left_out_}),
       trace_route_(engine, scheduler, options_.desk, workers_, state_routes_),
       started_(unix_seconds()),
       senders_(1, kManySenders) {}
@@ -219,6 +230,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
 void Service::write_completions(const CompletionRequest& wanted, const Beginning& beginning,
                                 const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
+  check_prompts(wanted, beginning.state);
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
   MemoryBudget::Share room = room_for_logprobs(wanted, kept_tokens(wanted));
   const std::string begun(unfinished_end(beginning.state.text_end()));  // of a character
@@ -277,6 +289,7 @@ void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const auto wanted =
       std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
+  left_out_->add(wanted->left_out);
   begin(*wanted, size_t(wanted->n), Asker::of(request), reply,
         [this, wanted, reply, counted = request.counted](const Beginning& beginning) {
           write_chat(*wanted, beginning, reply);
@@ -296,7 +309,7 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
     orders.back().generation.sampling.seed =
         answer_seed(wanted.generation.sampling.seed, uint64_t(i));
     choices.push_back(chat_choice(i, chat.form, chat.opening, chat.tools, wanted.top_logprobs >= 0,
-                                  model.tokenizer()));
+                                  model.tokenizer(), wanted.calls));
   }
   if (wanted.save) orders[0].kept_bytes += chat.shown_bytes;  // once for all
   write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,

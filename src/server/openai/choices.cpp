@@ -147,10 +147,11 @@ class CompletionChoice final : public Choice {
 class ChatChoice final : public Choice {
  public:
   ChatChoice(int index, const ChatTemplate& form, const std::string& opening,
-             std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer)
+             std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer, CallForm calls)
       : index_(index),
         tools_(std::move(tools)),
-        stream_(form, opening, tools_),
+        stream_(form, opening, tools_, calls == CallForm::several),
+        old_form_(calls == CallForm::old),
         logprobs_(logprobs),
         tokenizer_(std::move(tokenizer)) {}
 
@@ -188,7 +189,8 @@ class ChatChoice final : public Choice {
     Json message = {{"role", "assistant"},
                     {"content", content_.empty() && !calls_.empty() ? Json() : Json(content_)}};
     if (!reasoning_.empty()) message["reasoning_content"] = reasoning_;
-    if (!calls_.empty()) message["tool_calls"] = calls_;
+    if (!calls_.empty() && old_form_) message["function_call"] = calls_[0]["function"];
+    if (!calls_.empty() && !old_form_) message["tool_calls"] = calls_;
     JsonPieces pieces(
         fmt::format("{{\"index\":{},\"message\":{},\"logprobs\":", index_, dumped(message)));
     if (logprobs_) {
@@ -248,7 +250,11 @@ class ChatChoice final : public Choice {
         case AnswerStream::Part::Kind::call: {
           Json call = call_of(part);
           call["index"] = calls_made_++;
-          deltas.push_back({{"tool_calls", Json::array({std::move(call)})}});
+          if (old_form_) {
+            deltas.push_back({{"function_call", std::move(call["function"])}});
+          } else {
+            deltas.push_back({{"tool_calls", Json::array({std::move(call)})}});
+          }
           break;
         }
       }
@@ -257,7 +263,8 @@ class ChatChoice final : public Choice {
   }
 
   const char* reason_of(StopReason reason) const {
-    return calls_made_ == 0 ? finish_reason(reason) : "tool_calls";
+    if (calls_made_ == 0) return finish_reason(reason);
+    return old_form_ ? "function_call" : "tool_calls";
   }
 
   Json one(const TokenLogprob& token) const {
@@ -281,6 +288,7 @@ class ChatChoice final : public Choice {
   const int index_;
   const std::vector<Tool> tools_;
   AnswerStream stream_;
+  const bool old_form_;  // of calls
   const bool logprobs_;
   const Tokenizer tokenizer_;
   size_t calls_made_ = 0;
@@ -300,9 +308,10 @@ std::unique_ptr<Choice> completion_choice(int index, std::shared_ptr<Echo> echo,
 }
 
 std::unique_ptr<Choice> chat_choice(int index, const ChatTemplate& form, const std::string& opening,
-                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer) {
+                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer,
+                                    CallForm calls) {
   return std::make_unique<ChatChoice>(index, form, opening, std::move(tools), logprobs,
-                                      std::move(tokenizer));
+                                      std::move(tokenizer), calls);
 }
 
 }  // namespace anser::openai

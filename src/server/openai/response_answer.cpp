@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace anser::openai {
@@ -60,21 +61,32 @@ Json tool_choice_object(const ToolChoice& choice) {
   return nullptr;
 }
 
+// 0.3 for 0.3f, as people write it, and not 0.30000001192092896, which is the same number as a
+// double.
+double as_written(float value) {
+  return std::strtod(fmt::format("{}", value).c_str(), nullptr);
+}
+
 // Those that do not change, without what may be long.
 Json fixed_fields(const ResponseRequest& request) {
-  return {{"instructions", nullptr},
-          {"max_output_tokens", request.max_output_tokens},
-          {"metadata", or_else(request.metadata, Json::object())},
-          {"parallel_tool_calls", true},
-          {"previous_response_id", request.previous.empty() ? Json() : Json(request.previous)},
-          {"reasoning", {{"effort", request.effort_said}, {"summary", nullptr}}},
-          {"temperature", request.generation.sampling.temperature},
-          {"text", {{"format", {{"type", "text"}}}}},
-          {"tool_choice",
-           request.tools.empty() ? Json("auto") : tool_choice_object(request.tool_choice)},
-          {"tools", Json::array()},
-          {"top_p", request.generation.sampling.top_p},
-          {"truncation", "disabled"}};
+  const SamplingOptions& sampling = request.generation.sampling;
+  Json fields = {
+      {"background", false},
+      {"instructions", nullptr},
+      {"max_output_tokens", request.max_output_tokens},
+      {"metadata", or_else(request.metadata, Json::object())},
+      {"parallel_tool_calls", request.calls == CallForm::several},
+      {"previous_response_id", request.previous.empty() ? Json() : Json(request.previous)},
+      {"reasoning", {{"effort", request.effort_said}, {"summary", request.summary_said}}},
+      {"temperature", or_else(request.temperature_said, as_written(sampling.temperature))},
+      {"text", {{"format", {{"type", "text"}}}}},
+      {"tool_choice",
+       request.tools.empty() ? Json("auto") : tool_choice_object(request.tool_choice)},
+      {"tools", Json::array()},
+      {"top_p", or_else(request.top_p_said, as_written(sampling.top_p))},
+      {"truncation", request.truncation}};
+  fields.update(request.repeated);
+  return fields;
 }
 
 }  // namespace
@@ -85,7 +97,7 @@ ResponseAnswer::ResponseAnswer(Heading heading, const ResponseRequest& request,
     : heading_(std::move(heading)),
       tools_(std::move(tools)),
       tokenizer_(std::move(tokenizer)),
-      stream_(form, opening, tools_) {
+      stream_(form, opening, tools_, request.calls == CallForm::several) {
   fixed_of_note_ = fixed_fields(request);
   if (dumped(request.instructions).size() <= kMaxNote) {
     fixed_of_note_["instructions"] = request.instructions;
@@ -168,6 +180,11 @@ std::string ResponseAnswer::add(const AnswerStream::Part& part) {
                         std::move(data));
 }
 
+std::string ResponseAnswer::next_item_id(const char* kind) const {
+  const size_t behind_prefix = heading_.id.find('_') + 1;
+  return fmt::format("{}_{}_{}", kind, heading_.id.substr(behind_prefix), output_.size());
+}
+
 Json ResponseAnswer::part_place() const {
   return {{"item_id", item_id_}, {"output_index", output_.size()}, {"content_index", 0}};
 }
@@ -177,7 +194,7 @@ std::string ResponseAnswer::open_item(Kind kind) {
   kind_ = kind;
   text_.clear();
   const bool reasoning = kind == Kind::reasoning;
-  item_id_ = new_id(reasoning ? "rs_" : "msg_");
+  item_id_ = next_item_id(reasoning ? "rs" : "msg");
   Json part = part_place();
   part["part"] = text_part(reasoning, "");
   std::string events =
@@ -205,8 +222,8 @@ std::string ResponseAnswer::close_item(const char* status) {
 }
 
 std::string ResponseAnswer::add_call(const AnswerStream::Part& part) {
-  Json item = {{"type", "function_call"}, {"id", new_id("fc_")}, {"call_id", new_id("call_")},
-               {"name", part.name},       {"arguments", ""},     {"status", "in_progress"}};
+  Json item = {{"type", "function_call"}, {"id", next_item_id("fc")}, {"call_id", new_id("call_")},
+               {"name", part.name},       {"arguments", ""},          {"status", "in_progress"}};
   const Json place = {{"item_id", item["id"]}, {"output_index", output_.size()}};
   std::string events =
       event("response.output_item.added", {{"output_index", output_.size()}, {"item", item}});

@@ -49,6 +49,8 @@ class ResponseAnswer final : public Answer {
   std::string add_call(const AnswerStream::Part& part);
   std::string end_text(StopReason reason);
   Json part_place() const;
+  // "msg_STATE_0": it names the response, so that the store can find the item.
+  std::string next_item_id(const char* kind) const;
   Json object(const char* status, const Usage* usage) const;
   // As text, with the fields that do not change behind its own.
   std::string with_fixed(const Json& object) const;

@@ -191,7 +191,7 @@ void Writing::send_unsent(int index) {
 void Writing::on_end(int index, Finished finished) {
   const std::lock_guard lock(mutex_);
   usage_.cached_tokens = std::max(usage_.cached_tokens, state_tokens_ + finished.cached_tokens);
-  usage_.written_tokens += finished.tokens.size();
+  usage_.written_tokens += finished.drawn_tokens;
   if (failed_) return;
   if (!finished.error.empty()) return fail(error_of(finished));
   // Nobody but the scheduler's own end cancels what has not failed.

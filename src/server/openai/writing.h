@@ -38,6 +38,8 @@ struct Saving {
 struct Usage {
   // What was there before the texts; of it, what did not have to be read.
   size_t prompt_tokens = 0, cached_tokens = 0;
+  // Drawn: also the stop token that ended a text, and what a stop string hid. Each has an entry in
+  // the lists of logprobs.
   size_t written_tokens = 0;
 };
 
@@ -66,7 +68,9 @@ class Answer {
   // Made out of this, which must live as long.
   virtual JsonPieces whole(const Usage& usage) = 0;
   // In the midst of a stream, which ends with it.
-  virtual std::string failure(const ApiError& error) { return "data: " + error.body() + "\n\n"; }
+  virtual std::string failure(const ApiError& error) {
+    return "data: " + escape_line_ends(error.body()) + "\n\n";
+  }
 };
 
 // One body in the end, or events on the way: of each text one at the most every `interval`, with
