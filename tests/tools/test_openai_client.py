@@ -197,7 +197,7 @@ class Client(unittest.TestCase):
 
     def test_errors(self):
         for field, more in (("temperature", {"temperature": -1}), ("n", {"n": 1000}),
-                            ("prompt", {"prompt": f"{SECRET} " * 3000}), ("max_tokens", {"max_tokens": 501}),
+                            ("prompt", {"prompt": f"{SECRET} " * 3000}), ("max_tokens", {"max_tokens": -2}),
                             ("logit_bias.5", {"logit_bias": {"5": 101}}),
                             ("stop", {"stop": [SECRET * 300]})):
             with self.assertRaises(openai.BadRequestError) as caught:
