@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <span>
 #include <utility>
@@ -117,6 +118,14 @@ std::optional<std::string> words_as_shown(const ChatTemplate& form, const std::s
 
 }  // namespace
 
+std::string schema_field(const ChatRequest& request) {
+  if (!request.tool_choice.obliges()) return request.json_schema_path;
+  const auto is_named = [&](const Tool& tool) { return tool.name == request.tool_choice.name; };
+  const auto named = std::ranges::find_if(request.tools, is_named);
+  if (named != request.tools.end()) return named->path;
+  return request.calls == CallForm::old ? "functions" : "tools";
+}
+
 std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, const Model& model) {
   const int vocab = model.hyperparameters().vocab;
   if (request.json_object) return Constraint::json_object(model.tokenizer(), vocab);
@@ -143,8 +152,7 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
   } catch (const Constraint::FunctionError& error) {
     throw ApiError::bad_field(paths[error.index], error.what());
   } catch (const Error& error) {
-    const bool old_form = request.calls == CallForm::old;
-    throw ApiError::bad_field(old_form ? "functions" : "tools", error.what());
+    throw ApiError::bad_field(schema_field(request), error.what());
   }
 }
 

@@ -7,6 +7,7 @@
 #include "base/read_json.h"
 #include "server/answering.h"
 #include "server/item_references.h"
+#include "server/logprob_room.h"
 #include "server/openai/response_answer.h"
 #include "server/orders.h"
 #include "store/state_id.h"
@@ -99,6 +100,11 @@ Beginning ResponseRoutes::beginning_of(const ResponseRequest& wanted) {
 
 void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& beginning,
                            const Reply& reply) {
+  MemoryBudget::Share room;
+  if (wanted.top_logprobs >= 0) {
+    room = room_for_logprobs(options_.budgets->logprobs, uint64_t(wanted.generation.max_tokens),
+                             wanted.top_logprobs, "max_output_tokens");
+  }
   ChatOrder chat = chat_order(wanted, beginning, options_.form, limits_, model_);
   const std::string state = new_state_id();
   const size_t prompt_tokens = chat.order.prompt.size();
@@ -108,7 +114,10 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
       wanted, chat.form, chat.opening, std::move(chat.tools), model_.tokenizer());
   chat.order.kept_bytes += answer->kept_bytes();
   const auto writing = std::make_shared<Writing>(
-      std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
+      std::move(answer), Delivery{wanted.stream, options_.stream_interval, options_.senders}, reply,
+      scheduler_);
+  writing->hold(std::move(room));
+  writing->name_schema(schema_field(wanted));
   if (wanted.store) {
     chat.order.kept_bytes += chat.shown_bytes;
     StateLabels labels = wanted.save.value_or(StateLabels());

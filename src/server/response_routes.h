@@ -16,6 +16,7 @@
 
 #include "anser/scheduler.h"
 #include "server/left_out_log.h"
+#include "server/memory_budget.h"
 #include "server/openai/response_request.h"
 #include "server/state_desk.h"
 #include "server/state_routes.h"
@@ -30,6 +31,8 @@ class ResponseRoutes {
     ChatTemplate form;
     std::chrono::milliseconds stream_interval;  // openai::Delivery
     std::shared_ptr<LeftOutLog> left_out;
+    std::shared_ptr<MemoryBudgets> budgets;
+    Errands* senders;  // openai::Delivery
   };
   // The first four must outlive every request. Without a desk no response is kept.
   ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, Workers& workers,

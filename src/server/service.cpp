@@ -10,6 +10,7 @@
 #include "base/answer_seed.h"
 #include "server/answering.h"
 #include "server/client.h"
+#include "server/logprob_room.h"
 #include "server/metrics.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
@@ -77,7 +78,8 @@ Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
       state_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
                     options_.form),
       response_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
-                       {options_.model_name, options_.form, options_.stream_interval, left_out_}),
+                       {options_.model_name, options_.form, options_.stream_interval, left_out_,
+                        options_.budgets, &senders_}),
       trace_route_(engine, scheduler, options_.desk, workers_, state_routes_),
       started_(unix_seconds()),
       senders_(1, kManySenders) {}
@@ -264,25 +266,11 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
 }
 
-// What the details of so many tokens take until a whole answer is sent; a stream keeps none.
+// A stream keeps none.
 MemoryBudget::Share Service::room_for_logprobs(const WriteRequest& wanted, uint64_t tokens) {
   if (wanted.stream || wanted.top_logprobs < 0) return nullptr;
-  MemoryBudget& budget = options_.budgets->logprobs;
-  const uint64_t bytes = LogprobList::bytes_of(tokens, wanted.top_logprobs);
-  if (MemoryBudget::Share share = budget.take(bytes)) return share;
-  if (bytes <= budget.most()) {
-    throw ApiError::unavailable(fmt::format(
-        "the logprobs of up to {} tokens take {} bytes until they are sent, and others' "
-        "leave less of {} (--logprobs-mb); try again later, or ask for a stream",
-        tokens, bytes, budget.most()));
-  }
-  throw ApiError::bad_field(
-      "logprobs",
-      fmt::format(
-          "those of up to {} tokens, echoed and written, take {} bytes until they are sent, "
-          "and this server has {} for all (--logprobs-mb): ask for fewer tokens or answers, "
-          "or for a stream",
-          tokens, bytes, budget.most()));
+  return anser::room_for_logprobs(options_.budgets->logprobs, tokens, wanted.top_logprobs,
+                                  "logprobs");
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
@@ -312,9 +300,10 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
                                   model.tokenizer(), wanted.calls));
   }
   if (wanted.save) orders[0].kept_bytes += chat.shown_bytes;  // once for all
-  write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
-        std::move(choices), reply, std::move(room), chat.as_shown)
-      ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
+  const auto writing = write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"},
+                             beginning, std::move(choices), reply, std::move(room), chat.as_shown);
+  writing->name_schema(schema_field(wanted));
+  writing->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
 }
 
 std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names& names,
@@ -330,6 +319,7 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
       std::move(answer), Delivery{wanted.stream, options_.stream_interval, &senders_}, reply,
       scheduler_);
   writing->hold(std::move(room));
+  writing->name_schema(wanted.json_schema_path);
   if (wanted.save) {
     writing->save_states({options_.desk, beginning.id, *wanted.save, {}, std::move(instead)});
   }

@@ -93,6 +93,38 @@ TEST_F(ServiceFieldsTest, LogprobsAreAsManyAsTokensWereCounted) {
                          {"top_logprobs", 2}});
 }
 
+// The message of a response has them, whole or in deltas, and the events that repeat its text.
+TEST_F(ServiceFieldsTest, ResponsesHaveLogprobsToo) {
+  start_with_states();
+  for (const char* biases : {R"({"0": -100})", R"({"0": 6})"}) {
+    for (const char* wanted :
+         {R"("include": ["message.output_text.logprobs"])", R"("top_logprobs": 2)"}) {
+      const std::string body = fmt::format(
+          R"({{"input": "hi", "temperature": 1, "seed": 3, "max_output_tokens": 30,
+               "logit_bias": {}, {})",
+          biases, wanted);
+      const Json whole = post(kResponses, body + "}");
+      const Json& part = whole["output"].back()["content"][0];
+      const Json& list = part["logprobs"];
+      EXPECT_EQ(list.size(), whole["usage"]["output_tokens"]);
+      EXPECT_EQ(list[0]["top_logprobs"].size(), wanted[1] == 't' ? 2u : 0u);
+      EXPECT_TRUE(list[0]["bytes"].is_array());
+      Json deltas = Json::array(), last;
+      for (const std::string& data : event_data(kResponses, body + R"(, "stream": true})")) {
+        last = Json::parse(data);
+        if (last["type"] != "response.output_text.delta") continue;
+        deltas.insert(deltas.end(), last["logprobs"].begin(), last["logprobs"].end());
+      }
+      EXPECT_EQ(deltas, list);
+      EXPECT_EQ(last["response"]["output"].back()["content"][0]["logprobs"], list);
+      const Json kept = get("/v1/responses/" + last["response"]["id"].get<std::string>());
+      EXPECT_EQ(kept["output"].back()["content"][0]["text"], part["text"]);
+    }
+  }
+  const Json none = post(kResponses, R"({"input": "hi", "max_output_tokens": 3})");
+  EXPECT_EQ(none["output"][0]["content"][0]["logprobs"], Json::array());
+}
+
 TEST_F(ServiceFieldsTest, NumbersAndChoicesComeBackAsTheyWereSent) {
   start_with_states();
   const Json sent = {{"temperature", 0.3},

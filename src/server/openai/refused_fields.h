@@ -10,7 +10,7 @@ namespace anser::openai {
 void refuse_fields(const Fields& body);
 
 // Of a response besides: work in the background, prompts that are kept on a server, conversations,
-// logprobs, several answers, the form that functions had before there were tools.
+// several answers, the form that functions had before there were tools.
 void refuse_response_fields(const Fields& body);
 
 }  // namespace anser::openai

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "server/openai/logprob_entry.h"
+
 namespace anser::openai {
 namespace {
 
@@ -24,12 +26,12 @@ Json usage_object(const Usage& usage, size_t reasoning_tokens) {
       {"total_tokens", usage.prompt_tokens + usage.written_tokens}};
 }
 
-Json text_part(bool reasoning, const std::string& text) {
+Json text_part(bool reasoning, const std::string& text, Json logprobs = Json::array()) {
   if (reasoning) return {{"type", "reasoning_text"}, {"text", text}};
   return {{"type", "output_text"},
           {"text", text},
           {"annotations", Json::array()},
-          {"logprobs", Json::array()}};
+          {"logprobs", std::move(logprobs)}};
 }
 
 Json text_item(bool reasoning, const std::string& id, const char* status, Json content) {
@@ -97,6 +99,8 @@ ResponseAnswer::ResponseAnswer(Heading heading, const ResponseRequest& request,
     : heading_(std::move(heading)),
       tools_(std::move(tools)),
       tokenizer_(std::move(tokenizer)),
+      logprobs_(request.top_logprobs >= 0),
+      streams_logprobs_(logprobs_ && request.stream),
       stream_(form, opening, tools_, request.calls == CallForm::several) {
   fixed_of_note_ = fixed_fields(request);
   if (dumped(request.instructions).size() <= kMaxNote) {
@@ -142,16 +146,46 @@ std::string ResponseAnswer::with_fixed(const Json& object) const {
   return text += fixed_;
 }
 
+// A text that nothing which a model writes can hold: it has not seen the id.
+std::string ResponseAnswer::logprobs_mark() const {
+  return "logprobs of " + heading_.id;
+}
+
+Json ResponseAnswer::logprobs_place() const {
+  return logprobs_ ? Json(logprobs_mark()) : Json::array();
+}
+
+std::string ResponseAnswer::with_logprobs(std::string text) const {
+  if (!streams_logprobs_) return text;
+  const std::string mark = '"' + logprobs_mark() + '"';
+  const size_t at = text.find(mark);
+  if (at == std::string::npos) return text;
+  std::string list = "[";
+  for (size_t i = 0; i < details_.size() && list.size() <= kMostRepeated; ++i) {
+    list += (i > 0 ? "," : "") + dumped(logprob_entry(details_[i], tokenizer_));
+  }
+  return text.replace(at, mark.size(), list.size() <= kMostRepeated ? list + "]" : "[]");
+}
+
+// Those that no delta has brought yet.
+Json ResponseAnswer::new_logprobs() {
+  Json list = Json::array();
+  for (; streams_logprobs_ && details_given_ < details_.size(); ++details_given_) {
+    list.push_back(logprob_entry(details_[details_given_], tokenizer_));
+  }
+  return list;
+}
+
 std::string ResponseAnswer::response_event(const char* type, const std::string& response) {
   return fmt::format(
       "event: {0}\ndata: {{\"type\":\"{0}\",\"sequence_number\":{1},\"response\":{2}}}\n\n", type,
-      sequence_++, response);
+      sequence_++, with_logprobs(response));
 }
 
 std::string ResponseAnswer::event(const char* type, Json data) {
   Json event = {{"type", type}, {"sequence_number", sequence_++}};
   event.update(data);
-  return std::string("event: ") + type + "\n" + event_text(event);
+  return std::string("event: ") + type + "\n" + with_logprobs(event_text(event));
 }
 
 std::string ResponseAnswer::opening() {
@@ -160,8 +194,12 @@ std::string ResponseAnswer::opening() {
   return events += response_event("response.in_progress", response);
 }
 
-std::string ResponseAnswer::piece(int, std::string_view text, const std::vector<TokenDetails>&) {
+std::string ResponseAnswer::piece(int, std::string_view text,
+                                  const std::vector<TokenDetails>& details) {
   std::string events;
+  for (const TokenDetails& token : details) {
+    if (logprobs_) details_.add(token);
+  }
   for (const auto& part : stream_.push(text)) events += add(part);
   return events;
 }
@@ -174,7 +212,7 @@ std::string ResponseAnswer::add(const AnswerStream::Part& part) {
   text_ += part.text;
   Json data = part_place();
   data["delta"] = part.text;
-  if (kind_ == Kind::content) data["logprobs"] = Json::array();
+  if (kind_ == Kind::content) data["logprobs"] = new_logprobs();
   return events + event(kind_ == Kind::content ? "response.output_text.delta"
                                                : "response.reasoning_text.delta",
                         std::move(data));
@@ -208,13 +246,22 @@ std::string ResponseAnswer::close_item(const char* status) {
   open_ = false;
   const bool reasoning = kind_ == Kind::reasoning;
   if (reasoning) reasoning_tokens_ += tokenizer_.encode(text_).size();
+  std::string events;
+  const bool some_left = streams_logprobs_ && details_given_ < details_.size();
+  if (some_left && !reasoning) {  // of the token that ended it, for one
+    Json rest = part_place();
+    rest["delta"] = "";
+    rest["logprobs"] = new_logprobs();
+    events += event("response.output_text.delta", std::move(rest));
+  }
   Json text = part_place(), part = part_place();
   text["text"] = text_;
-  if (!reasoning) text["logprobs"] = Json::array();
-  part["part"] = text_part(reasoning, text_);
-  Json item = text_item(reasoning, item_id_, status, Json::array({text_part(reasoning, text_)}));
-  std::string events = event(
-      reasoning ? "response.reasoning_text.done" : "response.output_text.done", std::move(text));
+  if (!reasoning) text["logprobs"] = logprobs_place();
+  part["part"] = text_part(reasoning, text_, logprobs_place());
+  Json item = text_item(reasoning, item_id_, status,
+                        Json::array({text_part(reasoning, text_, logprobs_place())}));
+  events += event(reasoning ? "response.reasoning_text.done" : "response.output_text.done",
+                  std::move(text));
   events += event("response.content_part.done", std::move(part));
   events += event("response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
   output_.push_back(std::move(item));
@@ -253,6 +300,9 @@ std::string ResponseAnswer::end_text(StopReason reason) {
 StateLabels ResponseAnswer::labels(StopReason reason, const Usage& usage, StateLabels given) {
   last_events_ = end_text(reason);
   Json note = object(status_, &usage);
+  for (Json& item : note["output"]) {
+    if (item["type"] == "message") item["content"][0]["logprobs"] = Json::array();
+  }
   note.update(fixed_of_note_);
   const auto text = [&] { return note.dump(-1, ' ', false, Json::error_handler_t::replace); };
   if (text().size() > kMaxNote) note["instructions"] = nullptr;
@@ -276,7 +326,16 @@ std::string ResponseAnswer::closing(const Usage& usage) {
 }
 
 JsonPieces ResponseAnswer::whole(const Usage& usage) {
-  return with_fixed(object(status_, &usage));
+  std::string text = with_fixed(object(status_, &usage));
+  const std::string mark = '"' + logprobs_mark() + '"';
+  const size_t at = logprobs_ ? text.find(mark) : std::string::npos;
+  if (at == std::string::npos) return text;
+  JsonPieces pieces(text.substr(0, at));
+  pieces.add_list(details_.size(), [this](size_t i, std::string& to) {
+    to += dumped(logprob_entry(details_[i], tokenizer_));
+  });
+  pieces.add(text.substr(at + mark.size()));
+  return pieces;
 }
 
 std::string ResponseAnswer::failure(const ApiError& error) {

@@ -1,6 +1,7 @@
 #include "server/openai/response_request.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <iterator>
@@ -14,6 +15,8 @@ namespace anser::openai {
 namespace {
 
 constexpr size_t kMostItems = 4096;
+constexpr size_t kMostIncluded = 32;
+constexpr int kMostTopLogprobs = 20;
 constexpr size_t kLongestRepeated = 512;  // bytes of a field that means nothing here
 // As OpenAI has it.
 constexpr size_t kMostPairs = 16, kLongestKey = 64, kLongestValue = 512;
@@ -118,6 +121,38 @@ Json read_metadata(const Fields& body) {
   return pairs;
 }
 
+// What they add belongs to items that no answer here has, or stands in the answer as it is; Codex
+// and others ask for all that they know.
+constexpr std::string_view kNothingToInclude[] = {
+    "code_interpreter_call.outputs", "computer_call_output.output.image_url",
+    "file_search_call.results",      "message.input_image.image_url",
+    "reasoning.encrypted_content",   "web_search_call.action.sources",
+    "web_search_call.results"};
+
+// Whether logprobs are wanted.
+bool read_include(const Fields& body) {
+  constexpr std::string_view kLogprobs = "message.output_text.logprobs";
+  bool logprobs = false;
+  const std::vector<std::string> names = body.texts("include", kMostIncluded);
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool known =
+        std::ranges::find(kNothingToInclude, names[i]) != std::end(kNothingToInclude);
+    logprobs |= names[i] == kLogprobs;
+    if (known || names[i] == kLogprobs) continue;
+    throw ApiError::bad_field(fmt::format("include[{}]", i),
+                              fmt::format("expected {}, or one of {}, found '{}'", kLogprobs,
+                                          fmt::join(kNothingToInclude, ", "), cut_text(names[i])));
+  }
+  return logprobs;
+}
+
+// Whoever says how many come with each wants them.
+int read_logprobs(const Fields& body) {
+  const bool included = read_include(body);
+  const int top = int(body.integer("top_logprobs", 0, kMostTopLogprobs).value_or(0));
+  return included || top > 0 ? top : -1;
+}
+
 Json as_said(const Fields& body, const char* name) {
   const Json* value = body.any(name);
   return value == nullptr ? Json() : *value;
@@ -135,8 +170,9 @@ Json tools_as_said(const Fields& body) {
 // What changes nothing here and is short is repeated as it came.
 Json short_fields(const Fields& body) {
   Json fields = Json::object();
-  for (const char* name : {"max_tool_calls", "prompt_cache_key", "prompt_cache_retention",
-                           "safety_identifier", "service_tier", "tool_choice", "user"}) {
+  for (const char* name :
+       {"max_tool_calls", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
+        "service_tier", "tool_choice", "top_logprobs", "user"}) {
     const Json* value = body.any(name);
     if (value != nullptr && dumped(*value).size() <= kLongestRepeated) fields[name] = *value;
   }
@@ -173,6 +209,7 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
   request.calls = read_call_form(body);
   read_truncation(body, request);
   read_reasoning(body, request);
+  request.top_logprobs = read_logprobs(body);
   read_format(body, request);
   request.previous = body.text("previous_response_id").value_or("");
   if (!request.previous.empty() && !request.state.empty()) {

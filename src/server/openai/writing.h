@@ -98,6 +98,9 @@ class Writing : public std::enable_shared_from_this<Writing> {
   // reads the orders' prompts.
   void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
 
+  // Where the schema stands that the texts are held to, for errors.
+  void name_schema(std::string field) { schema_field_ = std::move(field); }
+
   // Something that lives as long as this does.
   void hold(std::shared_ptr<void> share) { held_.push_back(std::move(share)); }
 
@@ -139,6 +142,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   Scheduler& scheduler_;
   std::optional<Saving> saving_;
   std::optional<Tokenizer> sentences_;
+  std::string schema_field_;
   std::vector<std::shared_ptr<void>> held_;
 
   std::mutex mutex_;  // of all that follows
@@ -157,7 +161,8 @@ class Writing : public std::enable_shared_from_this<Writing> {
 const char* finish_reason(StopReason reason);
 
 // What a client is told of a text that has failed.
-ApiError error_of(const Finished& finished);
+// `schema_field`: where the schema of its constraint stands in the request.
+ApiError error_of(const Finished& finished, const std::string& schema_field = {});
 
 // The ids of answers: a prefix and 24 letters and digits, of which none has been given out before.
 std::string new_id(const std::string& prefix);
