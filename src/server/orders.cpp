@@ -50,6 +50,18 @@ std::vector<Token> encode_chat(const Model& model, const ChatTemplate& form,
   return encode_at_most(model.tokenizer(), text, begins, most, field);
 }
 
+// Of a request's messages, behind `begin`: something to go on from.
+std::vector<Token> encode_messages(const ChatRequest& request, const ChatTemplate& form,
+                                   const std::string& text, const State& begin,
+                                   const Limits& limits, const Model& model) {
+  std::vector<Token> tokens = encode_chat(model, form, text, begin.tokens() > 0,
+                                          limits.max_prompt_tokens, request.messages_field);
+  if (tokens.empty() && !begin.has_logits()) {
+    throw ApiError::bad_field(request.messages_field, "they have no words");
+  }
+  return tokens;
+}
+
 // Leaves out as few of the oldest messages as makes `fits` true; those of the system stay, and so
 // does the last one. Where that is not enough, nothing is left out.
 void drop_oldest_messages(ChatRequest& wanted,
@@ -162,12 +174,7 @@ std::vector<Token> message_tokens(const ChatRequest& request, const ChatTemplate
   const bool story = model.tells_stories(), goes_on = begin.tokens() > 0;
   std::string text = render_messages(request, form, story, goes_on);
   if (goes_on && !story) text.erase(0, separator_read(form, begin.text_end()));
-  std::vector<Token> tokens =
-      encode_chat(model, form, text, goes_on, limits.max_prompt_tokens, request.messages_field);
-  if (tokens.empty() && !begin.has_logits()) {
-    throw ApiError::bad_field(request.messages_field, "they have no words");
-  }
-  return tokens;
+  return encode_messages(request, form, text, begin, limits, model);
 }
 
 ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatTemplate& usual_form,
@@ -197,11 +204,8 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   }
   ChatPrompt prompt = render_chat(wanted, form, story, goes_on, at_once);
   if (goes_on && !story) drop_separator_read(prompt, form, beginning.state);
-  std::vector<Token> tokens = encode_chat(model, form, prompt.text, goes_on,
-                                          limits.max_prompt_tokens, wanted.messages_field);
-  if (tokens.empty() && !beginning.state.has_logits()) {
-    throw ApiError::bad_field(wanted.messages_field, "they have no words");
-  }
+  std::vector<Token> tokens =
+      encode_messages(wanted, form, prompt.text, beginning.state, limits, model);
   if (!story && !must_call) {
     generation.stop.insert(generation.stop.end(), form.stops.begin(), form.stops.end());
   }

@@ -212,11 +212,14 @@ class Client(unittest.TestCase):
         self.assertTrue(again.choices)
 
     def test_logprobs_are_as_many_as_tokens(self):
-        for more in ({}, {"stop": ["the", ". "]}, {"logit_bias": {"0": 100}}, {"n": 3, "stop": ["."], "max_tokens": 60}):
+        for more in ({}, {"stop": ["the", ". "]}, {"logit_bias": {"0": 100}},
+                     {"n": 3, "stop": ["."], "max_tokens": 60}):
             whole = self.complete(logprobs=1, **more)
-            self.assertEqual(sum(len(choice.logprobs.tokens) for choice in whole.choices), whole.usage.completion_tokens)
+            listed = sum(len(choice.logprobs.tokens) for choice in whole.choices)
+            self.assertEqual(listed, whole.usage.completion_tokens)
             chat = self.chat(logprobs=True, **more)
-            self.assertEqual(sum(len(choice.logprobs.content) for choice in chat.choices), chat.usage.completion_tokens)
+            listed = sum(len(choice.logprobs.content) for choice in chat.choices)
+            self.assertEqual(listed, chat.usage.completion_tokens)
 
     def test_more_tokens_than_there_may_be(self):
         for field in ("max_tokens", "max_completion_tokens"):
@@ -245,9 +248,9 @@ class Client(unittest.TestCase):
 
     def test_what_means_nothing_here(self):
         self.assertTrue(self.chat(
-            user="u", metadata={"k": "v"}, store=False, service_tier="auto", safety_identifier="s", prompt_cache_key="p",
-            prediction={"type": "content", "content": "x"}, verbosity="low", parallel_tool_calls=True, stop=[""],
-            seed=2**63 - 1, modalities=["text"], tools=[{"type": "custom", "custom": {"name": SECRET}}]).choices)
+            user="u", metadata={"k": "v"}, store=False, service_tier="auto", safety_identifier="s",
+            prompt_cache_key="p", prediction={"type": "content", "content": "x"}, verbosity="low",
+            parallel_tool_calls=True, stop=[""], seed=2**63 - 1, modalities=["text"], tools=[{"type": "custom", "custom": {"name": SECRET}}]).choices)
 
     def test_errors(self):
         for field, more in (("temperature", {"temperature": -1}), ("n", {"n": 1000}),
