@@ -250,7 +250,8 @@ class Client(unittest.TestCase):
         self.assertTrue(self.chat(
             user="u", metadata={"k": "v"}, store=False, service_tier="auto", safety_identifier="s",
             prompt_cache_key="p", prediction={"type": "content", "content": "x"}, verbosity="low",
-            parallel_tool_calls=True, stop=[""], seed=2**63 - 1, modalities=["text"], tools=[{"type": "custom", "custom": {"name": SECRET}}]).choices)
+            parallel_tool_calls=True, stop=[""], seed=2**63 - 1, modalities=["text"],
+            tools=[{"type": "custom", "custom": {"name": SECRET}}]).choices)
 
     def test_errors(self):
         for field, more in (("temperature", {"temperature": -1}), ("n", {"n": 1000}),
