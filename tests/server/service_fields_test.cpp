@@ -137,6 +137,7 @@ TEST_F(ServiceFieldsTest, NumbersAndChoicesComeBackAsTheyWereSent) {
                      {"prompt_cache_key", "p"},
                      {"max_tool_calls", 2},
                      {"service_tier", "flex"},
+                     {"text", {{"format", {{"type", "text"}}}, {"verbosity", "low"}}},
                      {"reasoning", {{"effort", "none"}, {"summary", "auto"}}},
                      {"tools", Json::array({{{"type", "function"}, {"name", "f"}}})},
                      {"tool_choice", "auto"}};

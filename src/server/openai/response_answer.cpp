@@ -87,6 +87,7 @@ Json fixed_fields(const ResponseRequest& request) {
       {"tools", Json::array()},
       {"top_p", or_else(request.top_p_said, as_written(sampling.top_p))},
       {"truncation", request.truncation}};
+  if (!request.verbosity_said.is_null()) fields["text"]["verbosity"] = request.verbosity_said;
   fields.update(request.repeated);
   return fields;
 }

@@ -21,6 +21,17 @@ constexpr size_t kLongestRepeated = 512;  // bytes of a field that means nothing
 // As OpenAI has it.
 constexpr size_t kMostPairs = 16, kLongestKey = 64, kLongestValue = 512;
 
+Json as_said(const Fields& body, const char* name) {
+  const Json* value = body.any(name);
+  return value == nullptr ? Json() : *value;
+}
+
+// What changes nothing here is repeated as it came, if it is short.
+Json short_as_said(const Fields& body, const char* name) {
+  Json value = as_said(body, name);
+  return dumped(value).size() <= kLongestRepeated ? value : Json();
+}
+
 std::string required_words(const Fields& item, const char* name) {
   const std::optional<std::string> words = read_words(item, name);
   if (!words) item.fail(name, "it is missing; expected a string or a list of parts");
@@ -87,6 +98,7 @@ void read_input(const Fields& body, ResponseRequest& request) {
 
 void read_format(const Fields& body, ResponseRequest& request) {
   const auto text = body.object("text");
+  if (text) request.verbosity_said = short_as_said(*text, "verbosity");
   const auto format = text ? text->object("format") : std::nullopt;
   if (!format) return;
   request.format = *text->any("format");
@@ -153,11 +165,6 @@ int read_logprobs(const Fields& body) {
   return included || top > 0 ? top : -1;
 }
 
-Json as_said(const Fields& body, const char* name) {
-  const Json* value = body.any(name);
-  return value == nullptr ? Json() : *value;
-}
-
 // Those of them that are functions: the others are left out.
 Json tools_as_said(const Fields& body) {
   Json said = as_said(body, "tools");
@@ -167,14 +174,12 @@ Json tools_as_said(const Fields& body) {
   return said;
 }
 
-// What changes nothing here and is short is repeated as it came.
 Json short_fields(const Fields& body) {
   Json fields = Json::object();
   for (const char* name :
        {"max_tool_calls", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
         "service_tier", "tool_choice", "top_logprobs", "user"}) {
-    const Json* value = body.any(name);
-    if (value != nullptr && dumped(*value).size() <= kLongestRepeated) fields[name] = *value;
+    if (Json value = short_as_said(body, name); !value.is_null()) fields[name] = std::move(value);
   }
   return fields;
 }
@@ -184,8 +189,7 @@ void read_reasoning(const Fields& body, ResponseRequest& request) {
   if (!reasoning) return;
   request.effort = read_effort(*reasoning, "effort");
   request.effort_said = as_said(*reasoning, "effort");
-  request.summary_said = as_said(*reasoning, "summary");
-  if (dumped(request.summary_said).size() > kLongestRepeated) request.summary_said = nullptr;
+  request.summary_said = short_as_said(*reasoning, "summary");
 }
 
 void read_truncation(const Fields& body, ResponseRequest& request) {

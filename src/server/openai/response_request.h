@@ -25,7 +25,7 @@ struct ResponseRequest : ChatRequest {
   std::string truncation = "disabled";
   // As the client wrote them, for the answer to repeat; null where it said nothing.
   Json instructions, metadata, effort_said, summary_said, max_output_tokens, format, tools_said,
-      temperature_said, top_p_said;
+      temperature_said, top_p_said, verbosity_said;
   Json repeated = Json::object();  // further fields by their names, short ones
 };
 
