@@ -114,21 +114,21 @@ void read_format(const Fields& body, ResponseRequest& request) {
 Json read_metadata(const Fields& body) {
   const auto metadata = body.object("metadata");
   if (!metadata) return {};
-  Json pairs = *body.any("metadata");
-  if (pairs.size() > kMostPairs) {
+  const Json& said = *body.any("metadata");
+  if (said.size() > kMostPairs) {
     body.fail("metadata",
-              fmt::format("expected at most {} pairs, found {}", kMostPairs, pairs.size()));
+              fmt::format("expected at most {} pairs, found {}", kMostPairs, said.size()));
   }
-  for (const auto& [key, value] : pairs.items()) {
-    const std::string text = metadata->text(key.c_str()).value_or("");  // null is no pair
+  Json pairs = Json::object();
+  for (const auto& [key, value] : said.items()) {
+    if (value.is_null()) continue;
+    const std::string text = metadata->text(key.c_str()).value_or("");
     if (key.size() > kLongestKey || text.size() > kLongestValue) {
       body.fail("metadata",
                 fmt::format("expected keys of at most {} and values of at most {} bytes",
                             kLongestKey, kLongestValue));
     }
-  }
-  for (auto pair = pairs.begin(); pair != pairs.end();) {
-    pair = pair->is_null() ? pairs.erase(pair) : std::next(pair);
+    pairs[key] = value;
   }
   return pairs;
 }
