@@ -45,7 +45,7 @@ ChatTemplate form_of(const ChatRequest& request, const ChatTemplate& form, const
 
 std::vector<Token> encode_chat(const Model& model, const ChatTemplate& form,
                                const std::string& text, bool goes_on, int64_t most,
-                               const char* field) {
+                               const char* field = "messages") {
   const bool begins = (model.tells_stories() || form.begin_token) && !goes_on;
   return encode_at_most(model.tokenizer(), text, begins, most, field);
 }
@@ -239,7 +239,7 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     }
     constexpr int64_t kNoLimit =
         std::numeric_limits<int64_t>::max();  // the text is written already
-    Order again{begun.state, encode_chat(model, form, whole, goes_on, kNoLimit, "messages")};
+    Order again{begun.state, encode_chat(model, form, whole, goes_on, kNoLimit)};
     again.origin = begun.origin;
     again.client = begun.client;
     return again;

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "server/openai/answer_stream.h"
-#include "server/openai/logprob_entry.h"
+#include "server/openai/logprob_object.h"
 
 namespace anser::openai {
 namespace {
@@ -25,7 +25,7 @@ Json token_entry(const TokenDetails& token, const Tokenizer& tokenizer) {
 bool is_known(const TokenDetails& token) {
   return !std::isnan(token.drawn.logprob);
 }
-Json number_entry(const TokenDetails& token) {
+Json logprob_entry(const TokenDetails& token) {
   return is_known(token) ? Json(token.drawn.logprob) : Json();
 }
 Json top_entry(const TokenDetails& token, const Tokenizer& tokenizer) {
@@ -101,7 +101,7 @@ class CompletionChoice final : public Choice {
          offsets = Json::array();
     for (const TokenDetails& token : details) {
       tokens.push_back(token_entry(token, tokenizer_));
-      logprobs.push_back(number_entry(token));
+      logprobs.push_back(logprob_entry(token));
       top.push_back(top_entry(token, tokenizer_));
       offsets.push_back(offset_entry(token, tokenizer_, offset_));
     }
@@ -124,7 +124,7 @@ class CompletionChoice final : public Choice {
       });
     };
     add("{\"tokens\":", [this](const TokenDetails& t) { return token_entry(t, tokenizer_); });
-    add(",\"token_logprobs\":", [](const TokenDetails& t) { return number_entry(t); });
+    add(",\"token_logprobs\":", [](const TokenDetails& t) { return logprob_entry(t); });
     add(",\"top_logprobs\":", [this](const TokenDetails& t) { return top_entry(t, tokenizer_); });
     add(",\"text_offset\":", [this, offset = size_t{0}](const TokenDetails& t) mutable {
       return Json(offset_entry(t, tokenizer_, offset));
@@ -197,7 +197,7 @@ class ChatChoice final : public Choice {
     if (logprobs_) {
       pieces.add("{\"content\":");
       pieces.add_list(details_.size(), [this](size_t i, std::string& to) {
-        to += dumped(logprob_entry(details_[i], tokenizer_));
+        to += dumped(logprob_object(details_[i], tokenizer_));
       });
       pieces.add("}");
     } else {
@@ -270,7 +270,7 @@ class ChatChoice final : public Choice {
 
   Json list(const std::vector<TokenDetails>& details) const {
     Json entries = Json::array();
-    for (const TokenDetails& token : details) entries.push_back(logprob_entry(token, tokenizer_));
+    for (const TokenDetails& token : details) entries.push_back(logprob_object(token, tokenizer_));
     return entries;
   }
 

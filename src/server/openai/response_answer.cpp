@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "server/openai/logprob_entry.h"
+#include "server/openai/logprob_object.h"
 
 namespace anser::openai {
 namespace {
@@ -163,7 +163,7 @@ std::string ResponseAnswer::with_logprobs(std::string text) const {
   if (at == std::string::npos) return text;
   std::string list = "[";
   for (size_t i = 0; i < details_.size() && list.size() <= kMostRepeated; ++i) {
-    list += (i > 0 ? "," : "") + dumped(logprob_entry(details_[i], tokenizer_));
+    list += (i > 0 ? "," : "") + dumped(logprob_object(details_[i], tokenizer_));
   }
   return text.replace(at, mark.size(), list.size() <= kMostRepeated ? list + "]" : "[]");
 }
@@ -172,7 +172,7 @@ std::string ResponseAnswer::with_logprobs(std::string text) const {
 Json ResponseAnswer::new_logprobs() {
   Json list = Json::array();
   for (; streams_logprobs_ && details_given_ < details_.size(); ++details_given_) {
-    list.push_back(logprob_entry(details_[details_given_], tokenizer_));
+    list.push_back(logprob_object(details_[details_given_], tokenizer_));
   }
   return list;
 }
@@ -333,7 +333,7 @@ JsonPieces ResponseAnswer::whole(const Usage& usage) {
   if (at == std::string::npos) return text;
   JsonPieces pieces(text.substr(0, at));
   pieces.add_list(details_.size(), [this](size_t i, std::string& to) {
-    to += dumped(logprob_entry(details_[i], tokenizer_));
+    to += dumped(logprob_object(details_[i], tokenizer_));
   });
   pieces.add(text.substr(at + mark.size()));
   return pieces;

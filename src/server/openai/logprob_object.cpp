@@ -1,4 +1,4 @@
-#include "server/openai/logprob_entry.h"
+#include "server/openai/logprob_object.h"
 
 #include <cstdint>
 #include <string>
@@ -17,7 +17,7 @@ Json entry_of(const TokenLogprob& token, const Tokenizer& tokenizer) {
 
 }  // namespace
 
-Json logprob_entry(const TokenDetails& token, const Tokenizer& tokenizer) {
+Json logprob_object(const TokenDetails& token, const Tokenizer& tokenizer) {
   Json entry = entry_of(token.drawn, tokenizer);
   entry["top_logprobs"] = Json::array();
   for (const TokenLogprob& other : token.top) {

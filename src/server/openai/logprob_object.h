@@ -8,6 +8,6 @@
 namespace anser::openai {
 
 // {"token", "logprob", "bytes", "top_logprobs": [{"token", "logprob", "bytes"}, ...]}
-Json logprob_entry(const TokenDetails& token, const Tokenizer& tokenizer);
+Json logprob_object(const TokenDetails& token, const Tokenizer& tokenizer);
 
 }  // namespace anser::openai
