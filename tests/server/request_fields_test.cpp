@@ -77,6 +77,9 @@ TEST(RequestFields, WhatWouldMakeAnotherAnswerIsRefused) {
   EXPECT_EQ(chat_refuses(R"(, "modalities": ["text"])"), "accepted");
   EXPECT_EQ(chat_refuses(R"(, "web_search_options": {})"), "web_search_options");
   EXPECT_EQ(chat_refuses(R"(, "moderation": {"model": "m"})"), "moderation");
+  EXPECT_EQ(chat_refuses(R"(, "prompt": "p")"), "prompt");
+  EXPECT_EQ(completion_refuses(R"(, "messages": [])"), "messages");
+  EXPECT_EQ(response_refuses(R"(, "messages": [])"), "messages");
 
   EXPECT_EQ(response_refuses(R"(, "background": true)"), "background");
   EXPECT_EQ(response_refuses(R"(, "background": false)"), "accepted");

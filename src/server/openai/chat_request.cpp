@@ -107,7 +107,7 @@ std::string read_arguments(const Fields& function) {
 }
 
 ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
-  refuse_fields(body);
+  refuse_chat_fields(body);
   ChatRequest request;
   static_cast<WriteRequest&>(request) = read_write_request(body, limits);
   const Json* messages = body.array("messages");

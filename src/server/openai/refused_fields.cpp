@@ -15,7 +15,16 @@ constexpr Refused kRefused[] = {
     {"moderation", "answers are not moderated here"},
 };
 
+constexpr Refused kRefusedInCompletions[] = {
+    {"messages", "a completion goes on from prompt; /v1/chat/completions takes messages"},
+};
+
+constexpr Refused kRefusedInChats[] = {
+    {"prompt", "a chat goes on from messages; /v1/completions takes a prompt"},
+};
+
 constexpr Refused kRefusedInResponses[] = {
+    {"messages", "a response goes on from input; /v1/chat/completions takes messages"},
     {"prompt", "no prompt templates are kept here; send their text as instructions and input"},
     {"conversation", "there are none here; go on with previous_response_id"},
     {"functions", "expected tools: this is the old form of chats"},
@@ -29,9 +38,7 @@ void refuse(const Fields& body, const Refused (&fields)[N]) {
   }
 }
 
-}  // namespace
-
-void refuse_fields(const Fields& body) {
+void refuse_in_all(const Fields& body) {
   refuse(body, kRefused);
   const std::vector<std::string> modalities = body.texts("modalities", 16);
   for (size_t i = 0; i < modalities.size(); ++i) {
@@ -43,8 +50,20 @@ void refuse_fields(const Fields& body) {
   }
 }
 
+}  // namespace
+
+void refuse_completion_fields(const Fields& body) {
+  refuse_in_all(body);
+  refuse(body, kRefusedInCompletions);
+}
+
+void refuse_chat_fields(const Fields& body) {
+  refuse_in_all(body);
+  refuse(body, kRefusedInChats);
+}
+
 void refuse_response_fields(const Fields& body) {
-  refuse_fields(body);
+  refuse_in_all(body);
   refuse(body, kRefusedInResponses);
   if (body.boolean("background").value_or(false)) {
     body.fail("background", "responses are written while the client waits; ask for a stream");

@@ -6,11 +6,12 @@
 
 namespace anser::openai {
 
-// Of any request: sounds, searches of the web, moderation. Throws ApiError.
-void refuse_fields(const Fields& body);
-
-// Of a response besides: work in the background, prompts that are kept on a server, conversations,
-// several answers, the form that functions had before there were tools.
+// Each throws ApiError. Of all: sounds, searches of the web, moderation, and what another address
+// takes in place of its own prompt, messages or input.
+void refuse_completion_fields(const Fields& body);
+void refuse_chat_fields(const Fields& body);
+// Besides: work in the background, prompts that are kept on a server, conversations, several
+// answers, the form that functions had before there were tools.
 void refuse_response_fields(const Fields& body);
 
 }  // namespace anser::openai
