@@ -89,6 +89,7 @@ TEST_F(ServiceFieldsTest, LogprobsAreAsManyAsTokensWereCounted) {
                          {"tools", tools},
                          {"tool_choice", "required"},
                          {"n", 2},
+                         {"seed", 1},
                          {"logprobs", true},
                          {"top_logprobs", 2}});
 }
