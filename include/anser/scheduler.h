@@ -94,6 +94,9 @@ struct Finished {
   bool ambiguous = false;     // why it failed: its constraint takes too long to be followed
   bool no_memory = false;     // why it failed: there was no memory for it just then
   std::vector<Token> tokens;  // all that the state has read after the prompt
+  // How many tokens were drawn: as many as there were details of the text's. More than `tokens`
+  // where a stop token ended it, or where a stop string was taken out of what the state has read.
+  size_t drawn_tokens = 0;
   // With Order::keep_state; empty when the text was cancelled. On the host, for any thread.
   State state;
   StateTrace trace;          // with Order::trace: of the prompt's tokens, then of those written

@@ -268,6 +268,7 @@ void serve_command(ServeOptions options) {
   service_options.http_load = options.http.load;
   options.http.on_fault = [](const std::string& what) { say("anser: internal error: {}", what); };
   service_options.on_fault = options.http.on_fault;
+  service_options.notice = [](const std::string& sentence) { say("anser: {}", sentence); };
   Service service(*loaded.engine, scheduler, std::move(service_options));
 
   options.http.error_body = &Service::error_body;

@@ -65,6 +65,7 @@ struct ScheduledText {
   Scheduler::Id leader = 0;
   size_t shared = 0;
   std::vector<TokenDetails> details;  // not given to the reader yet
+  size_t drawn_tokens = 0;
 
   Clock::time_point submitted = Clock::now(), begun = submitted, written = submitted;
 

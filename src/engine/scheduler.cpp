@@ -276,6 +276,7 @@ void Scheduler::Work::tell_end(Text& text, StopReason reason, std::string error)
   finished.ambiguous = text.ambiguous;
   finished.no_memory = text.no_memory;
   finished.tokens = text.continuation.tokens();
+  finished.drawn_tokens = text.drawn_tokens;
   if (text.keep_state && text.left() == 0 && finished.error.empty()) {
     try {
       // Whoever gets it looks at it from other threads, which a device does not like.

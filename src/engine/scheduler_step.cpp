@@ -328,6 +328,7 @@ void Scheduler::Work::note_drawn(const std::vector<Text*>& texts) {
 
 // What a token means for its text, and for nobody else: others' are taken at the same time.
 void Scheduler::Work::take(Text& text, Token token, size_t mask_units) {
+  ++text.drawn_tokens;
   if (text.top_logprobs >= 0) {
     text.details.push_back(
         token_details(std::as_const(text.state).logits(), token, text.top_logprobs));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <span>
 #include <utility>
@@ -43,9 +44,51 @@ ChatTemplate form_of(const ChatRequest& request, const ChatTemplate& form, const
 }
 
 std::vector<Token> encode_chat(const Model& model, const ChatTemplate& form,
-                               const std::string& text, bool goes_on, int64_t most) {
+                               const std::string& text, bool goes_on, int64_t most,
+                               const char* field = "messages") {
   const bool begins = (model.tells_stories() || form.begin_token) && !goes_on;
-  return encode_at_most(model.tokenizer(), text, begins, most, "messages");
+  return encode_at_most(model.tokenizer(), text, begins, most, field);
+}
+
+// Of a request's messages, behind `begin`: something to go on from.
+std::vector<Token> encode_messages(const ChatRequest& request, const ChatTemplate& form,
+                                   const std::string& text, const State& begin,
+                                   const Limits& limits, const Model& model) {
+  std::vector<Token> tokens = encode_chat(model, form, text, begin.tokens() > 0,
+                                          limits.max_prompt_tokens, request.messages_field);
+  if (tokens.empty() && !begin.has_logits()) {
+    throw ApiError::bad_field(request.messages_field, "they have no words");
+  }
+  return tokens;
+}
+
+// Leaves out as few of the oldest messages as makes `fits` true; those of the system stay, and so
+// does the last one. Where that is not enough, nothing is left out.
+void drop_oldest_messages(ChatRequest& wanted,
+                          const std::function<bool(const ChatRequest&)>& fits) {
+  if (fits(wanted)) return;
+  const auto without_oldest = [&wanted](size_t count) {
+    ChatRequest rest = wanted;
+    rest.messages.clear();
+    for (size_t i = 0; i < wanted.messages.size(); ++i) {
+      const bool stays =
+          wanted.messages[i].role == ChatRole::system || i + 1 == wanted.messages.size();
+      if (stays || count == 0) {
+        rest.messages.push_back(wanted.messages[i]);
+      } else {
+        --count;
+      }
+    }
+    return rest;
+  };
+  // Fewer messages are never longer: the number is found by halves.
+  size_t too_few = 0, enough = wanted.messages.size();
+  if (!fits(without_oldest(enough))) return;
+  while (enough - too_few > 1) {
+    const size_t middle = too_few + (enough - too_few) / 2;
+    (fits(without_oldest(middle)) ? enough : too_few) = middle;
+  }
+  wanted = without_oldest(enough);
 }
 
 // The answer that a state ends with may have written some of what ends its turn.
@@ -60,12 +103,13 @@ void drop_separator_read(ChatPrompt& prompt, const ChatTemplate& form, const Sta
 // thoughts and calls, or in the midst of a thought.
 std::optional<std::string> words_as_shown(const ChatTemplate& form, const std::string& opening,
                                           const std::string& text, StopReason reason,
-                                          const std::vector<Tool>& tools, bool story) {
+                                          const std::vector<Tool>& tools, bool several_calls,
+                                          bool story) {
   // Nothing was written. What the prompt has opened may go on if there was no room for more.
   if (text.empty() && !opening.empty()) {
     return reason == StopReason::length ? std::nullopt : std::optional<std::string>("");
   }
-  AnswerStream stream(form, opening, tools);
+  AnswerStream stream(form, opening, tools, several_calls);
   std::vector<AnswerStream::Part> parts = stream.push(text);
   for (auto& part : stream.finish()) parts.push_back(std::move(part));
   std::string content;
@@ -85,6 +129,14 @@ std::optional<std::string> words_as_shown(const ChatTemplate& form, const std::s
 }
 
 }  // namespace
+
+std::string schema_field(const ChatRequest& request) {
+  if (!request.tool_choice.obliges()) return request.json_schema_path;
+  const auto is_named = [&](const Tool& tool) { return tool.name == request.tool_choice.name; };
+  const auto named = std::ranges::find_if(request.tools, is_named);
+  if (named != request.tools.end()) return named->path;
+  return request.calls == CallForm::old ? "functions" : "tools";
+}
 
 std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, const Model& model) {
   const int vocab = model.hyperparameters().vocab;
@@ -112,7 +164,7 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
   } catch (const Constraint::FunctionError& error) {
     throw ApiError::bad_field(paths[error.index], error.what());
   } catch (const Error& error) {
-    throw ApiError::bad_field("tools", error.what());
+    throw ApiError::bad_field(schema_field(request), error.what());
   }
 }
 
@@ -122,7 +174,7 @@ std::vector<Token> message_tokens(const ChatRequest& request, const ChatTemplate
   const bool story = model.tells_stories(), goes_on = begin.tokens() > 0;
   std::string text = render_messages(request, form, story, goes_on);
   if (goes_on && !story) text.erase(0, separator_read(form, begin.text_end()));
-  return encode_chat(model, form, text, goes_on, limits.max_prompt_tokens);
+  return encode_messages(request, form, text, begin, limits, model);
 }
 
 ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatTemplate& usual_form,
@@ -143,13 +195,17 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
   const bool at_once = generation.constraint != nullptr;
   ChatTemplate form = form_of(wanted, usual_form, model);
+  if (wanted.drop_oldest) {
+    const size_t most = size_t(limits.max_prompt_tokens) - 1;  // one may be that of the beginning
+    drop_oldest_messages(wanted, [&](const ChatRequest& shorter) {
+      const std::string text = render_chat(shorter, form, story, goes_on, at_once).text;
+      return tokenizer.count(text, most) <= most;
+    });
+  }
   ChatPrompt prompt = render_chat(wanted, form, story, goes_on, at_once);
   if (goes_on && !story) drop_separator_read(prompt, form, beginning.state);
   std::vector<Token> tokens =
-      encode_chat(model, form, prompt.text, goes_on, limits.max_prompt_tokens);
-  if (tokens.empty() && !beginning.state.has_logits()) {
-    throw ApiError::bad_field("messages", "they have no words");
-  }
+      encode_messages(wanted, form, prompt.text, beginning.state, limits, model);
   if (!story && !must_call) {
     generation.stop.insert(generation.stop.end(), form.stops.begin(), form.stops.end());
   }
@@ -169,10 +225,11 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   const bool story_call = story && must_call;
   std::string opening = story_call ? std::string(call_opening(ToolFormat::lines)) : prompt.opening;
   const size_t shown_bytes = prompt.text.size();
-  auto as_shown = [&model, begun = beginning, goes_on, tools, form, opening, story,
+  const bool several_calls = wanted.calls == CallForm::several;
+  auto as_shown = [&model, begun = beginning, goes_on, tools, several_calls, form, opening, story,
                    before = prompt.text.substr(0, prompt.answer_begin)](
                       const std::string& text, StopReason reason) -> std::optional<Order> {
-    const auto words = words_as_shown(form, opening, text, reason, tools, story);
+    const auto words = words_as_shown(form, opening, text, reason, tools, several_calls, story);
     if (!words) return std::nullopt;
     std::string whole = before;
     if (!story) {

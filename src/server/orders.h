@@ -15,6 +15,9 @@
 
 namespace anser {
 
+// Where the schema stands that a chat's answer is held to, for errors.
+std::string schema_field(const openai::ChatRequest& request);
+
 // What the text must be, if the request says so. Throws ApiError for a schema that cannot be kept.
 std::shared_ptr<const Constraint> constraint_of(const openai::WriteRequest& request,
                                                 const Model& model);

@@ -6,6 +6,8 @@
 
 #include "base/read_json.h"
 #include "server/answering.h"
+#include "server/item_references.h"
+#include "server/logprob_room.h"
 #include "server/openai/response_answer.h"
 #include "server/orders.h"
 #include "store/state_id.h"
@@ -91,20 +93,24 @@ std::vector<Route> ResponseRoutes::routes() {
 void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   ResponseRequest wanted = read_response_request(Fields(body), limits_);
+  options_.left_out->add(wanted.left_out);
   const size_t bytes = request.body.size();
   const bool goes_on = !wanted.previous.empty() || !wanted.state.empty();
   if (desk_ == nullptr) {
     if (goes_on) fail_without_states(wanted.state.empty() ? "previous_response_id" : "state");
     if (wanted.store && wanted.store_said) fail_without_states("store");
     if (wanted.save) fail_without_states("save_state");
+    if (!wanted.references.empty()) fail_without_states(wanted.references[0].path);
     wanted.store = false;
   }
   if (wanted.store && desk_->errands().busy()) throw ApiError::busy(kManyStates);
-  const bool looks_first = goes_on || (wanted.save && !wanted.save->name.empty());
+  const bool looks_first =
+      goes_on || (wanted.save && !wanted.save->name.empty()) || !wanted.references.empty();
   const std::string client = request.client;
   if (!looks_first) return write(wanted, {model_.initial_state(), {}, {}, client}, reply);
-  desk_->later(reply, [this, kept = std::make_shared<const ResponseRequest>(std::move(wanted)),
-                       bytes, client, counted = request.counted, reply] {
+  desk_->later(reply, [this, kept = std::make_shared<ResponseRequest>(std::move(wanted)), bytes,
+                       client, counted = request.counted, reply] {
+    resolve_references(*kept, *desk_);
     const auto beginning = std::make_shared<Beginning>(beginning_of(*kept));
     beginning->client = client;
     workers_.go_on(bytes, reply,
@@ -113,7 +119,7 @@ void ResponseRoutes::create(const http::Request& request, const Reply& reply) {
 }
 
 Beginning ResponseRoutes::beginning_of(const ResponseRequest& wanted) {
-  if (wanted.save) desk_->check_labels(*wanted.save);
+  if (wanted.save) desk_->check_labels(*wanted.save, {}, "save_state.name");
   if (!wanted.state.empty()) return desk_->load(wanted.state, "state");
   if (wanted.previous.empty()) return {model_.initial_state(), {}, {}};
   const StateInfo previous = find_response(*desk_, wanted.previous, "previous_response_id");
@@ -122,6 +128,11 @@ Beginning ResponseRoutes::beginning_of(const ResponseRequest& wanted) {
 
 void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& beginning,
                            const Reply& reply) {
+  MemoryBudget::Share room;
+  if (wanted.top_logprobs >= 0) {
+    room = room_for_logprobs(options_.budgets->logprobs, uint64_t(wanted.generation.max_tokens),
+                             wanted.top_logprobs, "max_output_tokens");
+  }
   ChatOrder chat = chat_order(wanted, beginning, options_.form, limits_, model_);
   const std::string state = new_state_id();
   const size_t prompt_tokens = chat.order.prompt.size();
@@ -131,13 +142,17 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
       wanted, chat.form, chat.opening, std::move(chat.tools), model_.tokenizer());
   chat.order.kept_bytes += answer->kept_bytes();
   const auto writing = std::make_shared<Writing>(
-      std::move(answer), Delivery{wanted.stream, options_.stream_interval}, reply, scheduler_);
+      std::move(answer), Delivery{wanted.stream, options_.stream_interval, options_.senders}, reply,
+      scheduler_);
+  writing->hold(std::move(room));
+  writing->name_schema(schema_field(wanted));
   if (wanted.store) {
     chat.order.kept_bytes += chat.shown_bytes;
     StateLabels labels = wanted.save.value_or(StateLabels());
     labels.tags.push_back(kResponseTag);
     writing->save_states({desk_, beginning.id, std::move(labels), state, chat.as_shown});
   }
+  if (wanted.end_with_sentence) writing->end_with_sentences(model_.tokenizer());
   std::vector<Order> orders;
   orders.push_back(std::move(chat.order));
   writing->start(std::move(orders), prompt_tokens, beginning.state.tokens());

@@ -15,6 +15,8 @@
 #include <string>
 
 #include "anser/scheduler.h"
+#include "server/left_out_log.h"
+#include "server/memory_budget.h"
 #include "server/openai/response_request.h"
 #include "server/route.h"
 #include "server/state_desk.h"
@@ -29,6 +31,9 @@ class ResponseRoutes {
     std::string model_name;
     ChatTemplate form;
     std::chrono::milliseconds stream_interval;  // openai::Delivery
+    std::shared_ptr<LeftOutLog> left_out;
+    std::shared_ptr<MemoryBudgets> budgets;
+    Errands* senders;  // openai::Delivery
   };
   // The first four must outlive every request. Without a desk no response is kept.
   ResponseRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk, Workers& workers,

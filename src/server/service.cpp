@@ -11,6 +11,7 @@
 #include "base/answer_seed.h"
 #include "server/answering.h"
 #include "server/client.h"
+#include "server/logprob_room.h"
 #include "server/metrics.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
@@ -83,17 +84,29 @@ uint64_t kept_tokens(const CompletionRequest& wanted) {
   return tokens;
 }
 
+// A text needs something to go on from.
+void check_prompts(const CompletionRequest& wanted, const State& state) {
+  if (state.has_logits()) return;
+  for (size_t i = 0; i < wanted.prompts.size(); ++i) {
+    if (!wanted.prompts[i].empty()) continue;
+    throw ApiError::bad_field(wanted.prompts.size() == 1 ? "prompt" : fmt::format("prompt[{}]", i),
+                              "it is empty, and there is no state with something to go on from");
+  }
+}
+
 }  // namespace
 
 Service::Service(Engine& engine, Scheduler& scheduler, ServiceOptions options)
     : engine_(engine),
       scheduler_(scheduler),
       options_(std::move(options)),
+      left_out_(std::make_shared<LeftOutLog>(options_.notice)),
       workers_(options_.on_fault),
       state_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
                     options_.form),
       response_routes_(engine.model(), scheduler, options_.desk, workers_, options_.limits,
-                       {options_.model_name, options_.form, options_.stream_interval}),
+                       {options_.model_name, options_.form, options_.stream_interval, left_out_,
+                        options_.budgets, &senders_}),
       trace_route_(engine, scheduler, options_.desk, workers_, state_routes_),
       started_(unix_seconds()),
       senders_(1, kManySenders) {}
@@ -234,6 +247,7 @@ void Service::completions(const http::Request& request, const Reply& reply) {
 void Service::write_completions(const CompletionRequest& wanted, const Beginning& beginning,
                                 const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
+  check_prompts(wanted, beginning.state);
   const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
   MemoryBudget::Share room = room_for_logprobs(wanted, kept_tokens(wanted));
   const std::string begun(unfinished_end(beginning.state.text_end()));  // of a character
@@ -267,31 +281,18 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
 }
 
-// What the details of so many tokens take until a whole answer is sent; a stream keeps none.
+// A stream keeps none.
 MemoryBudget::Share Service::room_for_logprobs(const WriteRequest& wanted, uint64_t tokens) {
   if (wanted.stream || wanted.top_logprobs < 0) return nullptr;
-  MemoryBudget& budget = options_.budgets->logprobs;
-  const uint64_t bytes = LogprobList::bytes_of(tokens, wanted.top_logprobs);
-  if (MemoryBudget::Share share = budget.take(bytes)) return share;
-  if (bytes <= budget.most()) {
-    throw ApiError::unavailable(fmt::format(
-        "the logprobs of up to {} tokens take {} bytes until they are sent, and others' "
-        "leave less of {} (--logprobs-mb); try again later, or ask for a stream",
-        tokens, bytes, budget.most()));
-  }
-  throw ApiError::bad_field(
-      "logprobs",
-      fmt::format(
-          "those of up to {} tokens, echoed and written, take {} bytes until they are sent, "
-          "and this server has {} for all (--logprobs-mb): ask for fewer tokens or answers, "
-          "or for a stream",
-          tokens, bytes, budget.most()));
+  return anser::room_for_logprobs(options_.budgets->logprobs, tokens, wanted.top_logprobs,
+                                  "logprobs");
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
   const auto wanted =
       std::make_shared<const ChatRequest>(read_chat_request(Fields(body), options_.limits));
+  left_out_->add(wanted->left_out);
   begin(*wanted, size_t(wanted->n), Asker::of(request), reply,
         [this, wanted, reply, counted = request.counted](const Beginning& beginning) {
           write_chat(*wanted, beginning, reply);
@@ -311,12 +312,13 @@ void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
     orders.back().generation.sampling.seed =
         answer_seed(wanted.generation.sampling.seed, uint64_t(i));
     choices.push_back(chat_choice(i, chat.form, chat.opening, chat.tools, wanted.top_logprobs >= 0,
-                                  model.tokenizer()));
+                                  model.tokenizer(), wanted.calls));
   }
   if (wanted.save) orders[0].kept_bytes += chat.shown_bytes;  // once for all
-  write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"}, beginning,
-        std::move(choices), reply, std::move(room), chat.as_shown)
-      ->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
+  const auto writing = write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"},
+                             beginning, std::move(choices), reply, std::move(room), chat.as_shown);
+  writing->name_schema(schema_field(wanted));
+  writing->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
 }
 
 std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names& names,
@@ -332,6 +334,7 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
       std::move(answer), Delivery{wanted.stream, options_.stream_interval, &senders_}, reply,
       scheduler_);
   writing->hold(std::move(room));
+  writing->name_schema(wanted.json_schema_path);
   if (wanted.save) {
     writing->save_states({options_.desk, beginning.id, *wanted.save, {}, std::move(instead)});
   }

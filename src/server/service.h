@@ -15,6 +15,7 @@
 #include "server/errands.h"
 #include "server/http/options.h"
 #include "server/http/router.h"
+#include "server/left_out_log.h"
 #include "server/memory_budget.h"
 #include "server/openai/write_request.h"
 #include "server/openai/writing.h"
@@ -47,6 +48,7 @@ struct ServiceOptions {
   // Of the server's http::Options, for /metrics.
   std::shared_ptr<const http::Load> http_load = std::make_shared<http::Load>();
   Workers::OnFault on_fault = {};
+  LeftOutLog::Notice notice = {};  // gets sentences for the server's log, from any thread
 };
 
 //   GET  /                  the page, and /page/... (page/page.h); needs no key
@@ -123,6 +125,7 @@ class Service {
   Engine& engine_;
   Scheduler& scheduler_;
   const ServiceOptions options_;
+  const std::shared_ptr<LeftOutLog> left_out_;
   Workers workers_;
   StateRoutes state_routes_;
   ResponseRoutes response_routes_;

@@ -140,7 +140,8 @@ std::unique_ptr<ContentReader> StateDesk::content(const StateInfo& info) {
   });
 }
 
-void StateDesk::check_labels(const StateLabels& labels, const StateInfo& of) {
+void StateDesk::check_labels(const StateLabels& labels, const StateInfo& of,
+                             const std::string& param) {
   StateLabels normal = labels;
   normalize(normal, of.labels);
   if (normal.name.empty()) return;
@@ -150,7 +151,7 @@ void StateDesk::check_labels(const StateLabels& labels, const StateInfo& of) {
       409, "invalid_request_error",
       fmt::format("the name '{}' is taken by the state {}; choose another, or take it away there",
                   normal.name, holder->id),
-      "name", "name_taken");
+      param, "name_taken");
 }
 
 StateInfo StateDesk::save(const State& state, const std::string& parent, const StateLabels& labels,
@@ -194,7 +195,7 @@ void begin_at(const Hands& hands, const Model& model, const std::string& state,
   if (hands.desk == nullptr) fail_without_states(state.empty() ? "save_state" : param);
   hands.desk->later(
       reply, [hands, &model, state, param, save, client, reply, then = std::move(then)] {
-        if (save) hands.desk->check_labels(*save);
+        if (save) hands.desk->check_labels(*save, {}, "save_state.name");
         Beginning beginning{model.initial_state(), {}, {}};
         if (!state.empty()) beginning = hands.desk->load(state, param);
         beginning.client = client;

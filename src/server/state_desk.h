@@ -64,8 +64,9 @@ class StateDesk {
   std::unique_ptr<ContentReader> content(const StateInfo& info);
   std::string whole_content(const StateInfo& info);
   // 409 for a name that another state than `of` has; 400 for what StateLabels does not allow. `of`:
-  // whose labels they shall be; none: those of a new state.
-  void check_labels(const StateLabels& labels, const StateInfo& of = {});
+  // whose labels they shall be; none: those of a new state. `param`: the field of the name.
+  void check_labels(const StateLabels& labels, const StateInfo& of = {},
+                    const std::string& param = "name");
   // Returns what is known of the new state. `id`: from new_state_id(); empty: any.
   StateInfo save(const State& state, const std::string& parent, const StateLabels& labels,
                  const std::string& id = "");

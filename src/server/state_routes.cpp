@@ -109,6 +109,20 @@ StateLabels query_labels(const http::Request& request) {
   return read_labels(labels);
 }
 
+// A state is made of one thing: of two, one would be dropped.
+void check_one_source(const Fields& fields) {
+  const char* first = nullptr;
+  for (const char* name : {"messages", "response", "prompt"}) {
+    if (fields.any(name) == nullptr) continue;
+    if (first != nullptr)
+      fields.fail(name, fmt::format("expected one of it and {}, found both", first));
+    first = name;
+  }
+  if (fields.any("response") != nullptr && fields.any("state") != nullptr) {
+    fields.fail("state", "a response is forked as it is; expected one of it and response");
+  }
+}
+
 }  // namespace
 
 StateRoutes::StateRoutes(const Model& model, Scheduler& scheduler, StateDesk* desk,
@@ -249,6 +263,7 @@ void StateRoutes::create(const std::shared_ptr<const Asked>& asked, const Reply&
   if (is_upload(asked->request)) return upload(asked, reply);
   refuse_query_labels(asked->request);
   const Fields fields(asked->body);
+  check_one_source(fields);
   const StateLabels labels = read_labels(asked->body);
   desk_->check_labels(labels);
   if (const auto response = fields.text("response")) {
@@ -278,6 +293,7 @@ void StateRoutes::read(const Json& body, const Beginning& begin, const StateLabe
 
 std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning& beginning) const {
   const Fields fields(body);
+  check_one_source(fields);
   const Tokenizer& tokenizer = model_.tokenizer();
   if (fields.any("messages") != nullptr) {
     return message_tokens(read_chat_request(fields, limits_), form_, beginning.state, limits_,
@@ -286,7 +302,8 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
   if (fields.any("prompt") == nullptr) {
     throw ApiError(400, "invalid_request_error",
                    "expected one of prompt, messages and response, or a state file or a tuned "
-                   "initial state with Content-Type: application/octet-stream");
+                   "initial state with Content-Type: application/octet-stream",
+                   "prompt");
   }
   const CompletionRequest wanted = read_completion_request(fields, limits_, tokenizer);
   if (wanted.prompts.size() != 1 || wanted.prompts[0].empty()) {

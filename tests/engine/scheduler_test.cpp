@@ -276,6 +276,29 @@ TEST_F(SchedulerTest, DetailsOfThePromptsTokens) {
   }
 }
 
+// Also the one that ended the text, which the state has not read, and those that a stop string hid.
+TEST_F(SchedulerTest, EveryTokenThatIsDrawnIsCountedAndDescribed) {
+  Scheduler scheduler(*engine_);
+  const auto drawn_of = [&](const Order& order) {
+    const auto listener = std::make_shared<Listener>();
+    scheduler.submit(order, listener);
+    const Finished& finished = listener->wait();
+    EXPECT_EQ(listener->details().size(), finished.drawn_tokens);
+    return std::pair(finished.drawn_tokens, finished.tokens.size());
+  };
+  Order order = this->order(5, 30, 9);
+  order.top_logprobs = 1;
+  EXPECT_EQ(drawn_of(order), std::pair(size_t{30}, size_t{30}));
+  const std::vector<Token> text = expected(order).first.tokens;
+  order.generation.stop_tokens = {text[12]};
+  const size_t before = size_t(std::ranges::find(text, text[12]) - text.begin());
+  EXPECT_EQ(drawn_of(order), std::pair(before + 1, before));
+  order.generation.stop_tokens.clear();
+  order.generation.sampling.biases = {{Token{'a'}, 100}};
+  order.generation.stop = {"aaa"};
+  EXPECT_EQ(drawn_of(order), std::pair(size_t{3}, size_t{0}));
+}
+
 // The state has read what was given out, and the prompt of one that comes too late is named.
 TEST_F(SchedulerTest, WhoseTimeIsOverEnds) {
   SchedulerOptions options;

@@ -151,7 +151,13 @@ TEST_F(JsonBombsTest, ErrorsAreShortWhateverWasSent) {
                             "content",
                             "tokens",
                             "store",
-                            "conversation"}) {
+                            "conversation",
+                            "best_of",
+                            "functions",
+                            "function_call",
+                            "include",
+                            "modalities",
+                            "truncation"}) {
     for (const std::string& value : values) {
       for (const char* route : {"/v1/completions", "/v1/chat/completions", "/v1/responses",
                                 "/v1/states", "/tokenize", "/detokenize"}) {

@@ -144,11 +144,11 @@ TEST_F(ResponsesTest, MistakesNameTheirField) {
   expect_param(R"("input": [{"role": "x", "content": "y"}])", "input[0].role");
   expect_param(R"("input": [{"role": "user", "content": [{"type": "input_image"}]}])",
                "input[0].content[0].type");
-  expect_param(R"("input": [{"type": "item_reference"}])", "input[0].type");
+  expect_param(R"("input": [{"type": "item_reference"}])", "input[0].id");
   expect_param(R"("input": "a", "max_output_tokens": 0)", "max_output_tokens");
   expect_param(R"("input": "a", "reasoning": {"effort": "much"})", "reasoning.effort");
   expect_param(R"("input": "a", "metadata": {"k": 1})", "metadata.k");
-  expect_param(R"("input": "a", "tools": [{"type": "web_search"}])", "tools[0].type");
+  expect_param(R"("input": "a", "tools": [{"name": "f"}])", "tools[0].type");
   expect_param(R"("input": "a", "text": {"format": {"type": "json_schema"}})",
                "text.format.schema");
   expect_param(

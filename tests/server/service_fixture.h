@@ -43,6 +43,10 @@ class ServiceTest : public testing::Test {
         notices_.push_back(sentence);
       });
     }
+    options.notice = [this](const std::string& sentence) {
+      const std::lock_guard guard(notices_mutex_);
+      notices_.push_back(sentence);
+    };
     scheduler_ = std::make_unique<Scheduler>(*engine_, scheduling);
     if (options.model_name.empty()) options.model_name = "goose";
     options.limits.vocab = 300;

@@ -195,9 +195,67 @@ class Client(unittest.TestCase):
         cut = self.chat(tools=TOOLS, tool_choice="required", max_tokens=3).choices[0]
         self.assertEqual((cut.finish_reason, cut.message.tool_calls), ("length", None))
 
+    def test_functions_as_they_were_before_tools(self):
+        functions = [tool["function"] for tool in TOOLS]
+        answer = self.chat(functions=functions, function_call={"name": "count"}, max_tokens=200).choices[0]
+        self.assertEqual(answer.finish_reason, "function_call")
+        self.assertEqual(self.check_call(answer.message.function_call), "count")
+        self.assertIsNone(answer.message.tool_calls)
+        chunks = [chunk.choices[0] for chunk in self.chat(
+            functions=functions, function_call={"name": "count"}, max_tokens=200, stream=True)]
+        calls = [chunk.delta.function_call for chunk in chunks if chunk.delta.function_call]
+        self.assertEqual([call.arguments for call in calls], [answer.message.function_call.arguments])
+        self.assertEqual(chunks[-1].finish_reason, "function_call")
+        again = self.client.chat.completions.create(model=MODEL, functions=functions, max_tokens=5, messages=[
+            {"role": "user", "content": SECRET}, answer.message.model_dump(),
+            {"role": "function", "name": "count", "content": "7"}])
+        self.assertTrue(again.choices)
+
+    def test_logprobs_are_as_many_as_tokens(self):
+        for more in ({}, {"stop": ["the", ". "]}, {"logit_bias": {"0": 100}},
+                     {"n": 3, "stop": ["."], "max_tokens": 60}):
+            whole = self.complete(logprobs=1, **more)
+            listed = sum(len(choice.logprobs.tokens) for choice in whole.choices)
+            self.assertEqual(listed, whole.usage.completion_tokens)
+            chat = self.chat(logprobs=True, **more)
+            listed = sum(len(choice.logprobs.content) for choice in chat.choices)
+            self.assertEqual(listed, chat.usage.completion_tokens)
+
+    def test_more_tokens_than_there_may_be(self):
+        for field in ("max_tokens", "max_completion_tokens"):
+            for much in (-1, 1_000_000):
+                chat = self.chat(**{"max_tokens": None, field: much, "logit_bias": {"0": -100}})
+                self.assertEqual(chat.usage.completion_tokens, 500)
+
+    def test_lines_of_a_stream(self):
+        text = "a\u2028b\u2029c\x85d"
+        raw = self.client.completions.with_raw_response.create(
+            model=MODEL, prompt=text, echo=True, max_tokens=1, stream=True)
+        body = raw.http_response.read().decode()
+        self.assertEqual(len(body.splitlines()), len(body.split("\n")) - 1)
+        self.assertTrue(joined(self.complete(prompt=text, echo=True, stream=True)).startswith(text))
+
+    def test_what_cannot_be_honoured(self):
+        for field, more in (("top_logprobs", {"top_logprobs": 2}), ("web_search_options", {"web_search_options": {}}),
+                            ("modalities[1]", {"modalities": ["text", "audio"]}),
+                            ("tools[1].function.name", {"tools": [TOOLS[0], TOOLS[0]]})):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                self.chat(**more)
+            self.assertEqual(caught.exception.param, field)
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.complete(best_of=3)
+        self.assertEqual(caught.exception.param, "best_of")
+
+    def test_what_means_nothing_here(self):
+        self.assertTrue(self.chat(
+            user="u", metadata={"k": "v"}, store=False, service_tier="auto", safety_identifier="s",
+            prompt_cache_key="p", prediction={"type": "content", "content": "x"}, verbosity="low",
+            parallel_tool_calls=True, stop=[""], seed=2**63 - 1, modalities=["text"],
+            tools=[{"type": "custom", "custom": {"name": SECRET}}]).choices)
+
     def test_errors(self):
         for field, more in (("temperature", {"temperature": -1}), ("n", {"n": 1000}),
-                            ("prompt", {"prompt": f"{SECRET} " * 3000}), ("max_tokens", {"max_tokens": 501}),
+                            ("prompt", {"prompt": f"{SECRET} " * 3000}), ("max_tokens", {"max_tokens": -2}),
                             ("logit_bias.5", {"logit_bias": {"5": 101}}),
                             ("stop", {"stop": [SECRET * 300]})):
             with self.assertRaises(openai.BadRequestError) as caught:

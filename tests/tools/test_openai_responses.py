@@ -118,6 +118,48 @@ class Responses(unittest.TestCase):
             self.respond(tools=tools, tool_choice="required")
         self.assertEqual(caught.exception.param, "tools[1].parameters")
 
+    def test_fields_come_back_as_they_were_sent(self):
+        sent = {"temperature": 0.3, "top_p": 0.9, "truncation": "auto", "parallel_tool_calls": False, "user": "u",
+                "safety_identifier": "s", "prompt_cache_key": "p", "max_tool_calls": 3, "service_tier": "auto"}
+        answer = self.respond(**sent)
+        for name, value in sent.items():
+            self.assertEqual(getattr(answer, name), value)
+        self.assertEqual(answer.background, False)
+        for field, more in (("background", {"background": True}), ("prompt", {"prompt": {"id": "x"}}),
+                            ("include[0]", {"extra_body": {"include": ["all"]}})):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                self.respond(**more)
+            self.assertEqual(caught.exception.param, field)
+
+    def test_logprobs(self):
+        more = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+        whole = self.respond(**more)
+        entries = whole.output[0].content[0].logprobs
+        self.assertEqual(len(entries), whole.usage.output_tokens)
+        self.assertEqual("".join(entry.token for entry in entries).strip(), whole.output_text)
+        deltas = [entry for event in self.respond(stream=True, **more) if event.type == "response.output_text.delta"
+                  for entry in event.logprobs]
+        self.assertEqual([entry.token for entry in deltas], [entry.token for entry in entries])
+
+    def test_what_an_agent_sends_beside_its_functions(self):
+        """As Codex does; and items by reference, as those do whose responses are stored."""
+        tools = [{"type": "local_shell"}, {"type": "web_search"}, {"type": "custom", "name": "patch"},
+                 {"type": "function", "name": "hunt", "parameters": {"type": "object", "properties": {}}}]
+        first = self.respond("A wolf.", tools=tools, include=["reasoning.encrypted_content"])
+        again = self.respond([
+            {"role": "user", "content": "A wolf."},
+            {"type": "local_shell_call", "id": "x", "call_id": "y", "status": "completed",
+             "action": {"type": "exec", "command": ["ls"], "env": {}}},
+            {"type": "item_reference", "id": first.output[0].id}, {"role": "user", "content": "More."}], tools=tools)
+        in_full = self.respond([{"role": "user", "content": "A wolf."}, first.output[0].model_dump(),
+                                {"role": "user", "content": "More."}], tools=tools)
+        self.assertEqual(again.output_text, in_full.output_text)
+        self.assertIn("tools of type local_shell; they are left out", self.server.log)
+        self.assertIn("input items of type local_shell_call; they are left out", self.server.log)
+        with self.assertRaises(openai.NotFoundError) as caught:
+            self.respond([{"type": "item_reference", "id": "msg_x"}])
+        self.assertEqual(caught.exception.param, "input[0].id")
+
     def test_mistakes(self):
         with self.assertRaisesRegex(openai.BadRequestError, r"input\[0\]\.role"):
             self.respond([{"role": "x", "content": "y"}])

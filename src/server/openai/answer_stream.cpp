@@ -23,11 +23,12 @@ size_t begun_at_end(std::string_view text, std::string_view mark) {
 }  // namespace
 
 AnswerStream::AnswerStream(const ChatTemplate& form, std::string_view opening,
-                           const std::vector<Tool>& tools)
+                           const std::vector<Tool>& tools, bool several_calls)
     : think_start_(form.think_start),
       think_end_(form.think_end),
       format_(form.tools),
       tools_(tools),
+      several_calls_(several_calls),
       held_(opening),
       written_(opening.find(kCallFence) != std::string_view::npos) {}
 
@@ -123,6 +124,10 @@ size_t AnswerStream::begun_call_at_end() const {
 
 // True when something was taken away and more may be found.
 bool AnswerStream::read_words(bool end, std::vector<Part>& parts) {
+  if (called_ && !several_calls_) {
+    held_.clear();
+    return false;
+  }
   const auto give_words = [&](size_t size) {
     if (!called_) give(Part::Kind::content, std::string_view(held_).substr(0, size), parts);
     held_.erase(0, size);

@@ -27,8 +27,10 @@ namespace anser::openai {
 class AnswerStream {
  public:
   // `opening` is what the prompt has written of the answer. `tools` are those that may be called,
-  // and must outlive this; where there are none, nothing is a call.
-  AnswerStream(const ChatTemplate& form, std::string_view opening, const std::vector<Tool>& tools);
+  // and must outlive this; where there are none, nothing is a call. Without `several_calls` the
+  // first one is the last, and what comes behind it is left out.
+  AnswerStream(const ChatTemplate& form, std::string_view opening, const std::vector<Tool>& tools,
+               bool several_calls = true);
 
   struct Part {
     enum class Kind { reasoning, content, call };
@@ -59,6 +61,7 @@ class AnswerStream {
   const std::string think_start_, think_end_;
   const ToolFormat format_;
   const std::vector<Tool>& tools_;
+  const bool several_calls_;
   Place place_ = Place::start;
   bool may_call_ = true;  // in `lines`: the answer may still begin with a call
   bool called_ = false;   // there was a call

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/read_json.h"
+#include "server/openai/call_arguments.h"
 #include "server/openai/json_depth.h"
 #include "server/openai/tool_text.h"
 
@@ -41,18 +42,11 @@ std::optional<std::string_view> object_at(std::string_view text) {
   return std::nullopt;
 }
 
-// Some models write the arguments' JSON into a string.
 std::string arguments_of(const Json& object) {
   auto at = object.find("arguments");
   if (at == object.end()) at = object.find("parameters");
   if (at == object.end()) return "{}";
-  if (at->is_string()) {
-    const auto& text = at->get_ref<const std::string&>();
-    const auto inside = find_json<Json>(text);
-    if (inside && inside->is_object())
-      return inside->dump(-1, ' ', false, Json::error_handler_t::replace);
-  }
-  return at->dump(-1, ' ', false, Json::error_handler_t::replace);
+  return call_arguments(*at).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace

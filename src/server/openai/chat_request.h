@@ -27,18 +27,35 @@ struct Message {
 // high. `unsaid`: the server's own choice.
 enum class Effort { unsaid, none, low, medium, high };
 
+// How calls are answered: as many as the model makes; one at the most (parallel_tool_calls: false);
+// or one at the most in the form that chats had before there were tools, as the message's
+// "function_call".
+enum class CallForm { several, single, old };
+
 struct ChatRequest : WriteRequest {
   std::vector<Message> messages;  // one at least
   std::vector<Tool> tools;
   ToolChoice tool_choice;
   Effort effort = Effort::unsaid;
+  const char* messages_field = "messages";  // where they stand, for errors
+  CallForm calls = CallForm::several;
+  // Of messages that are too many the oldest are left out, but not the system's.
+  bool drop_oldest = false;
+  LeftOut left_out;
 };
 
-// Throws ApiError. A message's content is a string or a list of parts of type text; the role
-// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them.
-// "none" to "xhigh", if it is there.
+// "none" to "max", if it is there. Throws ApiError.
 Effort read_effort(const Fields& fields, const char* name);
 
+// parallel_tool_calls. Throws ApiError.
+CallForm read_call_form(const Fields& body);
+
+// A message's content is a string or a list of parts that are texts or refusals; the role
+// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them. Throws
+// ApiError.
 ChatRequest read_chat_request(const Fields& body, const Limits& limits);
+
+// What a client says that a model has passed to a function: JSON in a string, or the object itself.
+std::string read_arguments(const Fields& function);
 
 }  // namespace anser::openai

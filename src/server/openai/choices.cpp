@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "server/openai/answer_stream.h"
+#include "server/openai/logprob_object.h"
 
 namespace anser::openai {
 namespace {
@@ -147,10 +148,11 @@ class CompletionChoice final : public Choice {
 class ChatChoice final : public Choice {
  public:
   ChatChoice(int index, const ChatTemplate& form, const std::string& opening,
-             std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer)
+             std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer, CallForm calls)
       : index_(index),
         tools_(std::move(tools)),
-        stream_(form, opening, tools_),
+        stream_(form, opening, tools_, calls == CallForm::several),
+        old_form_(calls == CallForm::old),
         logprobs_(logprobs),
         tokenizer_(std::move(tokenizer)) {}
 
@@ -188,13 +190,14 @@ class ChatChoice final : public Choice {
     Json message = {{"role", "assistant"},
                     {"content", content_.empty() && !calls_.empty() ? Json() : Json(content_)}};
     if (!reasoning_.empty()) message["reasoning_content"] = reasoning_;
-    if (!calls_.empty()) message["tool_calls"] = calls_;
+    if (!calls_.empty() && old_form_) message["function_call"] = calls_[0]["function"];
+    if (!calls_.empty() && !old_form_) message["tool_calls"] = calls_;
     JsonPieces pieces(
         fmt::format("{{\"index\":{},\"message\":{},\"logprobs\":", index_, dumped(message)));
     if (logprobs_) {
       pieces.add("{\"content\":");
       pieces.add_list(details_.size(), [this](size_t i, std::string& to) {
-        to += dumped(details_entry(details_[i]));
+        to += dumped(logprob_object(details_[i], tokenizer_));
       });
       pieces.add("}");
     } else {
@@ -248,7 +251,11 @@ class ChatChoice final : public Choice {
         case AnswerStream::Part::Kind::call: {
           Json call = call_of(part);
           call["index"] = calls_made_++;
-          deltas.push_back({{"tool_calls", Json::array({std::move(call)})}});
+          if (old_form_) {
+            deltas.push_back({{"function_call", std::move(call["function"])}});
+          } else {
+            deltas.push_back({{"tool_calls", Json::array({std::move(call)})}});
+          }
           break;
         }
       }
@@ -257,30 +264,20 @@ class ChatChoice final : public Choice {
   }
 
   const char* reason_of(StopReason reason) const {
-    return calls_made_ == 0 ? finish_reason(reason) : "tool_calls";
+    if (calls_made_ == 0) return finish_reason(reason);
+    return old_form_ ? "function_call" : "tool_calls";
   }
 
-  Json one(const TokenLogprob& token) const {
-    const std::string text = text_of(tokenizer_, token.token);
-    Json bytes = Json::array();
-    for (const char c : text) bytes.push_back(int(uint8_t(c)));
-    return {{"token", text}, {"logprob", token.logprob}, {"bytes", std::move(bytes)}};
-  }
-  Json details_entry(const TokenDetails& token) const {
-    Json entry = one(token.drawn);
-    entry["top_logprobs"] = Json::array();
-    for (const TokenLogprob& other : token.top) entry["top_logprobs"].push_back(one(other));
-    return entry;
-  }
   Json list(const std::vector<TokenDetails>& details) const {
     Json entries = Json::array();
-    for (const TokenDetails& token : details) entries.push_back(details_entry(token));
+    for (const TokenDetails& token : details) entries.push_back(logprob_object(token, tokenizer_));
     return entries;
   }
 
   const int index_;
   const std::vector<Tool> tools_;
   AnswerStream stream_;
+  const bool old_form_;  // of calls
   const bool logprobs_;
   const Tokenizer tokenizer_;
   size_t calls_made_ = 0;
@@ -300,9 +297,10 @@ std::unique_ptr<Choice> completion_choice(int index, std::shared_ptr<Echo> echo,
 }
 
 std::unique_ptr<Choice> chat_choice(int index, const ChatTemplate& form, const std::string& opening,
-                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer) {
+                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer,
+                                    CallForm calls) {
   return std::make_unique<ChatChoice>(index, form, opening, std::move(tools), logprobs,
-                                      std::move(tokenizer));
+                                      std::move(tokenizer), calls);
 }
 
 }  // namespace anser::openai

@@ -29,6 +29,7 @@ std::unique_ptr<Choice> completion_choice(int index, std::shared_ptr<Echo> echo,
 
 // `form`, `opening` and `tools` as AnswerStream has them. Thoughts come as "reasoning_content".
 std::unique_ptr<Choice> chat_choice(int index, const ChatTemplate& form, const std::string& opening,
-                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer);
+                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer,
+                                    CallForm calls = CallForm::several);
 
 }  // namespace anser::openai

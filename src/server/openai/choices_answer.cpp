@@ -84,7 +84,7 @@ JsonPieces ChoicesAnswer::whole(const Usage& usage) {
 std::string ChoicesAnswer::events(const std::vector<Json>& choices) const {
   std::string text;
   for (const Json& choice : choices) {
-    text += chunk_head_ + choice.dump(-1, ' ', false, Json::error_handler_t::replace);
+    text += chunk_head_ + dumped(choice);
     text += heading_.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
   }
   return text;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "server/openai/prompt_tokens.h"
+#include "server/openai/refused_fields.h"
 
 namespace anser::openai {
 namespace {
@@ -16,6 +17,7 @@ constexpr int kMostLogprobs = 20;
 
 CompletionRequest read_completion_request(const Fields& body, const Limits& limits,
                                           const Tokenizer& tokenizer) {
+  refuse_completion_fields(body);
   CompletionRequest request{read_write_request(body, limits), {}, false};
   request.echo = body.boolean("echo").value_or(false);
   request.top_logprobs = int(body.integer("logprobs", 0, kMostLogprobs).value_or(-1));

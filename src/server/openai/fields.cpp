@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/read_json.h"
 
@@ -26,6 +27,21 @@ std::string words_of(const JsonFault& fault) {
       return fmt::format("the body is not JSON at byte {}: {}", fault.position, fault.words);
   }
   return "the body is not JSON";
+}
+
+// Of a whole number; nothing where an int64_t cannot hold it. A double would take 2^63 - 1 for
+// 2^63.
+std::optional<int64_t> exact(const Json& value) {
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (!(number >= -0x1p63 && number < 0x1p63)) return std::nullopt;
+    return int64_t(number);
+  }
+  if (value.is_number_unsigned() &&
+      value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) {
+    return std::nullopt;
+  }
+  return value.get<int64_t>();
 }
 
 }  // namespace
@@ -85,19 +101,37 @@ std::optional<double> Fields::number(const char* name, double least, double most
   return number;
 }
 
-std::optional<int64_t> Fields::integer(const char* name, int64_t least, int64_t most) const {
+const Json* Fields::whole_number(const char* name) const {
   const Json* value = any(name);
-  if (value == nullptr) return std::nullopt;
+  if (value == nullptr) return nullptr;
   // 16.0 is a whole number, too: some clients know no other kind.
   if (!value->is_number() ||
       (value->is_number_float() && value->get<double>() != std::floor(value->get<double>()))) {
     wrong_type(name, *value, "a whole number");
   }
-  const double number = value->get<double>();
-  if (!(number >= double(least) && number <= double(most))) {
+  return value;
+}
+
+std::optional<int64_t> Fields::integer(const char* name, int64_t least, int64_t most) const {
+  const Json* value = whole_number(name);
+  if (value == nullptr) return std::nullopt;
+  const std::optional<int64_t> number = exact(*value);
+  if (!number || *number < least || *number > most) {
     fail(name, fmt::format("expected {} to {}, found {}", least, most, shown(*value)));
   }
-  return value->is_number_float() ? int64_t(number) : value->get<int64_t>();
+  return number;
+}
+
+std::optional<int> Fields::token_limit(const char* name, int least, int most) const {
+  const Json* value = whole_number(name);
+  if (value == nullptr) return std::nullopt;
+  const double number = value->get<double>();
+  if (number == -1 || number > most) return most;
+  if (number < least) {
+    fail(name, fmt::format("expected {} or more, or -1 for as many as there may be, found {}",
+                           least, shown(*value)));
+  }
+  return int(number);
 }
 
 std::optional<bool> Fields::boolean(const char* name) const {
@@ -134,6 +168,7 @@ std::vector<std::string> Fields::texts(const char* name, size_t most) const {
   }
   std::vector<std::string> texts;
   for (size_t i = 0; i < value->size(); ++i) {
+    if ((*value)[i].is_null()) continue;
     if (!(*value)[i].is_string()) {
       throw ApiError::bad_field(
           fmt::format("{}[{}]", path(name), i),

@@ -31,12 +31,15 @@ class Fields {
 
   std::optional<double> number(const char* name, double least, double most) const;
   std::optional<int64_t> integer(const char* name, int64_t least, int64_t most) const;
+  // How many tokens an answer may have: whatever exceeds `most`, and -1, means `most`.
+  std::optional<int> token_limit(const char* name, int least, int most) const;
   std::optional<bool> boolean(const char* name) const;
   std::optional<std::string> text(const char* name) const;
   // One of `choices`.
   std::optional<std::string> choice(const char* name,
                                     const std::vector<std::string_view>& choices) const;
-  // A string or a list of strings, at most `most` of them; empty when it is absent.
+  // A string or a list of strings, at most `most` of them; empty when it is absent. Null in the
+  // list is absent, too.
   std::vector<std::string> texts(const char* name, size_t most) const;
   std::optional<Fields> object(const char* name) const;
   const Json* array(const char* name) const;
@@ -50,6 +53,7 @@ class Fields {
 
  private:
   [[noreturn]] void wrong_type(const char* name, const Json& found, const char* expected) const;
+  const Json* whole_number(const char* name) const;  // nullptr when absent
 
   const Json& object_;
   std::string path_;

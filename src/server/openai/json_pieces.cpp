@@ -1,6 +1,7 @@
 #include "server/openai/json_pieces.h"
 
 #include <iterator>
+#include <string_view>
 #include <utility>
 
 namespace anser::openai {
@@ -10,8 +11,28 @@ constexpr size_t kPiece = 64 << 10;
 
 }  // namespace
 
+std::string escape_line_ends(std::string json) {
+  struct LineEnd {
+    std::string_view bytes, escape;
+  };
+  constexpr LineEnd kLineEnds[] = {
+      {"\xC2\x85", "\\u0085"}, {"\xE2\x80\xA8", "\\u2028"}, {"\xE2\x80\xA9", "\\u2029"}};
+  for (const auto& [bytes, escape] : kLineEnds) {
+    size_t at = json.find(bytes);
+    if (at == std::string::npos) continue;
+    std::string escaped;
+    size_t begin = 0;
+    for (; at != std::string::npos; at = json.find(bytes, begin)) {
+      escaped.append(json, begin, at - begin).append(escape);
+      begin = at + bytes.size();
+    }
+    json = escaped.append(json, begin, std::string::npos);
+  }
+  return json;
+}
+
 std::string dumped(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return escape_line_ends(json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void JsonPieces::add(std::string text) {

@@ -37,7 +37,12 @@ class JsonPieces {
   size_t at_ = 0;
 };
 
-// As all answers write it: what is no UTF-8 becomes U+FFFD.
+// As all answers write it: what is no UTF-8 becomes U+FFFD, and what ends lines in Unicode is
+// escaped, for an event of a stream is a line, and many clients split lines by those rules.
 std::string dumped(const Json& json);
+
+// The same for a text that is JSON already: U+0085, U+2028 and U+2029, which can only stand within
+// strings.
+std::string escape_line_ends(std::string json);
 
 }  // namespace anser::openai

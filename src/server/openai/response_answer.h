@@ -6,13 +6,16 @@
 
 #include "anser/tokenizer.h"
 #include "server/openai/answer_stream.h"
+#include "server/openai/logprob_list.h"
 #include "server/openai/response_request.h"
 #include "server/openai/writing.h"
 
 namespace anser::openai {
 
 // Thoughts become an item of type reasoning, calls of tools items of type function_call, and the
-// rest is one message.
+// rest is one message. Where logprobs are wanted the message has those of all tokens, also of what
+// came before it. A whole answer has all of them. Of a stream each delta brings what is new, and
+// the events that repeat a text have the list as long as it has kMostRepeated bytes at the most.
 class ResponseAnswer final : public Answer {
  public:
   struct Heading {
@@ -49,9 +52,17 @@ class ResponseAnswer final : public Answer {
   std::string add_call(const AnswerStream::Part& part);
   std::string end_text(StopReason reason);
   Json part_place() const;
+  // "msg_STATE_0": it names the response, so that the store can find the item.
+  std::string next_item_id(const char* kind) const;
   Json object(const char* status, const Usage* usage) const;
-  // As text, with the fields that do not change behind its own.
+  // As text, with the fields that do not change behind its own; logprobs_mark() stands where the
+  // message's logprobs belong.
   std::string with_fixed(const Json& object) const;
+  std::string logprobs_mark() const;
+  Json logprobs_place() const;
+  // The list in place of the mark, or an empty one where it would be long.
+  std::string with_logprobs(std::string text) const;
+  Json new_logprobs();
   std::string response_event(const char* type, const std::string& response);
 
   const Heading heading_;
@@ -61,6 +72,10 @@ class ResponseAnswer final : public Answer {
   std::string fixed_;  // "," and the members, and "}"
   const std::vector<Tool> tools_;
   const Tokenizer tokenizer_;
+  const bool logprobs_;          // are wanted
+  const bool streams_logprobs_;  // and in events
+  LogprobList details_;
+  size_t details_given_ = 0;  // with deltas
   AnswerStream stream_;
   int sequence_ = 0;
   Json output_ = Json::array();  // items that are complete

@@ -44,12 +44,17 @@ StateLabels read_labels(const Json& body, StateLabels labels, const std::string&
           fmt::format("expected at most {} bytes of JSON, found {}", kMaxNote, labels.note.size()));
     }
   }
-  try {
-    normalize(labels, before);
-  } catch (const Error& error) {
-    throw ApiError(400, "invalid_request_error", error.what(), path);
-  }
-  return labels;
+  // One by one, so that the one at fault can be named.
+  const auto normal = [&](const char* field, StateLabels part) {
+    try {
+      normalize(part, before);
+    } catch (const Error& error) {
+      throw ApiError(400, "invalid_request_error", error.what(), fields.path(field));
+    }
+    return part;
+  };
+  return {normal("name", {labels.name, {}, {}}).name, normal("tags", {{}, labels.tags, {}}).tags,
+          normal("note", {{}, {}, labels.note}).note};
 }
 
 }  // namespace anser::openai

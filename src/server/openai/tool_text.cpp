@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/read_json.h"
+#include "server/openai/call_arguments.h"
 
 namespace anser::openai {
 namespace {
@@ -91,7 +92,7 @@ std::string tools_text(const ChatTemplate& form, const ChatRequest& request) {
 }
 
 std::string call_text(const ChatTemplate& form, const ToolCall& call) {
-  const Json object = {{"name", call.name}, {"arguments", as_json(call.arguments)}};
+  const Json object = {{"name", call.name}, {"arguments", call_arguments(call.arguments)}};
   if (form.tools == ToolFormat::lines) {
     // The marks of a form of the user's own may stand in a string of JSON.
     return clean_words(form, fmt::format("{}\n{}\n{}", kCallFence, dumped(object), kFence));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/openai/fields.h"
+#include "server/openai/left_out.h"
 
 namespace anser::openai {
 
@@ -29,8 +30,13 @@ struct ToolChoice {
 enum class FunctionIn { field, tool };
 
 // "tools" and "tool_choice" of a request; without tools none is called, nor may one be demanded.
-// Throw ApiError.
-std::vector<Tool> read_tools(const Fields& body, FunctionIn where);
-ToolChoice read_tool_choice(const Fields& body, const std::vector<Tool>& tools, FunctionIn where);
+// Tools that are no functions are left out. Where the choice allows some of the tools only
+// (allowed_tools), the others are taken away. Throw ApiError.
+std::vector<Tool> read_tools(const Fields& body, FunctionIn where, LeftOut& left_out);
+ToolChoice read_tool_choice(const Fields& body, std::vector<Tool>& tools, FunctionIn where);
+
+// The form that chats had before there were tools: "functions" and "function_call".
+std::vector<Tool> read_functions(const Fields& body);
+ToolChoice read_function_call(const Fields& body, const std::vector<Tool>& tools);
 
 }  // namespace anser::openai

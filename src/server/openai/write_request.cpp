@@ -38,8 +38,8 @@ SamplingOptions read_sampling(const Fields& body, const Limits& limits, bool& se
   if (const auto top_k = body.integer("top_k", -1, kMost)) {
     sampling.top_k = int(std::max<int64_t>(*top_k, 0));
   }
-  const auto seed = body.integer("seed", std::numeric_limits<int64_t>::min() / 2,
-                                 std::numeric_limits<int64_t>::max() / 2);
+  const auto seed = body.integer("seed", std::numeric_limits<int64_t>::min(),
+                                 std::numeric_limits<int64_t>::max());
   seeded = seed.has_value();
   sampling.seed = seed ? uint64_t(*seed) : limits.seed ? *limits.seed : random_seed();
   return sampling;
@@ -47,9 +47,12 @@ SamplingOptions read_sampling(const Fields& body, const Limits& limits, bool& se
 
 // OpenAI's promise of -100 is a ban.
 void read_biases(const Fields& body, const Limits& limits, SamplingOptions& sampling) {
+  // Some languages write an empty object as an empty list.
+  const Json* said = body.any("logit_bias");
+  if (said != nullptr && said->is_array() && said->empty()) return;
   const auto object = body.object("logit_bias");
   if (!object) return;
-  const Json& entries = *body.any("logit_bias");
+  const Json& entries = *said;
   if (entries.size() > kMostBiases) {
     body.fail("logit_bias",
               fmt::format("expected at most {} tokens, found {}", kMostBiases, entries.size()));
@@ -85,6 +88,27 @@ void read_format(const Fields& body, WriteRequest& request) {
   request.json_schema_path = holder->path("schema");
 }
 
+std::vector<std::string> read_stops(const Fields& body) {
+  std::vector<std::string> stops = body.texts("stop", kMostStops);
+  std::erase(stops, "");  // clients send an empty one for none
+  for (const std::string& stop : stops) {
+    if (stop.size() > kLongestStop) {
+      body.fail("stop", fmt::format("expected texts of at most {} bytes, found one of {}",
+                                    kLongestStop, stop.size()));
+    }
+  }
+  return stops;
+}
+
+// Of best_of texts OpenAI gives the n most probable ones. Here all that are written are given.
+void check_best_of(const Fields& body, int n) {
+  const auto best_of = body.integer("best_of", 1, std::numeric_limits<int>::max());
+  if (!best_of || *best_of == n) return;
+  body.fail("best_of", fmt::format("all answers that are written are given, so it can be n alone; "
+                                   "expected {}, found {}",
+                                   n, *best_of));
+}
+
 std::optional<StateLabels> read_save(const Fields& body) {
   const Json* save = body.any("save_state");
   if (save != nullptr && save->is_object()) return read_labels(*save, {}, "save_state");
@@ -98,17 +122,13 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
   request.model = body.text("model").value_or("");
   GenerateOptions& generation = request.generation;
   generation.sampling = read_sampling(body, limits, request.seeded);
-  const auto tokens = body.integer("max_tokens", 0, limits.max_tokens);
-  const auto completion = body.integer("max_completion_tokens", 0, limits.max_tokens);
+  const auto tokens = body.token_limit("max_tokens", 0, limits.max_tokens);
+  const auto completion = body.token_limit("max_completion_tokens", 0, limits.max_tokens);
   const int usual = std::min(limits.default_tokens, limits.max_tokens);
-  generation.max_tokens = int(completion ? *completion : tokens.value_or(usual));
-  generation.stop = body.texts("stop", kMostStops);
-  for (const std::string& stop : generation.stop) {
-    if (stop.empty() || stop.size() > kLongestStop) {
-      body.fail("stop", fmt::format("expected texts of 1 to {} bytes", kLongestStop));
-    }
-  }
+  generation.max_tokens = completion ? *completion : tokens.value_or(usual);
+  generation.stop = read_stops(body);
   request.n = int(body.integer("n", 1, std::min(limits.max_n, limits.max_choices)).value_or(1));
+  check_best_of(body, request.n);
   request.stream = body.boolean("stream").value_or(false);
   if (const auto options = body.object("stream_options")) {
     request.include_usage = options->boolean("include_usage").value_or(false);

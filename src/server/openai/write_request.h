@@ -24,12 +24,14 @@ struct Limits {
   int vocab = 0;
 };
 
-// Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens), temperature,
-// top_p, top_k (0: off), min_p, presence_penalty, frequency_penalty, penalty_decay (of both, per
-// token; 1: they never fade), stop, seed, n, stream, stream_options.include_usage, logit_bias
-// (-100 to 100; -100: the token is banned), response_format, state (an id or a name: go on from
-// there), save_state (true, or its labels: the state after the answer is stored), end_with_sentence
-// (true: the text ends with a sentence in the last third of max_tokens if it can).
+// Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens; more than the
+// limit, and -1, mean the limit), temperature, top_p, top_k (0: off), min_p, presence_penalty,
+// frequency_penalty, penalty_decay (of both, per token; 1: they never fade), stop (empty ones mean
+// nothing), seed (-2^63 to 2^63 - 1), n, best_of (no other than n), stream,
+// stream_options.include_usage, logit_bias (-100 to 100; -100: the token is banned),
+// response_format, state (an id or a name: go on from there), save_state (true, or its labels: the
+// state after the answer is stored), end_with_sentence (true: the text ends with a sentence in the
+// last third of max_tokens if it can).
 struct WriteRequest {
   std::string model;  // as the client named it; it is not checked, there is only one
   GenerateOptions generation;

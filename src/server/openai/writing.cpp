@@ -45,8 +45,8 @@ std::string event_text(const Json& data) {
   return "data: " + dumped(data) + "\n\n";
 }
 
-ApiError error_of(const Finished& finished) {
-  if (finished.ambiguous) return {400, "invalid_request_error", finished.error};
+ApiError error_of(const Finished& finished, const std::string& schema_field) {
+  if (finished.ambiguous) return {400, "invalid_request_error", finished.error, schema_field};
   if (finished.no_memory) return ApiError::unavailable(kNoMemory);
   return finished.overdue ? ApiError::unavailable(finished.error)
                           : ApiError(500, "server_error", finished.error);
@@ -191,9 +191,9 @@ void Writing::send_unsent(int index) {
 void Writing::on_end(int index, Finished finished) {
   const std::lock_guard lock(mutex_);
   usage_.cached_tokens = std::max(usage_.cached_tokens, state_tokens_ + finished.cached_tokens);
-  usage_.written_tokens += finished.tokens.size();
+  usage_.written_tokens += finished.drawn_tokens;
   if (failed_) return;
-  if (!finished.error.empty()) return fail(error_of(finished));
+  if (!finished.error.empty()) return fail(error_of(finished, schema_field_));
   // Nobody but the scheduler's own end cancels what has not failed.
   if (finished.reason == StopReason::cancelled) {
     return fail(ApiError::unavailable("the server is ending; ask again"));

@@ -38,6 +38,8 @@ struct Saving {
 struct Usage {
   // What was there before the texts; of it, what did not have to be read.
   size_t prompt_tokens = 0, cached_tokens = 0;
+  // Drawn: also the stop token that ended a text, and what a stop string hid. Each has an entry in
+  // the lists of logprobs.
   size_t written_tokens = 0;
 };
 
@@ -66,7 +68,9 @@ class Answer {
   // Made out of this, which must live as long.
   virtual JsonPieces whole(const Usage& usage) = 0;
   // In the midst of a stream, which ends with it.
-  virtual std::string failure(const ApiError& error) { return "data: " + error.body() + "\n\n"; }
+  virtual std::string failure(const ApiError& error) {
+    return "data: " + escape_line_ends(error.body()) + "\n\n";
+  }
 };
 
 // One body in the end, or events on the way: of each text one at the most every `interval`, with
@@ -93,6 +97,9 @@ class Writing : public std::enable_shared_from_this<Writing> {
   // Texts shall end with a sentence if they can: not those that a constraint ends. The tokenizer
   // reads the orders' prompts.
   void end_with_sentences(Tokenizer tokenizer) { sentences_ = std::move(tokenizer); }
+
+  // Where the schema stands that the texts are held to, for errors.
+  void name_schema(std::string field) { schema_field_ = std::move(field); }
 
   // Something that lives as long as this does.
   void hold(std::shared_ptr<void> share) { held_.push_back(std::move(share)); }
@@ -135,6 +142,7 @@ class Writing : public std::enable_shared_from_this<Writing> {
   Scheduler& scheduler_;
   std::optional<Saving> saving_;
   std::optional<Tokenizer> sentences_;
+  std::string schema_field_;
   std::vector<std::shared_ptr<void>> held_;
 
   std::mutex mutex_;  // of all that follows
@@ -153,7 +161,8 @@ class Writing : public std::enable_shared_from_this<Writing> {
 const char* finish_reason(StopReason reason);
 
 // What a client is told of a text that has failed.
-ApiError error_of(const Finished& finished);
+// `schema_field`: where the schema of its constraint stands in the request.
+ApiError error_of(const Finished& finished, const std::string& schema_field = {});
 
 // The ids of answers: a prefix and 24 letters and digits, of which none has been given out before.
 std::string new_id(const std::string& prefix);
