@@ -29,6 +29,7 @@
 #include "cli/web_options.h"
 #include "server/http/server.h"
 #include "server/service.h"
+#include "text/chat/choose_template.h"
 
 namespace anser {
 namespace {
@@ -261,6 +262,8 @@ void serve_command(ServeOptions options) {
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model, SamplingOptions());
   service_options.limits.seed = options.sampling.seed;
+  service_options.limits.fills_gaps =
+      !model.tells_stories() && fills_gaps(model.chat_clues(), service_options.form);
   service_options.desk = desk.get();
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
   service_options.budgets = std::make_shared<MemoryBudgets>(uint64_t(options.logprobs_mb) << 20);

@@ -331,6 +331,8 @@ void Scheduler::Work::take(Text& text, Token token, size_t mask_units) {
   if (text.top_logprobs >= 0) {
     text.details.push_back(
         token_details(std::as_const(text.state).logits(), token, text.top_logprobs));
+  } else if (text.token_ids) {
+    text.describe_by_id(token);
   }
   Continuation::Next next = text.continuation.take(token);
   if (next.mark) text.marked = text.state;

@@ -242,7 +242,7 @@ TEST_F(SchedulerTest, DetailsOfThePromptsTokens) {
     std::vector<std::shared_ptr<Listener>> listeners;
     for (int i = 0; i < 4; ++i) {
       Order next = wanted;
-      next.prompt_details = i != 1;
+      next.prompt_logprobs = i != 1 ? 2 : -1;
       listeners.push_back(std::make_shared<Listener>());
       scheduler.submit(std::move(next), listeners.back());
       if (i < 2) listeners.back()->wait();

@@ -31,6 +31,14 @@ AnswerStream::AnswerStream(const ChatTemplate& form, std::string_view opening,
       held_(opening),
       written_(opening.find(kCallFence) != std::string_view::npos) {}
 
+void AnswerStream::prefill(const Prefill& prefill) {
+  if (prefill.text.empty()) return;
+  push(prefill.text);
+  written_ = false;
+  prefilled_ = held_.size();
+  if (prefill.spaced) begun_ = false;
+}
+
 std::vector<AnswerStream::Part> AnswerStream::push(std::string_view text) {
   std::vector<Part> parts;
   if (text.empty()) return parts;
@@ -72,6 +80,7 @@ bool AnswerStream::read_start(bool end) {
   if (may_think && undecided) return false;
   if (may_think && held_.starts_with(think_start_)) {
     held_.erase(0, think_start_.size());
+    prefilled_ = 0;
     place_ = Place::thought;
   } else {
     place_ = Place::words;
@@ -89,6 +98,7 @@ bool AnswerStream::read_thought(bool end, std::vector<Part>& parts) {
   }
   give(Part::Kind::reasoning, std::string_view(held_).substr(0, close), parts);
   held_.erase(0, close + think_end_.size());
+  prefilled_ = 0;
   place_ = Place::after_thought;
   begun_ = false;
   spaces_.clear();
@@ -147,6 +157,7 @@ bool AnswerStream::read_words(bool end, std::vector<Part>& parts) {
     return true;
   }
   called_ = true;
+  prefilled_ = 0;
   held_.erase(0, call.size);
   parts.push_back({Part::Kind::call, std::move(call.arguments), std::move(call.name)});
   return true;
@@ -154,6 +165,9 @@ bool AnswerStream::read_words(bool end, std::vector<Part>& parts) {
 
 // White space waits for what follows it, so that none is given out at either end.
 void AnswerStream::give(Part::Kind kind, std::string_view text, std::vector<Part>& parts) {
+  const size_t known = std::min(prefilled_, text.size());
+  text.remove_prefix(known);
+  prefilled_ -= known;
   std::string whole = spaces_ + std::string(text);
   if (!begun_) whole.erase(0, std::min(whole.size(), whole.find_first_not_of(kSpaces)));
   const size_t last = whole.find_last_not_of(kSpaces);

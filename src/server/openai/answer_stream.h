@@ -24,11 +24,22 @@
 
 namespace anser::openai {
 
+// The beginning of an answer that the client has written itself, which it does not get back.
+struct Prefill {
+  std::string text = {};
+  std::string opening = {};  // what the prompt has in front of it: a thought that is closed
+  // The client has white space behind it, so that what comes next begins with none.
+  bool spaced = false;
+};
+
 class AnswerStream {
  public:
   // `opening` is what the prompt has written of the answer. `tools` are those that may be called,
   // and must outlive this; where there are none, nothing is a call.
   AnswerStream(const ChatTemplate& form, std::string_view opening, const std::vector<Tool>& tools);
+
+  // Before anything is pushed: the answer begins with this.
+  void prefill(const Prefill& prefill);
 
   struct Part {
     enum class Kind { reasoning, content, call };
@@ -66,6 +77,7 @@ class AnswerStream {
   std::string spaces_;    // white space that something may follow
   bool written_;          // there was some text, or a call was opened, which is one
   bool begun_ = false;    // something of this kind was given out
+  size_t prefilled_ = 0;  // bytes of held_ that are the client's own
 };
 
 }  // namespace anser::openai

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "server/openai/chat_template_fields.h"
+
 namespace anser::openai {
 namespace {
 
@@ -70,7 +72,7 @@ Effort read_effort(const Fields& fields, const char* name) {
 }
 
 ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
-  ChatRequest request{read_write_request(body, limits), {}, {}, {}, Effort::unsaid};
+  ChatRequest request{read_write_request(body, limits), {}, {}, {}};
   const Json* messages = body.array("messages");
   if (messages == nullptr || messages->empty()) {
     body.fail("messages", "it is missing or empty; expected a list of messages");
@@ -86,6 +88,7 @@ ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
   request.tools = read_tools(body, FunctionIn::field);
   request.tool_choice = read_tool_choice(body, request.tools, FunctionIn::field);
   request.effort = read_effort(body, "reasoning_effort");
+  read_chat_template_fields(body, request);
   const auto top = body.integer("top_logprobs", 0, kMostTopLogprobs);
   if (body.boolean("logprobs").value_or(false)) request.top_logprobs = int(top.value_or(0));
   return request;

@@ -32,13 +32,19 @@ struct ChatRequest : WriteRequest {
   std::vector<Tool> tools;
   ToolChoice tool_choice;
   Effort effort = Effort::unsaid;
+  // The last message is not closed: what is written goes on with its words.
+  bool continues = false;
+  bool begins_anew = false;  // the last message is an answer without words: it is left out
+  bool opens_answer = true;  // else nothing follows the messages
 };
 
-// Throws ApiError. A message's content is a string or a list of parts of type text; the role
-// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them.
 // "none" to "xhigh", if it is there.
 Effort read_effort(const Fields& fields, const char* name);
 
+// Throws ApiError. A message's content is a string or a list of parts of type text; the role
+// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them;
+// add_generation_prompt, continue_final_message and chat_template_kwargs as vLLM has them
+// (chat_template_fields.h).
 ChatRequest read_chat_request(const Fields& body, const Limits& limits);
 
 }  // namespace anser::openai

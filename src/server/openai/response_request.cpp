@@ -4,10 +4,13 @@
 
 #include <algorithm>
 
+#include "server/openai/vllm_fields.h"
+
 namespace anser::openai {
 namespace {
 
 constexpr size_t kMostItems = 4096;
+constexpr char kNotInResponses[] = "a response has no place for it; ask for a chat completion";
 // As OpenAI has it.
 constexpr size_t kMostPairs = 16, kLongestKey = 64, kLongestValue = 512;
 
@@ -127,6 +130,9 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
   if (const auto most = body.integer("max_output_tokens", 1, limits.max_tokens)) {
     request.generation.max_tokens = int(*most);
   }
+  check_min_tokens(body, request);
+  if (request.prompt_logprobs >= 0) body.fail("prompt_logprobs", kNotInResponses);
+  if (request.return_token_ids) body.fail("return_token_ids", kNotInResponses);
   request.messages = read_input(body);
   request.tools = read_tools(body, FunctionIn::tool);
   request.tool_choice = read_tool_choice(body, request.tools, FunctionIn::tool);

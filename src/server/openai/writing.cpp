@@ -113,7 +113,8 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
     if (sentences_ && orders[i].generation.constraint == nullptr) {
       readers.back() = std::make_shared<SentenceReader>(std::move(readers.back()),
                                                         sentences_->decode(orders[i].prompt),
-                                                        orders[i].generation.max_tokens);
+                                                        orders[i].generation.max_tokens,
+                                                        orders[i].generation.min_tokens);
     }
   }
   {
