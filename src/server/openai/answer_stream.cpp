@@ -36,6 +36,9 @@ void AnswerStream::prefill(const Prefill& prefill) {
   push(prefill.text);
   written_ = false;
   prefilled_ = held_.size();
+  spaces_.clear();
+  // What may be words or the mark of a thought: the latter begins anew.
+  if (place_ == Place::start) begun_ = true;
   if (prefill.spaced) begun_ = false;
 }
 
@@ -81,6 +84,7 @@ bool AnswerStream::read_start(bool end) {
   if (may_think && held_.starts_with(think_start_)) {
     held_.erase(0, think_start_.size());
     prefilled_ = 0;
+    begun_ = false;
     place_ = Place::thought;
   } else {
     place_ = Place::words;
