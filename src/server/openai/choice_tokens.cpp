@@ -48,7 +48,7 @@ ChoiceTokens::Some ChoiceTokens::take(const std::vector<TokenDetails>& details) 
       continue;
     }
     const size_t at = seen_++;
-    if (prompt_->logprobs >= 0) prompt_details_.add(token);
+    if (prompt_->logprobs >= 0) some.prompt.push_back(token);
     if (echoes_logprobs() && at >= prompt_->hidden) {
       some.echoed.push_back(echoed(*prompt_, at, token));
     }
@@ -56,28 +56,20 @@ ChoiceTokens::Some ChoiceTokens::take(const std::vector<TokenDetails>& details) 
   return some;
 }
 
-bool ChoiceTokens::owes_prompt() const {
-  return describes_ && prompt_ && prompt_->logprobs >= 0 && !gave_prompt_logprobs_ &&
-         seen_ == prompt_->described;
-}
-
-void ChoiceTokens::add_fields(Json& chunk, const std::vector<TokenDetails>& written) {
+void ChoiceTokens::add_fields(Json& chunk, const Some& some) {
   if (shown_.ids) {
     Json ids = Json::array();
-    for (const TokenDetails& token : written) ids.push_back(token.drawn.token);
+    for (const TokenDetails& token : some.written) ids.push_back(token.drawn.token);
     chunk["token_ids"] = std::move(ids);
   }
   if (prompt_ && !prompt_->token_ids.empty() && !std::exchange(gave_prompt_ids_, true)) {
     chunk["prompt_token_ids"] = prompt_->token_ids;
   }
-  if (!owes_prompt()) return;
-  gave_prompt_logprobs_ = true;
-  Json list = Json::array();
-  for (size_t i = 0; i < prompt_details_.size(); ++i) {
-    list.push_back(prompt_logprob(prompt_details_[i], prompt_->logprobs, shown_.tokenizer));
+  if (some.prompt.empty()) return;
+  Json& list = chunk["prompt_logprobs"] = Json::array();
+  for (const TokenDetails& token : some.prompt) {
+    list.push_back(prompt_logprob(token, prompt_->logprobs, shown_.tokenizer));
   }
-  prompt_details_ = {};
-  chunk["prompt_logprobs"] = std::move(list);
 }
 
 }  // namespace anser::openai

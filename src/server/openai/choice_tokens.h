@@ -37,17 +37,17 @@ class ChoiceTokens {
   // "token_ids", if they are wanted, with a comma in front.
   void add_ids(JsonPieces& pieces) const;
 
-  // Of a stream: more of the details, less those of the prompt.
+  // Of a stream: more of the details, by what becomes of them. None is kept.
   struct Some {
-    std::vector<TokenDetails> echoed;  // an echo's
+    std::vector<TokenDetails> prompt;  // for prompt_logprobs
+    std::vector<TokenDetails> echoed;  // for an echo's logprobs
     std::vector<TokenDetails> written;
+    bool empty() const { return prompt.empty() && echoed.empty() && written.empty(); }
   };
   Some take(const std::vector<TokenDetails>& details);
-  // All of prompt_logprobs is there, and no chunk has brought it yet.
-  bool owes_prompt() const;
-  // Adds what a chunk brings besides text and logprobs: "token_ids" of these, and once
-  // "prompt_token_ids" and "prompt_logprobs".
-  void add_fields(Json& chunk, const std::vector<TokenDetails>& written);
+  // Adds what a chunk brings besides text and logprobs: "token_ids", "prompt_logprobs", and once
+  // "prompt_token_ids".
+  void add_fields(Json& chunk, const Some& some);
 
  private:
   bool echoes_logprobs() const { return prompt_ && prompt_->echoed && has_logprobs(); }
@@ -60,8 +60,7 @@ class ChoiceTokens {
   std::vector<Token> ids_;
   // Of a stream.
   size_t seen_ = 0;  // of the prompt's
-  LogprobList prompt_details_;
-  bool gave_prompt_ids_ = false, gave_prompt_logprobs_ = false;
+  bool gave_prompt_ids_ = false;
 };
 
 }  // namespace anser::openai

@@ -46,8 +46,7 @@ class CompletionChoice final : public Choice {
                            const std::vector<TokenDetails>& details) override {
     const std::string text = echo_once() + std::string(piece);
     const ChoiceTokens::Some some = tokens_.take(details);
-    const bool empty = text.empty() && some.echoed.empty() && some.written.empty();
-    if (empty && !tokens_.owes_prompt()) return {};
+    if (text.empty() && some.empty()) return {};
     return {chunk(text, some, nullptr)};
   }
 
@@ -86,7 +85,7 @@ class CompletionChoice final : public Choice {
                   {"index", index_},
                   {"logprobs", tokens_.has_logprobs() ? lists(some) : Json()},
                   {"finish_reason", reason == nullptr ? Json() : Json(reason)}};
-    tokens_.add_fields(chunk, some.written);
+    tokens_.add_fields(chunk, some);
     return chunk;
   }
 
@@ -158,13 +157,12 @@ class ChatChoice final : public Choice {
     for (Json& delta : deltas(stream_.push(piece)))
       chunks.push_back(chunk(std::move(delta), nullptr));
     // Words may still be held back; their tokens' details come nonetheless.
-    const bool described = !some.written.empty() || tokens_.owes_prompt();
-    if (chunks.empty() && described) chunks.push_back(chunk(Json::object(), nullptr));
+    if (chunks.empty() && !some.empty()) chunks.push_back(chunk(Json::object(), nullptr));
     if (chunks.empty()) return chunks;
     if (tokens_.has_logprobs() && !some.written.empty()) {
       chunks.back()["logprobs"] = {{"content", list(some.written)}};
     }
-    tokens_.add_fields(chunks.back(), some.written);
+    tokens_.add_fields(chunks.back(), some);
     return chunks;
   }
 

@@ -20,7 +20,6 @@ void add(KeptDetails& kept, uint64_t tokens, int logprobs) {
 }
 
 void add_written(KeptDetails& kept, const WriteRequest& wanted) {
-  if (wanted.stream) return;
   const uint64_t tokens = uint64_t(wanted.n) * uint64_t(wanted.generation.max_tokens);
   add(kept, tokens, wanted.top_logprobs);
   if (!wanted.return_token_ids) return;
@@ -32,13 +31,9 @@ void add_written(KeptDetails& kept, const WriteRequest& wanted) {
 
 KeptDetails wanted_details(const CompletionRequest& wanted) {
   KeptDetails kept;
+  if (wanted.stream) return kept;
   for (const Prompt& prompt : wanted.prompts) {
-    const uint64_t tokens = prompt.tokens.size();
-    if (wanted.stream) {
-      add(kept, tokens * uint64_t(wanted.n), wanted.prompt_logprobs);
-    } else {
-      add(kept, tokens, described_logprobs(wanted));
-    }
+    add(kept, prompt.tokens.size(), described_logprobs(wanted));
     add_written(kept, wanted);
   }
   return kept;
@@ -46,6 +41,7 @@ KeptDetails wanted_details(const CompletionRequest& wanted) {
 
 KeptDetails wanted_details(const WriteRequest& wanted, size_t prompt_tokens) {
   KeptDetails kept;
+  if (wanted.stream) return kept;
   add(kept, prompt_tokens, wanted.prompt_logprobs);
   add_written(kept, wanted);
   return kept;

@@ -16,7 +16,7 @@ namespace anser::openai {
 struct KeptDetails {
   uint64_t tokens = 0, bytes = 0;
 };
-// Of completions, and of chats. A stream keeps only prompt_logprobs.
+// Of completions, and of chats. A stream keeps none.
 KeptDetails wanted_details(const CompletionRequest& wanted);
 KeptDetails wanted_details(const WriteRequest& wanted, size_t prompt_tokens);
 
