@@ -41,7 +41,8 @@ void complete(const Json& body) {
   const CompletionRequest request =
       read_completion_request(Fields(body), kLimits, Tokenizer::bytes());
   check(request);
-  for (const auto& prompt : request.prompts) {
+  for (const auto& [prompt, hidden] : request.prompts) {
+    ANSER_CHECK(hidden <= prompt.size());
     ANSER_CHECK(int(prompt.size()) <= kLimits.max_prompt_tokens);
     ANSER_CHECK(std::ranges::all_of(prompt, [](Token t) { return t >= 0 && t < kLimits.vocab; }));
   }
