@@ -24,6 +24,7 @@ const Limits kLimits = [] {
   limits.max_prompt_tokens = 500;
   limits.max_n = 4;
   limits.vocab = 256;
+  limits.fills_gaps = true;
   return limits;
 }();
 
@@ -59,6 +60,7 @@ void converse(const ChatRequest& request) {
     ANSER_CHECK(std::ranges::is_sorted(prompt.message_ends));
     ANSER_CHECK(prompt.message_ends.empty() || prompt.message_ends.back() <= prompt.text.size());
     ANSER_CHECK(prompt.text.ends_with(prompt.opening));
+    ANSER_CHECK(prompt.text.ends_with(prompt.prefill.text));
   }
 }
 

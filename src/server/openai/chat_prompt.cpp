@@ -96,17 +96,16 @@ ChatPrompt render_story(const ChatRequest& request, bool goes_on) {
   const ChatTemplate& form = builtin_template("chat");
   ChatPrompt prompt;
   for (const Message& message : request.messages) {
-    const std::string words = clean_words(form, message.text);
+    const bool goes_on_here = request.continues && &message == &request.messages.back();
+    if (goes_on_here) prompt.prefill = prefill_of(request, form);
+    const std::string words =
+        goes_on_here ? prompt.prefill.text : clean_words(form, message.text);
     if (words.empty()) continue;
     prompt.answer_begin = prompt.text.size();
     prompt.text += (prompt.text.empty() && !goes_on ? "" : " ") + words;
     prompt.message_ends.push_back(prompt.text.size());
   }
-  if (request.continues) {
-    prompt.prefill = prefill_of(request, form);
-  } else {
-    prompt.answer_begin = prompt.text.size();
-  }
+  if (!request.continues) prompt.answer_begin = prompt.text.size();
   return prompt;
 }
 
