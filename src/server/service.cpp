@@ -239,8 +239,7 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
       ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
 }
 
-MemoryBudget::Share Service::room_for_details(const WriteRequest& wanted,
-                                              const KeptDetails& kept) {
+MemoryBudget::Share Service::room_for_details(const WriteRequest& wanted, const KeptDetails& kept) {
   if (kept.bytes == 0) return nullptr;
   MemoryBudget& budget = options_.budgets->logprobs;
   if (MemoryBudget::Share share = budget.take(kept.bytes)) return share;

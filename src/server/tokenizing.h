@@ -1,5 +1,5 @@
-// What /tokenize, /detokenize and /tokenizer_info answer: texts as the tokens of the model and back,
-// in the shapes of llama.cpp and vLLM.
+// What /tokenize, /detokenize and /tokenizer_info answer: texts as the tokens of the model and
+// back, in the shapes of llama.cpp and vLLM.
 #pragma once
 
 #include <string>

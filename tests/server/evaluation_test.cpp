@@ -105,14 +105,13 @@ TEST_F(EvaluationTest, EveryAnswerHasTheWholeEcho) {
   start({}, scheduling);
   const std::string prompt(2000, 'q');
   post(kCompletions, Json({{"prompt", prompt}, {"max_tokens", 1}}).dump());  // it is known now
-  const Json choices =
-      post(kCompletions, Json({{"prompt", prompt},
-                               {"max_tokens", 0},
-                               {"n", 3},
-                               {"echo", true},
-                               {"logprobs", 0},
-                               {"prompt_logprobs", 0}})
-                             .dump())["choices"];
+  const Json choices = post(kCompletions, Json({{"prompt", prompt},
+                                                {"max_tokens", 0},
+                                                {"n", 3},
+                                                {"echo", true},
+                                                {"logprobs", 0},
+                                                {"prompt_logprobs", 0}})
+                                              .dump())["choices"];
   ASSERT_EQ(choices.size(), 3u);
   for (const Json& choice : choices) {
     EXPECT_EQ(choice["logprobs"]["tokens"].size(), 2000u);
@@ -148,7 +147,10 @@ TEST_F(EvaluationTest, PromptLogprobsAreVllms) {
       EXPECT_EQ(other["rank"], rank);
     }
     EXPECT_LE(list[i].size(), 3u);
-    EXPECT_EQ(whole["logprobs"]["top_logprobs"][i - 1].size(), i == 1 ? 0u : 4u);
+    // Those without a text of their own have one name.
+    const size_t top = whole["logprobs"]["top_logprobs"][i - 1].size();
+    EXPECT_EQ(top == 0, i == 1);
+    EXPECT_LE(top, 4u);
   }
   // In a stream they come once, and without an echo, too.
   EXPECT_EQ(joined(kCompletions, body)["prompt_logprobs"], list);
@@ -165,10 +167,10 @@ TEST_F(EvaluationTest, AChatsPromptLogprobsStandBesideItsChoices) {
                      {"prompt_logprobs", 1},
                      {"return_token_ids", true},
                      {"n", 2},
+                     {"logit_bias", {{"0", -100}}},
                      {"max_tokens", 3}};
   const Json whole = post(kChat, body.dump());
-  const Json tokens =
-      post("/tokenize", Json({{"messages", body["messages"]}}).dump())["tokens"];
+  const Json tokens = post("/tokenize", Json({{"messages", body["messages"]}}).dump())["tokens"];
   EXPECT_EQ(whole["prompt_token_ids"], tokens);
   EXPECT_EQ(whole["prompt_logprobs"].size(), tokens.size());
   EXPECT_EQ(whole["usage"]["prompt_tokens"], tokens.size());
@@ -187,7 +189,8 @@ TEST_F(EvaluationTest, AChatsPromptLogprobsStandBesideItsChoices) {
 
 TEST_F(EvaluationTest, TokenIdsAreThoseThatWereDrawn) {
   start();
-  Json body = {{"prompt", {"ab", "c"}}, {"n", 2}, {"max_tokens", 12}, {"seed", 3},
+  Json body = {{"prompt", {"ab", "c"}},    {"n", 2},
+               {"max_tokens", 12},         {"seed", 3},
                {"return_token_ids", true}, {"logit_bias", {{"0", -100}}}};
   const Json whole = post(kCompletions, body.dump());
   for (size_t i = 0; i < 4; ++i) {
@@ -195,19 +198,23 @@ TEST_F(EvaluationTest, TokenIdsAreThoseThatWereDrawn) {
     EXPECT_EQ(choice["prompt_token_ids"], i < 2 ? Json({0, 98, 99}) : Json({0, 100}));
     ASSERT_EQ(choice["token_ids"].size(), 12u);
     EXPECT_TRUE(choice["logprobs"].is_null());
-    const Json read = post("/detokenize", Json({{"tokens", choice["token_ids"]}}).dump());
-    const std::string text = choice["text"];  // but for a character that has only begun
-    EXPECT_TRUE(read["prompt"].get<std::string>().starts_with(text)) << read << text;
   }
   EXPECT_NE(whole["choices"][0]["token_ids"], whole["choices"][1]["token_ids"]);
+  const auto alone = Engine::create(*model_, {.device = Device::cpu, .threads = 1});
+  State state = model_->initial_state();
+  alone->forward(state, tokens_of("ab"));
+  GenerateOptions options{.max_tokens = 12};
+  options.sampling.seed = 3;
+  options.sampling.banned = {0};
+  EXPECT_EQ(whole["choices"][0]["token_ids"], Json(generate(*alone, state, options).tokens));
   // The token that ends a text, and those of a stop string, are among them.
-  body = {{"prompt", "ab"}, {"return_token_ids", true}, {"logit_bias", {{"0", 100}}},
-          {"logprobs", 0}};
+  body = {
+      {"prompt", "ab"}, {"return_token_ids", true}, {"logit_bias", {{"0", 100}}}, {"logprobs", 0}};
   Json choice = post(kCompletions, body.dump())["choices"][0];
   EXPECT_EQ(choice["token_ids"], Json({0}));
   EXPECT_EQ(choice["logprobs"]["tokens"].size(), 1u);
-  body = {{"prompt", "ab"}, {"return_token_ids", true}, {"logit_bias", {{"121", 100}}},
-          {"stop", "xx"}};
+  body = {
+      {"prompt", "ab"}, {"return_token_ids", true}, {"logit_bias", {{"121", 100}}}, {"stop", "xx"}};
   choice = post(kCompletions, body.dump())["choices"][0];
   EXPECT_EQ(choice["text"], "");
   EXPECT_EQ(choice["token_ids"], Json({121, 121}));
@@ -215,7 +222,8 @@ TEST_F(EvaluationTest, TokenIdsAreThoseThatWereDrawn) {
   EXPECT_EQ(streamed["token_ids"], choice["token_ids"]);
   EXPECT_EQ(streamed["prompt_token_ids"], Json({0, 98, 99}));
   // Where nobody asks there are none.
-  EXPECT_FALSE(post(kCompletions, R"({"prompt": "a"})")["choices"][0].contains("token_ids"));
+  EXPECT_FALSE(post(kCompletions, R"({"prompt": "a", "max_tokens": 1})")["choices"][0].contains(
+      "token_ids"));
 }
 
 TEST_F(EvaluationTest, AResponseHasNoPlaceForThem) {
@@ -233,8 +241,9 @@ TEST_F(EvaluationTest, TokenizeHasVllmsShape) {
   start(std::move(options));
   const Json tokens = {0, 'h' + 1, 'i' + 1};
   Json answer = post("/tokenize", R"({"model": "goose", "prompt": "hi"})");
-  EXPECT_EQ(answer, Json({{"count", 3}, {"max_model_len", 5000}, {"tokens", tokens},
-                          {"token_strs", nullptr}}));
+  EXPECT_EQ(
+      answer,
+      Json({{"count", 3}, {"max_model_len", 5000}, {"tokens", tokens}, {"token_strs", nullptr}}));
   EXPECT_EQ(get("/v1/models")["data"][0]["max_model_len"], 5000);
   answer = post("/tokenize", R"({"prompt": "hi", "add_special_tokens": false,
                                  "return_token_strs": true})");
@@ -259,7 +268,8 @@ TEST_F(EvaluationTest, MessagesAreTokenizedAsAChatReadsThem) {
   start();
   const auto text = [&](const std::string& more) {
     const Json answer = post("/tokenize", R"({"messages": [{"role": "user", "content": "q"},
-        {"role": "assistant", "content": "a"}], )" + more + "}");
+        {"role": "assistant", "content": "a"}], )" +
+                                              more + "}");
     EXPECT_EQ(answer["count"], answer["tokens"].size());
     const Json back = post("/detokenize", Json({{"tokens", answer["tokens"]}}).dump());
     return (answer["tokens"][0] == 0 ? "0 " : "") + back["prompt"].get<std::string>();
@@ -284,8 +294,8 @@ TEST_F(EvaluationTest, ATokenizerMayBeHadFromAfar) {
   EXPECT_EQ(info["chat_template"], jinja_template(builtin_template("chat")));
   // Its name is the token that has no text.
   const auto encode = [&](const std::string& text, bool begins = false) {
-    return post("/tokenize", Json({{"prompt", text}, {"add_special_tokens", begins}}).dump())[
-        "tokens"];
+    return post("/tokenize",
+                Json({{"prompt", text}, {"add_special_tokens", begins}}).dump())["tokens"];
   };
   EXPECT_EQ(encode(end), Json({0}));
   EXPECT_EQ(encode(end, true), Json({0, 0}));

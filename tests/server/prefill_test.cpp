@@ -71,8 +71,8 @@ TEST(Prefill, TheLastAnswerIsContinued) {
 
 TEST(Prefill, AThoughtMayBeContinued) {
   const auto text = [](const char* words, const char* form = "chat") {
-    return prompt(Json::array({message("user", "q"), message("assistant", words)}),
-                  Json::object(), form);
+    return prompt(Json::array({message("user", "q"), message("assistant", words)}), Json::object(),
+                  form);
   };
   EXPECT_EQ(text("<think>\nwell"), "User: q\n\nAssistant: <think>\nwell");
   EXPECT_EQ(text("<think>"), "User: q\n\nAssistant: <think");
@@ -80,6 +80,7 @@ TEST(Prefill, AThoughtMayBeContinued) {
   // Where every answer begins with a thought, an empty one is closed before words.
   EXPECT_EQ(text("Sure", "flower"), "User" FLOWER "q" FLOWER "\nBot" FLOWER "<think></think>Sure");
   EXPECT_EQ(text("<think>well", "flower"), "User" FLOWER "q" FLOWER "\nBot" FLOWER "<think>well");
+  EXPECT_EQ(text("<think>", "flower"), "User" FLOWER "q" FLOWER "\nBot" FLOWER "<think");
   EXPECT_EQ(text("Sure", "markdown"), "### User\nq\n### Assistant\n<think></think>Sure");
 }
 
@@ -89,22 +90,21 @@ TEST(Prefill, ACallIsNoBeginning) {
       "type": "function", "function": {"name": "time", "arguments": "{}"}}]})");
   const Json messages = Json::array({message("user", "q"), call});
   EXPECT_TRUE(prompt(messages).ends_with("\n\nAssistant:"));
-  EXPECT_EQ(refused_field(messages, {{"continue_final_message", true}}),
-            "continue_final_message");
+  EXPECT_EQ(refused_field(messages, {{"continue_final_message", true}}), "continue_final_message");
   const Json words = Json::array({message("user", "q"), message("assistant", "x")});
   EXPECT_TRUE(prompt(words, {{"tools", tools}, {"tool_choice", "required"}})
                   .ends_with("Assistant: x\n\nAssistant: ```json"));
-  EXPECT_EQ(refused_field(words, {{"tools", tools},
-                                  {"tool_choice", "required"},
-                                  {"continue_final_message", true}}),
-            "continue_final_message");
+  EXPECT_EQ(
+      refused_field(
+          words, {{"tools", tools}, {"tool_choice", "required"}, {"continue_final_message", true}}),
+      "continue_final_message");
 }
 
 TEST(Prefill, WhatContradictsItselfIsRefused) {
   const Json messages = Json::array({message("user", "q")});
-  EXPECT_EQ(refused_field(messages,
-                          {{"add_generation_prompt", true}, {"continue_final_message", true}}),
-            "continue_final_message");
+  EXPECT_EQ(
+      refused_field(messages, {{"add_generation_prompt", true}, {"continue_final_message", true}}),
+      "continue_final_message");
   EXPECT_EQ(refused_field(messages, {{"add_generation_prompt", 1}}), "add_generation_prompt");
   EXPECT_EQ(refused_field(messages, {{"chat_template", "{{ x }}"}}), "chat_template");
   EXPECT_EQ(refused_field(messages, {{"chat_template", nullptr}}), "nothing");
@@ -124,9 +124,9 @@ TEST(TemplateArguments, ThinkingIsChosen) {
   EXPECT_EQ(text(kwargs({{"reasoning_effort", "high"}})),
             "User: q (think a lot)\n\nAssistant: <think");
   // What the request itself says comes first, and what no template of ours knows has no effect.
-  EXPECT_EQ(text({{"reasoning_effort", "none"},
-                  {"chat_template_kwargs", {{"enable_thinking", true}}}}),
-            asked + " <think>\n</think");
+  EXPECT_EQ(
+      text({{"reasoning_effort", "none"}, {"chat_template_kwargs", {{"enable_thinking", true}}}}),
+      asked + " <think>\n</think");
   EXPECT_EQ(text(kwargs({{"date", "today"}, {"tools_in_user_message", false}})), asked);
   EXPECT_EQ(refused_field(messages, kwargs({{"enable_thinking", "yes"}})),
             "chat_template_kwargs.enable_thinking");
@@ -188,7 +188,7 @@ class PrefillTest : public StatesTest {
 
 TEST_F(PrefillTest, AnAnswerGoesOnWithTheClientsWords) {
   start_with_states();
-  const Json bias = {{"0", -100}, {"33", 20}, {"121", 20}};  // spaces and x
+  const Json bias = {{"0", -100}, {"121", 20}};
   Json body = {{"messages", {message("user", "q"), message("assistant", "Sure, ")}},
                {"max_tokens", 12},
                {"temperature", 0},
@@ -197,8 +197,7 @@ TEST_F(PrefillTest, AnAnswerGoesOnWithTheClientsWords) {
       continued("User: q\n\nAssistant: Sure,", {{"max_tokens", 12}, {"logit_bias", bias}});
   const Json whole = post(kChat, body.dump());
   const std::string content = whole["choices"][0]["message"]["content"];
-  ASSERT_FALSE(content.empty());
-  EXPECT_NE(by_hand.find(content), std::string::npos) << by_hand;
+  EXPECT_EQ(content, by_hand);
   std::string streamed;
   body["stream"] = true;
   for (const Json& event : stream(kChat, body.dump())) {

@@ -5,7 +5,9 @@
 #include "server/openai/completion_request.h"
 #include "server/openai/response_request.h"
 #include "server/openai/vllm_fields.h"
+#include "server/orders.h"
 #include "server/service_fixture.h"
+#include "text/chat/builtin_templates.h"
 
 namespace anser {
 namespace {
@@ -70,8 +72,7 @@ TEST(VllmFields, WhatIsWrongIsNamed) {
     }
   }
   const Json response = {{"input", "a"}, {"min_tokens", 9}, {"max_output_tokens", 8}};
-  EXPECT_THROW(openai::read_response_request(openai::Fields(response), limits()),
-               openai::ApiError);
+  EXPECT_THROW(openai::read_response_request(openai::Fields(response), limits()), openai::ApiError);
   std::string many = "[3";
   for (int i = 0; i < 1024; ++i) many += ",3";
   EXPECT_THROW(read(fmt::format(R"({{"stop_token_ids": {}]}})", many)), openai::ApiError);
@@ -122,15 +123,19 @@ TEST_F(ServiceTest, TheEndOfATextMayBeIgnored) {
   EXPECT_EQ(answer["usage"]["completion_tokens"], 36);
   for (const Json& choice : answer["choices"]) EXPECT_EQ(choice["finish_reason"], "length");
   // What ends a turn is as much of an end to a chat.
-  const Json chat = {{"messages", {{{"role", "user"}, {"content", "hi"}}}},
-                     {"max_tokens", 20},
-                     {"stop", "zz"},
-                     {"logit_bias", {{"11", 100}}}};
+  Json chat = {{"messages", {{{"role", "user"}, {"content", "hi"}}}}, {"stop", "zz"}};
+  const auto stops = [&] {
+    const openai::ChatRequest request = openai::read_chat_request(openai::Fields(chat), limits());
+    return chat_order(request, {model_->initial_state(), {}, {}}, builtin_template("flower"),
+                      limits(), *model_)
+        .order.generation.stop;
+  };
+  EXPECT_EQ(stops(), (std::vector<std::string>{"zz", "\u273f"}));
+  chat["ignore_eos"] = true;
+  EXPECT_EQ(stops(), (std::vector<std::string>{"zz"}));
+  chat["max_tokens"] = 20;
+  chat["logit_bias"] = {{"0", 100}};
   EXPECT_EQ(post(kChat, chat.dump())["usage"]["completion_tokens"], 20);
-  Json marked = chat;
-  marked["prompt_logprobs"] = 0;
-  marked["ignore_eos"] = true;
-  EXPECT_EQ(post(kChat, marked.dump())["choices"][0]["finish_reason"], "length");
 }
 
 // A format that leaves nothing to be added ends an answer; one that does not lets it go on.
@@ -139,7 +144,8 @@ TEST_F(ServiceTest, AFormatComesBeforeTheLeastNumberOfTokens) {
   const auto content = [&](const std::string& schema, bool streamed) {
     const std::string body = R"({"messages": [{"role": "user", "content": "hi"}], "seed": 2,
         "min_tokens": 8, "ignore_eos": true, "response_format": {"type": "json_schema",
-        "json_schema": {"schema": )" + schema + "}}";
+        "json_schema": {"schema": )" +
+                             schema + "}}";
     if (!streamed) {
       return post(kChat, body + "}")["choices"][0]["message"]["content"].get<std::string>();
     }
@@ -180,10 +186,9 @@ TEST_F(ServiceTest, AGapIsFilledWhereTheModelHasLearntTo) {
   EXPECT_EQ(answer["choices"][0]["text"], by_hand({{"max_tokens", 30}}));
   // The prompt as tokens, and several.
   body["prompt"] = Json::array({Json({'d' + 1, 'e' + 1, 'f' + 1})});
-  EXPECT_EQ(post(kCompletions, body.dump())["choices"][0]["text"],
-            answer["choices"][0]["text"]);
+  EXPECT_EQ(post(kCompletions, body.dump())["choices"][0]["text"], answer["choices"][0]["text"]);
   // An echo has the prompt only.
-  body = {{"prompt", "def"}, {"suffix", "x"},  {"logit_bias", {{"0", -100}}},
+  body = {{"prompt", "def"}, {"suffix", "x"}, {"logit_bias", {{"0", -100}}},
           {"echo", true},    {"logprobs", 0}, {"max_tokens", 3}};
   const Json echo = post(kCompletions, body.dump())["choices"][0];
   EXPECT_TRUE(echo["text"].get<std::string>().starts_with("def"));
@@ -192,15 +197,14 @@ TEST_F(ServiceTest, AGapIsFilledWhereTheModelHasLearntTo) {
   EXPECT_EQ(echo["logprobs"]["tokens"].size(), 6u);
   EXPECT_TRUE(echo["logprobs"]["token_logprobs"][0].is_null());
   // One that is empty is none.
-  EXPECT_EQ(post(kCompletions, R"({"prompt": "ab", "suffix": "", "max_tokens": 0})")["usage"]
-                ["prompt_tokens"],
+  EXPECT_EQ(post(kCompletions,
+                 R"({"prompt": "ab", "suffix": "", "max_tokens": 0})")["usage"]["prompt_tokens"],
             3);
 }
 
 TEST_F(ServiceTest, AGapIsRefusedWhereTheModelDoesNotKnowOne) {
   start();
-  const Json error =
-      post(kCompletions, R"({"prompt": "a", "suffix": "b"})", 400)["error"];
+  const Json error = post(kCompletions, R"({"prompt": "a", "suffix": "b"})", 400)["error"];
   EXPECT_EQ(error["param"], "suffix");
   EXPECT_NE(error["message"].get<std::string>().find("g1c"), std::string::npos) << error;
   post(kCompletions, R"({"prompt": "a", "suffix": null, "max_tokens": 1})");

@@ -82,7 +82,9 @@ Prefill prefill_of(const ChatRequest& request, const ChatTemplate& form) {
 
 // The last turn up to where it is gone on with.
 std::string open_turn(ChatRole role, const ChatTemplate& form, Prefill& prefill) {
-  const bool thinks = !form.think_start.empty() && prefill.text.starts_with(form.think_start);
+  // Its last character may be left to the model.
+  const size_t mark = form.think_start.size();
+  const bool thinks = mark > 0 && prefill.text.starts_with(form.think_start.substr(0, mark - 1));
   if (role != ChatRole::assistant || thinks || form.thinking_off.empty()) {
     return render_turn(form, {role, prefill.text});
   }
@@ -98,8 +100,7 @@ ChatPrompt render_story(const ChatRequest& request, bool goes_on) {
   for (const Message& message : request.messages) {
     const bool goes_on_here = request.continues && &message == &request.messages.back();
     if (goes_on_here) prompt.prefill = prefill_of(request, form);
-    const std::string words =
-        goes_on_here ? prompt.prefill.text : clean_words(form, message.text);
+    const std::string words = goes_on_here ? prompt.prefill.text : clean_words(form, message.text);
     if (words.empty()) continue;
     prompt.answer_begin = prompt.text.size();
     prompt.text += (prompt.text.empty() && !goes_on ? "" : " ") + words;

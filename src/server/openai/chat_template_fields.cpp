@@ -46,8 +46,8 @@ void read_continuation(const Fields& body, ChatRequest& request) {
     }
   }
   request.opens_answer = opens.value_or(true);
-  request.continues = continues.value_or(answers && !opens.value_or(false) &&
-                                         !request.tool_choice.obliges());
+  request.continues =
+      continues.value_or(answers && !opens.value_or(false) && !request.tool_choice.obliges());
   if (!request.continues || !answers || has_words(last)) return;
   // There is nothing to go on with.
   request.continues = false;

@@ -265,7 +265,8 @@ class ChatChoice final : public Choice {
   Json details_entry(const TokenDetails& token) const {
     Json entry = one(token.drawn);
     entry["top_logprobs"] = Json::array();
-    for (const TokenLogprob& other : tokens_.top_of(token)) entry["top_logprobs"].push_back(one(other));
+    for (const TokenLogprob& other : tokens_.top_of(token))
+      entry["top_logprobs"].push_back(one(other));
     return entry;
   }
   Json list(const std::vector<TokenDetails>& details) const {

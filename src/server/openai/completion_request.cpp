@@ -16,7 +16,7 @@ constexpr int kMostLogprobs = 20;
 
 // What stands before each prompt of a request, and after it.
 struct Surroundings {
-  bool begins = true;             // strings are texts from their beginning
+  bool begins = true;              // strings are texts from their beginning
   std::optional<std::string> gap;  // that comes before the prompt, where a gap is filled
 };
 

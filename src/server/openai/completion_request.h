@@ -17,7 +17,7 @@ struct Prompt {
 
 struct CompletionRequest : WriteRequest {
   std::vector<Prompt> prompts;  // of every text to be continued
-  bool echo = false;  // the prompt's own text comes first, its tokens' logprobs with it
+  bool echo = false;            // the prompt's own text comes first, its tokens' logprobs with it
 };
 
 // `prompt` is a string, a list of strings, a list of tokens, or a list of such lists; absent, it is

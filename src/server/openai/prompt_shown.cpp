@@ -18,9 +18,8 @@ Json prompt_logprob(const TokenDetails& token, int top, const Tokenizer& tokeniz
   if (std::isnan(token.drawn.logprob)) return {};
   Json entry = Json::object();
   const auto add = [&](const TokenLogprob& one, int rank) {
-    entry[fmt::format("{}", one.token)] = {{"logprob", one.logprob},
-                                           {"rank", rank},
-                                           {"decoded_token", text_of(tokenizer, one.token)}};
+    entry[fmt::format("{}", one.token)] = {
+        {"logprob", one.logprob}, {"rank", rank}, {"decoded_token", text_of(tokenizer, one.token)}};
   };
   add(token.drawn, token.rank);
   const size_t shown = std::min(token.top.size(), size_t(std::max(top, 0)));
