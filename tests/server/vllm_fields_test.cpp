@@ -96,7 +96,14 @@ TEST_F(ServiceTest, StopTokensEndWhatIsWritten) {
   const auto choice = [&](const char* more) {
     const std::string body = R"({"prompt": "ab", "max_tokens": 6, "seed": 1,
         "logit_bias": {"121": 100, "122": 60}, )";
-    return post(kCompletions, body + more + "}")["choices"][0];
+    const Json choices = post(kCompletions, body + more + R"(, "n": 2})")["choices"];
+    EXPECT_EQ(choices[1]["text"], choices[0]["text"]);
+    std::string text;
+    for (const Json& event : stream(kCompletions, body + more + R"(, "stream": true})")) {
+      text += event["choices"][0]["text"];
+    }
+    EXPECT_EQ(text, choices[0]["text"]);
+    return choices[0];
   };
   Json ended = choice(R"("stop_token_ids": [121])");
   EXPECT_EQ(ended["text"], "");
