@@ -18,10 +18,18 @@ struct GenerateOptions {
   SamplingOptions sampling = {};
   // Generation ends before the first of these; no part of a stop string is ever returned.
   std::vector<std::string> stop = {};
+  // Generation ends behind the first of these, which is returned as part of the text. Of a stop
+  // string in both lists this one counts.
+  std::vector<std::string> stop_after = {};
   // Tokens that end generation and are not returned, besides the vocabulary's own
   // (Tokenizer::eos), which ignore_eos makes ordinary ones.
   std::vector<Token> stop_tokens = {};
   bool ignore_eos = false;
+  // What one of `stop_tokens` stands for is returned, too, unless the text has a constraint.
+  bool include_stop_tokens = false;
+  // Before so many tokens have been generated no token that ends generation is sampled, and stop
+  // strings do not count. A constraint that leaves nothing to be added ends the text all the same.
+  int min_tokens = 0;
   // The text must be, or begin, one of these: JSON, for example. A stop token comes only where the
   // text is complete; where nothing else can follow, or there is no stop token, it ends at once.
   std::shared_ptr<const Constraint> constraint = nullptr;

@@ -122,12 +122,17 @@ class Sampler {
   // so at once. A banned token is drawn only where the constraint allows no other. Throws Error for
   // an end that the constraint may need within a text.
   void constrain(std::shared_ptr<const Constraint> constraint, std::span<const Token> ends);
+  // From now on until allow_ends() none of these tokens is sampled, as if they were banned; with a
+  // constraint and no ends, ended() then waits until nothing else may follow, too.
+  void postpone_ends(std::span<const Token> ends);
+  void allow_ends();
   // Where the text is in its constraint; nullptr without one. For whoever prepares what is allowed
   // next ahead of sample().
   ConstraintMatcher* matcher() { return matcher_ ? &*matcher_ : nullptr; }
   // A constrained text is complete, and nothing but its end may follow.
   bool ended() const {
-    return matcher_ && matcher_->complete() && (ends_.empty() || !matcher_->open());
+    if (!matcher_ || !matcher_->complete()) return false;
+    return !matcher_->open() || (ends_.empty() && !postponing_);
   }
 
   // `logits` [V] is not changed. Deterministic: the same logits, history and seed give the same
@@ -186,11 +191,13 @@ class Sampler {
   Token draw();
 
   SamplingOptions options_;
-  std::vector<LogitChange> fixed_;       // bans and biases, ids ascending, each once
+  std::vector<LogitChange> fixed_;  // bans, biases and postponed ends, ids ascending, each once
   std::vector<Occurrence> occurrences_;  // ids ascending
   std::array<uint64_t, 4> random_;
   std::optional<ConstraintMatcher> matcher_;
   std::vector<Token> ends_;
+  std::vector<Token> postponed_;  // ids ascending
+  bool postponing_ = false;
   // Scratch, kept to avoid allocating at every token.
   std::vector<LogitChange> changes_;
   std::vector<float> logits_;    // [V], changed

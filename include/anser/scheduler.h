@@ -54,6 +54,7 @@ struct TokenLogprob {
 struct TokenDetails {
   TokenLogprob drawn;
   std::vector<TokenLogprob> top;  // the most probable, in falling order
+  int rank = 0;  // of `drawn`: 1 more than there are more probable ones; 0 where none is known
 };
 
 // A text to be written.
@@ -63,10 +64,13 @@ struct Order {
   GenerateOptions generation = {};
   // < 0: no details of tokens are wanted; else how many of the most probable come with each.
   int top_logprobs = -1;
-  // Details of the prompt's tokens are wanted, too; they come first, with pieces of no text. The
-  // first token has none (NaN, no top) unless `state` has logits. The whole prompt is read,
-  // whatever the cache has of it. Without effect where top_logprobs is < 0.
-  bool prompt_details = false;
+  // The same of the prompt's tokens: their details come first, with pieces of no text. The first
+  // token has none (NaN, no top) unless `state` has logits. The whole prompt is read, whatever the
+  // cache has of it.
+  int prompt_logprobs = -1;
+  // Details of the generated tokens are wanted, if only which they are: without top_logprobs they
+  // have no logprob (NaN, no top).
+  bool token_ids = false;
   // The state is wanted at the end. It costs one more token to be read where the length ended it.
   bool keep_state = false;
   // What every token that is read does to the state is wanted at the end; on the CPU only. Nothing

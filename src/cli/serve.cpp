@@ -30,6 +30,7 @@
 #include "server/http/server.h"
 #include "server/model_name.h"
 #include "server/service.h"
+#include "text/chat/choose_template.h"
 
 namespace anser {
 namespace {
@@ -262,6 +263,8 @@ void serve_command(ServeOptions options) {
   service_options.limits.vocab = model.hyperparameters().vocab;
   service_options.limits.sampling = options.sampling.resolve(model, SamplingOptions());
   service_options.limits.seed = options.sampling.seed;
+  service_options.limits.fills_gaps =
+      !model.tells_stories() && fills_gaps(model.chat_clues(), service_options.form);
   service_options.desk = desk.get();
   service_options.stream_interval = std::chrono::milliseconds(options.stream_interval_ms);
   service_options.budgets = std::make_shared<MemoryBudgets>(uint64_t(options.logprobs_mb) << 20);

@@ -20,6 +20,14 @@ int checked(int max_tokens) {
   return max_tokens;
 }
 
+int checked_least(int min_tokens) {
+  if (min_tokens < 0) {
+    throw Error(fmt::format("the least number of tokens to generate is {}, it must be 0 or more",
+                            min_tokens));
+  }
+  return min_tokens;
+}
+
 std::vector<Token> all_stop_tokens(const GenerateOptions& options, const Tokenizer& tokenizer) {
   std::vector<Token> tokens = options.stop_tokens;
   if (options.ignore_eos) return tokens;
@@ -36,20 +44,43 @@ std::vector<Token> all_stop_tokens(const GenerateOptions& options, const Tokeniz
 Continuation::Continuation(Tokenizer tokenizer, const GenerateOptions& options, bool rewinds)
     : tokenizer_(std::move(tokenizer)),
       max_tokens_(checked(options.max_tokens)),
+      min_tokens_(checked_least(options.min_tokens)),
       stop_tokens_(all_stop_tokens(options, tokenizer_)),
+      included_stops_(options.include_stop_tokens && !options.constraint ? options.stop_tokens
+                                                                         : std::vector<Token>()),
       rewinds_(rewinds),
       constrained_(options.constraint != nullptr),
       sampler_(options.sampling),
-      stream_(options.stop) {
+      stream_(options.stop, options.stop_after) {
   if (options.constraint) sampler_.constrain(options.constraint, stop_tokens_);
+  if (min_tokens_ > 0) sampler_.postpone_ends(stop_tokens_);
+}
+
+// The token is not part of the text, or it is its last one.
+void Continuation::take_stop(Token token, Next& next) {
+  const std::string_view bytes = tokenizer_.bytes_of(token);
+  next.text = stream_.finish();
+  if (!bytes.empty() && std::ranges::find(included_stops_, token) != included_stops_.end()) {
+    bool stopped = false;
+    next.text += stream_.push(bytes, stopped, false);
+    tokens_.push_back(token);
+    next.feed = {token};
+  }
+  next.end = StopReason::stop_token;
+  ended_ = true;
+}
+
+// In place of the last token, which has more behind these bytes, of which nothing is given out.
+void Continuation::read_only(std::string_view bytes, Next& next) {
+  next.feed = tokenizer_.encode(bytes);
+  tokens_.pop_back();
+  tokens_.insert(tokens_.end(), next.feed.begin(), next.feed.end());
 }
 
 Continuation::Next Continuation::take(Token token) {
   Next next;
   if (std::ranges::find(stop_tokens_, token) != stop_tokens_.end()) {
-    next.text = stream_.finish();
-    next.end = StopReason::stop_token;
-    ended_ = true;
+    take_stop(token, next);
     return next;
   }
   const std::string_view bytes = tokenizer_.bytes_of(token);
@@ -57,7 +88,7 @@ Continuation::Next Continuation::take(Token token) {
 
   const size_t before = stream_.pushed();
   bool stopped = false;
-  next.text = stream_.push(bytes, stopped);
+  next.text = stream_.push(bytes, stopped, int(tokens_.size()) >= min_tokens_);
   // The model has not read the token yet. What is held back now may turn out to be a stop string:
   // if it begins in this token, and not in one before, this is the place to come back to.
   if (rewinds_ && stream_.decided() < stream_.pushed() && stream_.decided() >= before) {
@@ -70,7 +101,12 @@ Continuation::Next Continuation::take(Token token) {
   last_ = token;
   tokens_.push_back(token);
   next.feed = {token};
+  if (min_tokens_ > 0 && int(tokens_.size()) == min_tokens_) sampler_.allow_ends();
   if (stopped) {
+    const size_t used = stream_.pushed() - before;
+    if (stream_.decided() == stream_.pushed() && used < bytes.size()) {
+      read_only(bytes.substr(0, used), next);
+    }
     end(StopReason::stop_text, next);
   } else if (sampler_.ended()) {
     next.text += stream_.finish();

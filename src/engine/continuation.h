@@ -24,6 +24,11 @@
 
 namespace anser {
 
+// Whether text may be held back, so that a caller who can go back to a state should.
+inline bool may_hold_back(const GenerateOptions& options) {
+  return !options.stop.empty() || !options.stop_after.empty();
+}
+
 class Continuation {
  public:
   // With `rewinds` the caller can go back: then a stop string, or what of one had been generated
@@ -62,10 +67,13 @@ class Continuation {
 
  private:
   void end(StopReason reason, Next& next);
+  void take_stop(Token token, Next& next);
+  void read_only(std::string_view bytes, Next& next);
 
   const Tokenizer tokenizer_;
-  const int max_tokens_;
+  const int max_tokens_, min_tokens_;
   const std::vector<Token> stop_tokens_;
+  const std::vector<Token> included_stops_;  // of stop_tokens_, those that are part of the text
   const bool rewinds_, constrained_;
   Sampler sampler_;
   TextStream stream_;

@@ -29,7 +29,7 @@ Generated generate(Engine& engine, State& state, const GenerateOptions& options,
   if (!state.has_logits()) {
     throw Error("the state has no logits to continue from; feed it a prompt of one token at least");
   }
-  Continuation continuation(engine.model().tokenizer(), options, !options.stop.empty());
+  Continuation continuation(engine.model().tokenizer(), options, may_hold_back(options));
   continuation.begin(unfinished_end(state.text_end()));
   Generated result{{}, {}, StopReason::length};
   // False: the reader wants no more.

@@ -14,6 +14,8 @@ TokenDetails token_details(std::span<const float> logits, Token token, int top) 
   const auto entry = [&](Token id) { return TokenLogprob{id, float(logits[size_t(id)] - norm)}; };
 
   TokenDetails details{entry(token), {}};
+  details.rank = 1 + int(std::ranges::count_if(
+                         logits, [&](float logit) { return logit > logits[size_t(token)]; }));
   // Not std::views::iota, of which clang 14 cannot make sense beside g++ 12's library.
   std::vector<Token> all(logits.size());
   std::iota(all.begin(), all.end(), Token{0});

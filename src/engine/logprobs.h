@@ -8,7 +8,8 @@
 
 namespace anser {
 
-// log softmax(logits) of `token` and of the `top` most probable (of equal ones the lower id first).
+// log softmax(logits) of `token` and of the `top` most probable (of equal ones the lower id first),
+// and the token's rank.
 TokenDetails token_details(std::span<const float> logits, Token token, int top);
 
 }  // namespace anser

@@ -103,9 +103,24 @@ double Sampler::uniform() {
   return double(result >> 11) * 0x1p-53;
 }
 
+void Sampler::postpone_ends(std::span<const Token> ends) {
+  postponing_ = true;
+  postponed_.assign(ends.begin(), ends.end());
+  std::ranges::sort(postponed_);
+  list_fixed_changes();
+}
+
+void Sampler::allow_ends() {
+  postponing_ = false;
+  postponed_.clear();
+  list_fixed_changes();
+}
+
 void Sampler::list_fixed_changes() {
+  fixed_.clear();
   for (const auto& [id, bias] : options_.biases) fixed_.push_back({id, -bias});
   for (const Token id : options_.banned) fixed_.push_back({id, kInfinity});
+  for (const Token id : postponed_) fixed_.push_back({id, kInfinity});
   std::ranges::stable_sort(fixed_, {}, &LogitChange::id);
   size_t kept = 0;
   for (size_t i = 0; i < fixed_.size(); ++i) {
@@ -129,6 +144,11 @@ void Sampler::list_changes(size_t vocab) {
     if (id >= 0 && size_t(id) < vocab) return;
     throw Error(fmt::format("{} {} is outside the vocabulary of {}", what, id, vocab));
   };
+  // An end that the model does not know is never sampled anyhow.
+  while (!fixed_.empty() && size_t(fixed_.back().id) >= vocab &&
+         std::ranges::binary_search(postponed_, fixed_.back().id)) {
+    fixed_.pop_back();
+  }
   // The last is the first to be outside.
   if (!occurrences_.empty()) check_id(occurrences_.back().id, "a generated token,");
   if (!fixed_.empty()) check_id(fixed_.back().id, "a banned or biased token,");

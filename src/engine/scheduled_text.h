@@ -52,8 +52,8 @@ struct ScheduledText {
   size_t fed = 0;
   bool writing = false;           // the prompt has been read
   std::optional<StopReason> end;  // it ends once `pending` has been read
-  const int top_logprobs;
-  const bool prompt_details;
+  const int top_logprobs, prompt_logprobs;
+  const bool token_ids;
   const uint64_t kept_bytes;
   const bool keep_state, traced, small;
   const bool cached;
@@ -95,7 +95,7 @@ struct ScheduledText {
   size_t left() const { return pending.size() - fed; }
   // Reading, or waiting for one that reads the same.
   bool in_prompt() const { return !writing && left() > 0; }
-  bool wants_all_logits() const { return prompt_details && !writing; }
+  bool wants_all_logits() const { return prompt_logprobs >= 0 && !writing; }
   std::span<const Token> read_so_far() const { return std::span(prompt).first(fed); }
 
   // To `details`, of the prompt's token `at`, which these logits came before; of its first there
@@ -103,10 +103,14 @@ struct ScheduledText {
   void describe_prompt(size_t at, std::span<const float> logits) {
     if (at >= prompt.size()) return;
     if (logits.empty()) {
-      details.push_back({{prompt[at], std::numeric_limits<float>::quiet_NaN()}, {}});
+      describe_by_id(prompt[at]);
     } else {
-      details.push_back(token_details(logits, prompt[at], top_logprobs));
+      details.push_back(token_details(logits, prompt[at], prompt_logprobs));
     }
+  }
+  // Nothing is known of the token but which it is.
+  void describe_by_id(Token token) {
+    details.push_back({{token, std::numeric_limits<float>::quiet_NaN()}, {}});
   }
 
   // False: the reader wants no more.

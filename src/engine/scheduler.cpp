@@ -218,7 +218,7 @@ void Scheduler::Work::begin(Text& text) {
   if (std::exchange(text.from_the_beginning, false)) text.state = engine_.model().initial_state();
   text.leader = 0;
   text.shared = 0;
-  if (!text.cached || text.prompt.empty() || text.prompt_details) return;
+  if (!text.cached || text.prompt.empty() || text.prompt_logprobs >= 0) return;
   PrefixCache::Hit hit = cache_.find(text.origin, text.prompt);
   if (hit.tokens == text.prompt.size() && !hit.state->has_logits()) {
     hit = cache_.find(text.origin, std::span(text.prompt).first(text.prompt.size() - 1));

@@ -12,8 +12,9 @@
 namespace anser {
 namespace {
 
-// Of prompts whose tokens' probabilities are wanted: so many logits are kept at a time, 64 MB.
-constexpr size_t kPromptLogits = size_t(16) << 20;
+// Of prompts whose tokens' probabilities are wanted: so many logits are kept at a time, 64 MB, and
+// of so many tokens, of which listeners make some kilobytes each.
+constexpr size_t kPromptLogits = size_t(16) << 20, kPromptRows = 1024;
 
 // Of ConstraintMatcher::prepare(): what the next tokens' masks may cost in the step itself, all
 // texts together and each. Ordinary ones need less, and are not worth a change of threads.
@@ -101,7 +102,7 @@ scheduling::Plan Scheduler::Work::plan_step() {
   const double seconds = options_.piece_seconds * (std::ranges::any_of(running_, writing) ? 1 : 4);
   const size_t vocab = size_t(engine_.model().hyperparameters().vocab);
   const scheduling::Budget budget{size_t(options_.max_batch), size_t(pace_.rows_in(seconds)),
-                                  std::max<size_t>(1, kPromptLogits / vocab), step_};
+                                  std::clamp<size_t>(kPromptLogits / vocab, 1, kPromptRows), step_};
   const size_t old = running_.size();
   scheduling::Plan plan;
   {
@@ -332,6 +333,8 @@ void Scheduler::Work::take(Text& text, Token token, size_t mask_units) {
   if (text.top_logprobs >= 0) {
     text.details.push_back(
         token_details(std::as_const(text.state).logits(), token, text.top_logprobs));
+  } else if (text.token_ids) {
+    text.describe_by_id(token);
   }
   Continuation::Next next = text.continuation.take(token);
   if (next.mark) text.marked = text.state;

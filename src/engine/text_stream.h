@@ -16,7 +16,9 @@ namespace anser {
 class TextStream {
  public:
   // Throws Error for a bad stop string.
-  explicit TextStream(const std::vector<std::string>& stops) : stops_(stops) {}
+  explicit TextStream(const std::vector<std::string>& stops,
+                      const std::vector<std::string>& stops_after = {})
+      : stops_(stops, stops_after) {}
 
   // The text goes on from one that ends with these bytes, the beginning of a character: it begins
   // with that character. They have been read for good, so they count as decided.
@@ -26,8 +28,9 @@ class TextStream {
     pushed_ = decided_ = unfinished.size();
   }
 
-  // Returns what has become certain by these bytes; `stopped` is set when the text has ended.
-  std::string push(std::string_view bytes, bool& stopped) {
+  // Returns what has become certain by these bytes; `stopped` is set when the text has ended. No
+  // stop string is looked for in bytes of which `may_stop` is false; they come before all others.
+  std::string push(std::string_view bytes, bool& stopped, bool may_stop = true) {
     std::string characters, piece;
     stopped = false;
     // One by one, so that it is known which byte completed the stop string.
@@ -36,7 +39,11 @@ class TextStream {
       utf8_.push(bytes.substr(i, 1), characters);
       ++pushed_;
       const size_t open = stops_.held() + characters.size(), given = piece.size();
-      stopped = stops_.push(characters, piece);
+      if (may_stop) {
+        stopped = stops_.push(characters, piece);
+      } else {
+        piece += characters;
+      }
       const size_t undecided =
           stopped ? open - (piece.size() - given) : utf8_.held() + stops_.held();
       // What is given out stays so.

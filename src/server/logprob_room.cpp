@@ -3,15 +3,13 @@
 #include <fmt/format.h>
 
 #include "server/openai/api_error.h"
-#include "server/openai/logprob_list.h"
 
 namespace anser {
 
 using openai::ApiError;
 
-MemoryBudget::Share room_for_logprobs(MemoryBudget& budget, uint64_t tokens, int top,
+MemoryBudget::Share room_for_logprobs(MemoryBudget& budget, uint64_t tokens, uint64_t bytes,
                                       const char* field) {
-  const uint64_t bytes = openai::LogprobList::bytes_of(tokens, top);
   if (MemoryBudget::Share share = budget.take(bytes)) return share;
   if (bytes <= budget.most()) {
     throw ApiError::unavailable(fmt::format(

@@ -102,12 +102,17 @@ void drop_separator_read(ChatPrompt& prompt, const ChatTemplate& form, const Sta
 // How the next prompt would show the answer. Nothing where that is what has been written: without
 // thoughts and calls, or in the midst of a thought.
 std::optional<std::string> words_as_shown(const ChatTemplate& form, const std::string& opening,
-                                          const std::string& text, StopReason reason,
-                                          const std::vector<Tool>& tools, bool several_calls,
-                                          bool story) {
+                                          const Prefill& prefill, const std::string& text,
+                                          StopReason reason, const std::vector<Tool>& tools,
+                                          bool several_calls, bool story) {
   // Nothing was written. What the prompt has opened may go on if there was no room for more.
   if (text.empty() && !opening.empty()) {
     return reason == StopReason::length ? std::nullopt : std::optional<std::string>("");
+  }
+  // What the client has written of it is part of the answer.
+  if (!prefill.text.empty()) {
+    return words_as_shown(form, prefill.opening, {}, prefill.text + text, reason, tools,
+                          several_calls, story);
   }
   AnswerStream stream(form, opening, tools, several_calls);
   std::vector<AnswerStream::Part> parts = stream.push(text);
@@ -149,6 +154,18 @@ std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, con
   }
 }
 
+void check_stop_tokens(const GenerateOptions& generation) {
+  if (generation.constraint == nullptr) return;
+  for (const Token token : generation.stop_tokens) {
+    if (!generation.constraint->needs(token)) continue;
+    throw ApiError::bad_field(
+        "stop_token_ids",
+        fmt::format("token {} is a character that the format of the answer needs, so it cannot end "
+                    "one",
+                    token));
+  }
+}
+
 std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, const Model& model) {
   const int vocab = model.hyperparameters().vocab;
   std::vector<Constraint::Function> functions;
@@ -177,6 +194,15 @@ std::vector<Token> message_tokens(const ChatRequest& request, const ChatTemplate
   return encode_messages(request, form, text, begin, limits, model);
 }
 
+std::vector<Token> chat_tokens(const ChatRequest& request, const ChatTemplate& usual_form,
+                               bool begins, int64_t most, const Model& model) {
+  ChatTemplate form = form_of(request, usual_form, model);
+  form.begin_token = form.begin_token || begins;
+  const bool at_once = request.json_object || request.json_schema;
+  const ChatPrompt prompt = render_chat(request, form, model.tells_stories(), false, at_once);
+  return encode_chat(model, form, prompt.text, false, most);
+}
+
 ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatTemplate& usual_form,
                      const Limits& limits, const Model& model) {
   const Tokenizer& tokenizer = model.tokenizer();
@@ -186,12 +212,15 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     // The call is the whole answer: no thoughts before it, no stop within it, no other format.
     generation.constraint = call_constraint(wanted, model);
     generation.stop.clear();
+    generation.stop_after.clear();
+    generation.stop_tokens.clear();
     wanted.effort = Effort::unsaid;
   } else if ((generation.constraint = constraint_of(wanted, model)) != nullptr) {
     // JSON is written at once: thoughts, or the fence of a call, would have no place in it.
     wanted.effort = Effort::unsaid;
     wanted.tool_choice = {ToolChoice::Kind::none, {}};
   }
+  check_stop_tokens(generation);
   const bool story = model.tells_stories(), goes_on = beginning.state.tokens() > 0;
   const bool at_once = generation.constraint != nullptr;
   ChatTemplate form = form_of(wanted, usual_form, model);
@@ -206,7 +235,8 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   if (goes_on && !story) drop_separator_read(prompt, form, beginning.state);
   std::vector<Token> tokens =
       encode_messages(wanted, form, prompt.text, beginning.state, limits, model);
-  if (!story && !must_call) {
+  // The marks that end a turn are to a chat what the end of a text is to a completion.
+  if (!story && !must_call && !generation.ignore_eos) {
     generation.stop.insert(generation.stop.end(), form.stops.begin(), form.stops.end());
   }
   Order order{beginning.state, std::move(tokens), std::move(generation), wanted.top_logprobs};
@@ -226,10 +256,16 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
   std::string opening = story_call ? std::string(call_opening(ToolFormat::lines)) : prompt.opening;
   const size_t shown_bytes = prompt.text.size();
   const bool several_calls = wanted.calls == CallForm::several;
+  // Where no answer was begun, what is written is all that there is.
+  const bool answers =
+      wanted.continues ? wanted.messages.back().role == ChatRole::assistant : wanted.opens_answer;
   auto as_shown = [&model, begun = beginning, goes_on, tools, several_calls, form, opening, story,
+                   answers, prefill = prompt.prefill,
                    before = prompt.text.substr(0, prompt.answer_begin)](
                       const std::string& text, StopReason reason) -> std::optional<Order> {
-    const auto words = words_as_shown(form, opening, text, reason, tools, several_calls, story);
+    if (!answers) return std::nullopt;
+    const auto words =
+        words_as_shown(form, opening, prefill, text, reason, tools, several_calls, story);
     if (!words) return std::nullopt;
     std::string whole = before;
     if (!story) {
@@ -244,7 +280,7 @@ ChatOrder chat_order(ChatRequest wanted, const Beginning& beginning, const ChatT
     again.client = begun.client;
     return again;
   };
-  return {std::move(order), std::move(form),     std::move(opening),
+  return {std::move(order), std::move(form),     std::move(opening), std::move(prompt.prefill),
           std::move(tools), std::move(as_shown), shown_bytes};
 }
 

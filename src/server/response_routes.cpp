@@ -130,8 +130,10 @@ void ResponseRoutes::write(const ResponseRequest& wanted, const Beginning& begin
                            const Reply& reply) {
   MemoryBudget::Share room;
   if (wanted.top_logprobs >= 0) {
-    room = room_for_logprobs(options_.budgets->logprobs, uint64_t(wanted.generation.max_tokens),
-                             wanted.top_logprobs, "max_output_tokens");
+    const uint64_t tokens = uint64_t(wanted.generation.max_tokens);
+    room =
+        room_for_logprobs(options_.budgets->logprobs, tokens,
+                          LogprobList::bytes_of(tokens, wanted.top_logprobs), "max_output_tokens");
   }
   ChatOrder chat = chat_order(wanted, beginning, options_.form, limits_, model_);
   const std::string state = new_state_id();

@@ -15,9 +15,10 @@
 #include "server/metrics.h"
 #include "server/openai/choices.h"
 #include "server/openai/completion_request.h"
-#include "server/openai/prompt_tokens.h"
+#include "server/openai/request_details.h"
 #include "server/openapi.h"
 #include "server/orders.h"
+#include "server/tokenizing.h"
 #include "text/utf8.h"
 #include "text/utf8_stream.h"
 
@@ -29,11 +30,6 @@ namespace {
 
 // One makes a piece of JSON much faster than a client takes it.
 constexpr size_t kManySenders = 1024;
-
-// Of /tokenize and /detokenize: as many tokens as a body has values at most, and as many bytes as
-// a body has, so that what one gives out the other takes.
-constexpr int64_t kMostTokenized = int64_t(kBodyLimits.values);
-constexpr size_t kMostDetokenized = 16 << 20;
 
 constexpr char kNeedsKey[] =
     "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY";
@@ -74,21 +70,11 @@ std::optional<http::Refusal> refuse_body(const http::Request& header) {
                        kMostWithoutKey)};
 }
 
-// Of which details are kept: of what is echoed once, of what is written as often as it is.
-uint64_t kept_tokens(const CompletionRequest& wanted) {
-  uint64_t tokens = 0;
-  for (const std::vector<Token>& prompt : wanted.prompts) {
-    if (wanted.echo) tokens += prompt.size();
-    tokens += uint64_t(wanted.n) * uint64_t(wanted.generation.max_tokens);
-  }
-  return tokens;
-}
-
 // A text needs something to go on from.
 void check_prompts(const CompletionRequest& wanted, const State& state) {
   if (state.has_logits()) return;
   for (size_t i = 0; i < wanted.prompts.size(); ++i) {
-    if (!wanted.prompts[i].empty()) continue;
+    if (!wanted.prompts[i].tokens.empty()) continue;
     throw ApiError::bad_field(wanted.prompts.size() == 1 ? "prompt" : fmt::format("prompt[{}]", i),
                               "it is empty, and there is no state with something to go on from");
   }
@@ -214,6 +200,7 @@ Json Service::model_card() const {
           {"object", "model"},
           {"created", started_},
           {"owned_by", "anser"},
+          {"max_model_len", options_.limits.max_prompt_tokens},
           {"kind", engine_.model().kind()},
           {"template", engine_.model().tells_stories() ? "story" : options_.form.name},
           {"fingerprint", fmt::format("{:016x}", engine_.model().fingerprint())},
@@ -248,44 +235,44 @@ void Service::write_completions(const CompletionRequest& wanted, const Beginning
                                 const Reply& reply) {
   const Tokenizer& tokenizer = engine_.model().tokenizer();
   check_prompts(wanted, beginning.state);
-  const std::shared_ptr<const Constraint> constraint = constraint_of(wanted, engine_.model());
-  MemoryBudget::Share room = room_for_logprobs(wanted, kept_tokens(wanted));
+  GenerateOptions generation = wanted.generation;
+  generation.constraint = constraint_of(wanted, engine_.model());
+  check_stop_tokens(generation);
+  MemoryBudget::Share room = room_for_details(wanted, wanted_details(wanted));
   const std::string begun(unfinished_end(beginning.state.text_end()));  // of a character
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   size_t prompt_tokens = 0;
-  for (const std::vector<Token>& prompt : wanted.prompts) {
-    prompt_tokens += prompt.size();
-    std::shared_ptr<Echo> echo;
-    if (wanted.echo) {
-      echo = std::make_shared<Echo>(
-          Echo{whole_characters(begun + tokenizer.decode(prompt)), prompt.size()});
-    }
+  for (const Prompt& prompt : wanted.prompts) {
+    prompt_tokens += prompt.tokens.size();
+    const std::shared_ptr<PromptShown> shown = prompt_shown(wanted, prompt, begun, tokenizer);
     for (int i = 0; i < wanted.n; ++i) {
-      Order order{beginning.state, prompt, wanted.generation, wanted.top_logprobs};
+      Order order{beginning.state, prompt.tokens, generation, wanted.top_logprobs};
       order.origin = beginning.origin;
       order.client = beginning.client;
       // Each prompt's answers have the seeds that they would have if it came alone.
       order.generation.sampling.seed = answer_seed(wanted.generation.sampling.seed, uint64_t(i));
-      order.generation.constraint = constraint;
       // Where they are kept, once is enough for all answers.
-      order.prompt_details = wanted.echo && (wanted.stream || i == 0);
-      if (echo && i == 0) order.kept_bytes = echo->text.size();
-      choices.push_back(
-          completion_choice(int(choices.size()), echo, wanted.top_logprobs >= 0, tokenizer));
+      const bool describes = wanted.stream || i == 0;
+      if (describes) order.prompt_logprobs = described_logprobs(wanted);
+      order.token_ids = wanted.return_token_ids;
+      if (i == 0) order.kept_bytes = shown->text.size() + shown->token_ids.size() * sizeof(Token);
+      choices.push_back(completion_choice(int(choices.size()), shown, describes,
+                                          shown_tokens(wanted, tokenizer)));
       orders.push_back(std::move(order));
     }
   }
-  write(wanted, {"cmpl-", "text_completion", "text_completion"}, beginning, std::move(choices),
+  write(wanted, {"cmpl-", "text_completion", "text_completion", {}}, beginning, std::move(choices),
         reply, std::move(room))
       ->start(std::move(orders), prompt_tokens, wanted.prompts.size() * beginning.state.tokens());
 }
 
-// A stream keeps none.
-MemoryBudget::Share Service::room_for_logprobs(const WriteRequest& wanted, uint64_t tokens) {
-  if (wanted.stream || wanted.top_logprobs < 0) return nullptr;
-  return anser::room_for_logprobs(options_.budgets->logprobs, tokens, wanted.top_logprobs,
-                                  "logprobs");
+MemoryBudget::Share Service::room_for_details(const WriteRequest& wanted, const KeptDetails& kept) {
+  if (kept.bytes == 0) return nullptr;
+  const char* const field = wanted.top_logprobs >= 0      ? "logprobs"
+                            : wanted.prompt_logprobs >= 0 ? "prompt_logprobs"
+                                                          : "return_token_ids";
+  return room_for_logprobs(options_.budgets->logprobs, kept.tokens, kept.bytes, field);
 }
 
 void Service::chat(const http::Request& request, const Reply& reply) {
@@ -302,21 +289,30 @@ void Service::chat(const http::Request& request, const Reply& reply) {
 void Service::write_chat(const ChatRequest& wanted, const Beginning& beginning,
                          const Reply& reply) {
   const Model& model = engine_.model();
-  MemoryBudget::Share room =
-      room_for_logprobs(wanted, uint64_t(wanted.n) * uint64_t(wanted.generation.max_tokens));
   const ChatOrder chat = chat_order(wanted, beginning, options_.form, options_.limits, model);
+  MemoryBudget::Share room =
+      room_for_details(wanted, wanted_details(wanted, chat.order.prompt.size()));
+  const std::shared_ptr<PromptShown> shown = prompt_shown(wanted, chat.order.prompt);
   std::vector<Order> orders;
   std::vector<std::unique_ptr<Choice>> choices;
   for (int i = 0; i < wanted.n; ++i) {
     orders.push_back(chat.order);
     orders.back().generation.sampling.seed =
         answer_seed(wanted.generation.sampling.seed, uint64_t(i));
-    choices.push_back(chat_choice(i, chat.form, chat.opening, chat.tools, wanted.top_logprobs >= 0,
-                                  model.tokenizer(), wanted.calls));
+    orders.back().token_ids = wanted.return_token_ids;
+    if (i == 0) orders.back().prompt_logprobs = wanted.prompt_logprobs;
+    choices.push_back(chat_choice(i, chat.form, chat.opening, chat.prefill, chat.tools,
+                                  i == 0 ? shown : nullptr, shown_tokens(wanted, model.tokenizer()),
+                                  wanted.calls));
   }
+  orders[0].kept_bytes += shown->token_ids.size() * sizeof(Token);
   if (wanted.save) orders[0].kept_bytes += chat.shown_bytes;  // once for all
-  const auto writing = write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk"},
-                             beginning, std::move(choices), reply, std::move(room), chat.as_shown);
+  const ChoicesAnswer::More more = [shown, tokenizer = model.tokenizer()](JsonPieces& pieces) {
+    add_prompt_fields(shown, tokenizer, pieces);
+  };
+  const auto writing =
+      write(wanted, {"chatcmpl-", "chat.completion", "chat.completion.chunk", more}, beginning,
+            std::move(choices), reply, std::move(room), chat.as_shown);
   writing->name_schema(schema_field(wanted));
   writing->start(std::move(orders), chat.order.prompt.size(), beginning.state.tokens());
 }
@@ -329,7 +325,7 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
   const Heading heading{new_id(names.id_prefix), options_.model_name, unix_seconds(), wanted.stream,
                         wanted.include_usage};
   auto answer = std::make_unique<ChoicesAnswer>(heading, names.object, names.chunk_object,
-                                                std::move(choices));
+                                                std::move(choices), names.more);
   auto writing = std::make_shared<Writing>(
       std::move(answer), Delivery{wanted.stream, options_.stream_interval, &senders_}, reply,
       scheduler_);
@@ -344,26 +340,16 @@ std::shared_ptr<Writing> Service::write(const WriteRequest& wanted, const Names&
 
 void Service::tokenize(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
-  const std::string text = Fields(body).required_text("content");
-  const std::vector<Token> tokens =
-      encode_at_most(engine_.model().tokenizer(), text, false, kMostTokenized, "content");
-  // Not by way of Json, which would take several times the memory.
-  reply->send(200, kJsonType, fmt::format("{{\"tokens\":[{}]}}", fmt::join(tokens, ",")));
+  reply->send(200, kJsonType, tokenized(engine_.model(), options_.form, options_.limits, body));
 }
 
 void Service::detokenize(const http::Request& request, const Reply& reply) {
   const Json body = parse_body(request.body);
-  const Json* list = Fields(body).array("tokens");
-  if (list == nullptr) throw ApiError::bad_field("tokens", "it is missing; expected a list");
-  const Tokenizer& tokenizer = engine_.model().tokenizer();
-  const auto tokens = read_tokens(*list, options_.limits.vocab, kMostTokenized, "tokens");
-  size_t bytes = 0;
-  for (const Token token : tokens) bytes += tokenizer.bytes_of(token).size();
-  if (bytes > kMostDetokenized) {
-    throw ApiError::bad_field("tokens", fmt::format("expected a text of at most {} bytes, found {}",
-                                                    kMostDetokenized, bytes));
-  }
-  send_json(*reply, {{"content", tokenizer.decode(tokens)}});
+  send_json(*reply, detokenized(engine_.model().tokenizer(), options_.limits, body));
+}
+
+void Service::tokenizer_info(const http::Request&, const Reply& reply) {
+  send_json(*reply, openai::tokenizer_info(engine_.model(), options_.form, options_.limits));
 }
 
 }  // namespace anser

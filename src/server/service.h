@@ -17,6 +17,7 @@
 #include "server/http/router.h"
 #include "server/left_out_log.h"
 #include "server/memory_budget.h"
+#include "server/openai/choices_answer.h"
 #include "server/openai/write_request.h"
 #include "server/openai/writing.h"
 #include "server/response_routes.h"
@@ -32,7 +33,7 @@ namespace anser {
 namespace openai {
 struct ChatRequest;
 struct CompletionRequest;
-class Choice;
+struct KeptDetails;
 }  // namespace openai
 
 struct ServiceOptions {
@@ -60,8 +61,8 @@ struct ServiceOptions {
 //   /v1/responses...      response_routes.h
 //   /v1/states...         state_routes.h
 //   POST /v1/trace          trace_route.h
-//   POST /tokenize          {"content"} -> {"tokens"}
-//   POST /detokenize        {"tokens"} -> {"content"}
+//   POST /tokenize          and /detokenize: tokenizing.h
+//   GET  /tokenizer_info    the same
 class Service {
  public:
   // The engine, the scheduler and the desk must outlive every request.
@@ -100,13 +101,16 @@ class Service {
                   const Reply& reply);
   struct Names {
     const char *id_prefix, *object, *chunk_object;
+    openai::ChoicesAnswer::More more;
   };
   std::shared_ptr<openai::Writing> write(const openai::WriteRequest& wanted, const Names& names,
                                          const Beginning& beginning,
                                          std::vector<std::unique_ptr<openai::Choice>> choices,
                                          const Reply& reply, MemoryBudget::Share room,
                                          openai::Instead instead = {});
-  MemoryBudget::Share room_for_logprobs(const openai::WriteRequest& wanted, uint64_t tokens);
+  // Until a whole answer is sent. Throws ApiError where there is none.
+  MemoryBudget::Share room_for_details(const openai::WriteRequest& wanted,
+                                       const openai::KeptDetails& kept);
   // Who asks; nothing: somebody who may not.
   std::optional<std::string> client_of(const http::Request& request) const;
 
@@ -119,6 +123,7 @@ class Service {
   void chat(const http::Request& request, const Reply& reply);
   void tokenize(const http::Request& request, const Reply& reply);
   void detokenize(const http::Request& request, const Reply& reply);
+  void tokenizer_info(const http::Request& request, const Reply& reply);
 
   openai::Json model_card() const;
 

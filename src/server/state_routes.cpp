@@ -306,10 +306,10 @@ std::vector<Token> StateRoutes::tokens_to_read(const Json& body, const Beginning
                    "prompt");
   }
   const CompletionRequest wanted = read_completion_request(fields, limits_, tokenizer);
-  if (wanted.prompts.size() != 1 || wanted.prompts[0].empty()) {
+  if (wanted.prompts.size() != 1 || wanted.prompts[0].tokens.empty()) {
     fields.fail("prompt", "expected one text, or one list of tokens, that is not empty");
   }
-  return wanted.prompts[0];
+  return wanted.prompts[0].tokens;
 }
 
 }  // namespace anser

@@ -172,6 +172,80 @@ TEST(Generate, WithARewindWhatAReaderDidNotGetHasNotBeenRead) {
   EXPECT_EQ(script.fed, bytes_of("Hel"));
 }
 
+TEST(Generate, EndsBehindAStopStringThatIsPartOfTheText) {
+  Script script("Hi.\n\nUser: more");
+  GenerateOptions options = greedy();
+  options.stop_after = {"User:", "\n\nU"};
+  Generated result = run(script, options);
+  EXPECT_EQ(result.text, "Hi.\n\nU");
+  EXPECT_EQ(result.reason, StopReason::stop_text);
+  EXPECT_EQ(script.fed, bytes_of("Hi.\n\nU"));
+  // Beside one that is not: the first to be complete counts, of the same string this one.
+  options.stop = {"\n\n"};
+  EXPECT_EQ(run(script, options).text, "Hi.");
+  options.stop_after.push_back("\n\n");
+  EXPECT_EQ(run(script, options).text, "Hi.\n\n");
+  options.stop_after = {""};
+  EXPECT_THROW(run(script, options), Error);
+}
+
+// The state has read the stop string and nothing that its last token has behind it.
+TEST(Generate, AStopStringMayEndWithinAToken) {
+  std::string vocabulary;
+  for (int byte = 0; byte < 256; ++byte) {
+    vocabulary += fmt::format("{} b'\\x{:02x}' 1\n", byte + 1, byte);
+  }
+  const Tokenizer tokenizer = Tokenizer::from_vocabulary(vocabulary + "257 '\\nUs' 3\n", "test");
+  for (const bool rewinds : {true, false}) {
+    Script script(tokenizer, {'a' + 1, 257, 'e' + 1});
+    GenerateOptions options = greedy();
+    options.stop_after = {"\nU"};
+    const Generated result = rewinds ? script.run_rewinding(options) : script.run(options);
+    EXPECT_EQ(result.text, "a\nU");
+    EXPECT_EQ(tokenizer.decode(script.fed), "a\nU");
+    EXPECT_EQ(result.tokens, script.fed);
+  }
+}
+
+TEST(Generate, AStopTokenMayBePartOfTheText) {
+  Script script("ab.cd");
+  GenerateOptions options = greedy({"b.c"});
+  options.stop_tokens = {'.'};
+  options.include_stop_tokens = true;
+  const Generated result = script.run_rewinding(options);
+  EXPECT_EQ(result.text, "ab.");
+  EXPECT_EQ(result.reason, StopReason::stop_token);
+  EXPECT_EQ(script.fed, bytes_of("ab."));
+}
+
+TEST(Generate, NothingEndsBeforeTheLeastNumberOfTokens) {
+  // The script's end comes after five tokens; only the second most probable is left until then.
+  Script script("Hello");
+  GenerateOptions options = greedy();
+  for (const int least : {0, 1, 5}) {
+    options.min_tokens = least;
+    EXPECT_EQ(run(script, options).text, "Hello") << least;
+  }
+  options.min_tokens = 8;
+  const Generated result = run(script, options);
+  EXPECT_EQ(result.tokens.size(), 8u);
+  EXPECT_EQ(result.text.substr(0, 5), "Hello");
+  EXPECT_EQ(result.reason, StopReason::stop_token);
+  // Nor a stop string, of which nothing counts that was written before.
+  options = greedy({"l", "He"});
+  options.min_tokens = 3;
+  EXPECT_EQ(run(script, options).text, "Hel");
+  options.min_tokens = 4;
+  EXPECT_EQ(run(script, options).text, "Hello");
+  options = greedy({"ll"});
+  options.min_tokens = 3;
+  EXPECT_EQ(run(script, options).text, "Hello");
+  options.max_tokens = 2;
+  EXPECT_EQ(run(script, options).reason, StopReason::length);
+  options.min_tokens = -1;
+  EXPECT_THROW(run(script, options), Error);
+}
+
 // What the state has read must be the bytes of the text before the stop, however the tokens lie.
 TEST(Generate, WithARewindTheTokensMayLieAcrossTheStop) {
   std::string vocabulary;

@@ -44,6 +44,10 @@ TEST_F(SchedulerTest, EveryTextIsAsIfItWereAloneInRandomSchedules) {
       // Single bytes are frequent, and two of them happen to be held back and let go.
       if (below(2) == 0) generation.stop = {std::string(1, char('a' + below(26))) + "e", "t"};
       if (below(3) == 0) generation.stop_tokens = {Token(below(256)), Token(below(256))};
+      if (below(3) == 0) generation.min_tokens = below(20);
+      if (below(3) == 0) generation.stop_after = {std::string(1, char('a' + below(26)))};
+      generation.include_stop_tokens = below(2) == 0;
+      next.token_ids = below(2) == 0;
       next.client = std::string(1, char('a' + below(4)));
       if (below(3) == 0) {  // from a state with a past
         alone_->forward(next.state, prompt(1 + below(20), random()));
@@ -242,7 +246,7 @@ TEST_F(SchedulerTest, DetailsOfThePromptsTokens) {
     std::vector<std::shared_ptr<Listener>> listeners;
     for (int i = 0; i < 4; ++i) {
       Order next = wanted;
-      next.prompt_details = i != 1;
+      next.prompt_logprobs = i != 1 ? 2 : -1;
       listeners.push_back(std::make_shared<Listener>());
       scheduler.submit(std::move(next), listeners.back());
       if (i < 2) listeners.back()->wait();

@@ -24,6 +24,7 @@ const Limits kLimits = [] {
   limits.max_prompt_tokens = 500;
   limits.max_n = 4;
   limits.vocab = 256;
+  limits.fills_gaps = true;
   return limits;
 }();
 
@@ -41,7 +42,8 @@ void complete(const Json& body) {
   const CompletionRequest request =
       read_completion_request(Fields(body), kLimits, Tokenizer::bytes());
   check(request);
-  for (const auto& prompt : request.prompts) {
+  for (const auto& [prompt, hidden] : request.prompts) {
+    ANSER_CHECK(hidden <= prompt.size());
     ANSER_CHECK(int(prompt.size()) <= kLimits.max_prompt_tokens);
     ANSER_CHECK(std::ranges::all_of(prompt, [](Token t) { return t >= 0 && t < kLimits.vocab; }));
   }
@@ -58,6 +60,7 @@ void converse(const ChatRequest& request) {
     ANSER_CHECK(std::ranges::is_sorted(prompt.message_ends));
     ANSER_CHECK(prompt.message_ends.empty() || prompt.message_ends.back() <= prompt.text.size());
     ANSER_CHECK(prompt.text.ends_with(prompt.opening));
+    ANSER_CHECK(prompt.text.ends_with(prompt.prefill.text));
   }
 }
 

@@ -256,6 +256,31 @@ TEST_F(GrammarGeneration, AStopTokenComesExactlyWhereTheTextIsComplete) {
   expect_error({"120"}, [&] { sampler.accept('x', "x"); });
 }
 
+// Where something may follow it does, as long as the text is to be; where nothing may, it ends.
+TEST_F(GrammarGeneration, TheLeastNumberOfTokensHoldsWhereTheSchemaLeavesRoom) {
+  const auto integer =
+      Constraint::json_schema(model_->tokenizer(), 256, R"({"type":"integer","minimum":1,
+                                                           "maximum":999999999})");
+  const auto fixed = Constraint::json_schema(model_->tokenizer(), 256, R"({"const":"aa"})");
+  for (const std::vector<Token>& ends : {std::vector<Token>{0}, std::vector<Token>{}}) {
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      GenerateOptions wanted = options(integer, seed);
+      wanted.stop_tokens = ends;
+      wanted.min_tokens = 7;
+      State state = begun(seed);
+      const Generated text = generate(*engine_, state, wanted);
+      EXPECT_GE(text.tokens.size(), 7u);
+      EXPECT_TRUE(Json::parse(text.text).is_number()) << text.text;
+      if (ends.empty()) {
+        EXPECT_EQ(text.tokens.size(), 7u);
+      }
+      wanted.constraint = fixed;
+      state = begun(seed);
+      EXPECT_EQ(Json::parse(generate(*engine_, state, wanted).text), "aa");
+    }
+  }
+}
+
 TEST(GrammarTokens, TheEmbeddedModelWritesWhatTheSchemaWants) {
   const Model model = Model::embedded();
   const auto engine = Engine::create(model, {.device = Device::cpu, .threads = 1});

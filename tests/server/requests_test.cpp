@@ -135,11 +135,16 @@ TEST(Requests, DeepNestingIsRefusedBeforeItIsParsed) {
 
 TEST(Completions, PromptsInEveryForm) {
   using Tokens = std::vector<std::vector<Token>>;
-  EXPECT_EQ(completion(R"({"prompt": "ab"})").prompts, (Tokens{{97, 98}}));
-  EXPECT_EQ(completion(R"({"prompt": ["a", "b"]})").prompts, (Tokens{{97}, {98}}));
-  EXPECT_EQ(completion(R"({"prompt": [1, 2]})").prompts, (Tokens{{1, 2}}));
-  EXPECT_EQ(completion(R"({"prompt": [[1], [2, 3]]})").prompts, (Tokens{{1}, {2, 3}}));
-  EXPECT_EQ(completion(R"({"state": "x"})").prompts, (Tokens{{}}));
+  const auto prompts = [](const std::string& body) {
+    Tokens all;
+    for (const Prompt& prompt : completion(body).prompts) all.push_back(prompt.tokens);
+    return all;
+  };
+  EXPECT_EQ(prompts(R"({"prompt": "ab"})"), (Tokens{{97, 98}}));
+  EXPECT_EQ(prompts(R"({"prompt": ["a", "b"]})"), (Tokens{{97}, {98}}));
+  EXPECT_EQ(prompts(R"({"prompt": [1, 2]})"), (Tokens{{1, 2}}));
+  EXPECT_EQ(prompts(R"({"prompt": [[1], [2, 3]]})"), (Tokens{{1}, {2, 3}}));
+  EXPECT_EQ(prompts(R"({"state": "x"})"), (Tokens{{}}));
   EXPECT_EQ(completion(R"({"prompt": "a", "logprobs": 3, "echo": true})").top_logprobs, 3);
   for (const char* wrong :
        {R"({"prompt": 3})", R"({"prompt": []})", R"({"prompt": [256]})", R"({"prompt": [-1]})",

@@ -46,6 +46,20 @@ TEST(ChooseTemplate, ByName) {
   EXPECT_EQ(chosen(" \n", {"rwkv7-g1k"}), "flower");
 }
 
+TEST(ChooseTemplate, WhoFillsGaps) {
+  const auto fills = [](const char* name, const char* form = "chat") {
+    return fills_gaps({"", "", {name}}, builtin_template(form));
+  };
+  for (const char* name : {"rwkv7-g1c-0.1b", "RWKV7-G1d-0.4B.gguf", "g1k"}) {
+    EXPECT_TRUE(fills(name)) << name;
+  }
+  for (const char* name : {"rwkv7-g1b-0.1b", "rwkv7-g1a4-0.1b", "rwkv7-g1-2.9b", "world", ""}) {
+    EXPECT_FALSE(fills(name)) << name;
+  }
+  EXPECT_TRUE(fills("mine", "flower"));
+  EXPECT_TRUE(fills("mine", "markdown-think"));
+}
+
 TEST(ChooseTemplate, OneThatIsNotKnownIsNamed) {
   const ChosenTemplate chosen = choose_template(
       {"{{ '<|im_start|>' + m.role }}", "m/chat_template.jinja", {"rwkv7-g1k\x1b[31m"}});

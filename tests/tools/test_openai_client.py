@@ -110,6 +110,13 @@ class Client(unittest.TestCase):
         self.assertEqual(echo.text, PROMPT)
         self.assertIsNone(echo.logprobs.token_logprobs[0])
         self.assertTrue(all(value < 0 for value in echo.logprobs.token_logprobs[1:]))
+        self.assertEqual("".join(echo.logprobs.tokens), PROMPT)
+        extra = self.complete(max_tokens=2, extra_body={"prompt_logprobs": 0, "return_token_ids": True}).choices[0]
+        self.assertEqual(len(extra.prompt_logprobs), 1 + len(echo.logprobs.tokens))  # token 0
+        self.assertEqual(len(extra.prompt_token_ids), len(extra.prompt_logprobs))
+        scores = [entry[str(token)]["logprob"] for token, entry in zip(extra.prompt_token_ids, extra.prompt_logprobs) if entry]
+        self.assertEqual(scores[1:], echo.logprobs.token_logprobs[1:])
+        self.assertEqual(len(extra.token_ids), 2)
 
     def test_logit_bias(self):
         chosen = self.complete(max_tokens=4, logit_bias={"300": 100}, logprobs=0).choices[0]

@@ -32,6 +32,17 @@ AnswerStream::AnswerStream(const ChatTemplate& form, std::string_view opening,
       held_(opening),
       written_(opening.find(kCallFence) != std::string_view::npos) {}
 
+void AnswerStream::prefill(const Prefill& prefill) {
+  if (prefill.text.empty()) return;
+  push(prefill.text);
+  written_ = false;
+  prefilled_ = held_.size();
+  spaces_.clear();
+  // What may be words or the mark of a thought: the latter begins anew.
+  if (place_ == Place::start) begun_ = true;
+  if (prefill.spaced) begun_ = false;
+}
+
 std::vector<AnswerStream::Part> AnswerStream::push(std::string_view text) {
   std::vector<Part> parts;
   if (text.empty()) return parts;
@@ -73,6 +84,8 @@ bool AnswerStream::read_start(bool end) {
   if (may_think && undecided) return false;
   if (may_think && held_.starts_with(think_start_)) {
     held_.erase(0, think_start_.size());
+    prefilled_ = 0;
+    begun_ = false;
     place_ = Place::thought;
   } else {
     place_ = Place::words;
@@ -90,6 +103,7 @@ bool AnswerStream::read_thought(bool end, std::vector<Part>& parts) {
   }
   give(Part::Kind::reasoning, std::string_view(held_).substr(0, close), parts);
   held_.erase(0, close + think_end_.size());
+  prefilled_ = 0;
   place_ = Place::after_thought;
   begun_ = false;
   spaces_.clear();
@@ -152,6 +166,7 @@ bool AnswerStream::read_words(bool end, std::vector<Part>& parts) {
     return true;
   }
   called_ = true;
+  prefilled_ = 0;
   held_.erase(0, call.size);
   parts.push_back({Part::Kind::call, std::move(call.arguments), std::move(call.name)});
   return true;
@@ -159,6 +174,9 @@ bool AnswerStream::read_words(bool end, std::vector<Part>& parts) {
 
 // White space waits for what follows it, so that none is given out at either end.
 void AnswerStream::give(Part::Kind kind, std::string_view text, std::vector<Part>& parts) {
+  const size_t known = std::min(prefilled_, text.size());
+  text.remove_prefix(known);
+  prefilled_ -= known;
   std::string whole = spaces_ + std::string(text);
   if (!begun_) whole.erase(0, std::min(whole.size(), whole.find_first_not_of(kSpaces)));
   const size_t last = whole.find_last_not_of(kSpaces);

@@ -24,6 +24,14 @@
 
 namespace anser::openai {
 
+// The beginning of an answer that the client has written itself, which it does not get back.
+struct Prefill {
+  std::string text = {};
+  std::string opening = {};  // what the prompt has in front of it: a thought that is closed
+  // The client has white space behind it, so that what comes next begins with none.
+  bool spaced = false;
+};
+
 class AnswerStream {
  public:
   // `opening` is what the prompt has written of the answer. `tools` are those that may be called,
@@ -31,6 +39,9 @@ class AnswerStream {
   // first one is the last, and what comes behind it is left out.
   AnswerStream(const ChatTemplate& form, std::string_view opening, const std::vector<Tool>& tools,
                bool several_calls = true);
+
+  // Before anything is pushed: the answer begins with this.
+  void prefill(const Prefill& prefill);
 
   struct Part {
     enum class Kind { reasoning, content, call };
@@ -69,6 +80,7 @@ class AnswerStream {
   std::string spaces_;    // white space that something may follow
   bool written_;          // there was some text, or a call was opened, which is one
   bool begun_ = false;    // something of this kind was given out
+  size_t prefilled_ = 0;  // bytes of held_ that are the client's own
 };
 
 }  // namespace anser::openai

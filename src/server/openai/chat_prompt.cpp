@@ -10,6 +10,8 @@
 namespace anser::openai {
 namespace {
 
+constexpr std::string_view kSpaces = " \t\n\v\f\r";
+
 bool tells_tools(const ChatRequest& request) {
   return request.tool_choice.kind != ToolChoice::Kind::none;
 }
@@ -46,6 +48,7 @@ std::vector<ChatTurn> turns_of(const ChatRequest& request, const ChatTemplate& f
   for (const Message& message : request.messages) {
     turns.push_back({message.role, words_of(form, message)});
   }
+  if (request.begins_anew) turns.pop_back();
   if (turns.back().role == ChatRole::user) turns.back().words += effort_mark(form, request.effort);
   if (!tells_tools(request)) return turns;
   ChatTurn told{ChatRole::system, tools_text(form, request)};
@@ -64,17 +67,46 @@ std::vector<ChatTurn> turns_of(const ChatRequest& request, const ChatTemplate& f
   return turns;
 }
 
+// The words of the last message, to be gone on with.
+Prefill prefill_of(const ChatRequest& request, const ChatTemplate& form) {
+  const std::string& text = request.messages.back().text;
+  Prefill prefill{.text = clean_words(form, text)};
+  prefill.spaced = !text.empty() && kSpaces.find(text.back()) != std::string_view::npos;
+  // As after a generation prompt, the model writes the end of a tag itself.
+  const auto ends_with = [&](const std::string& mark) {
+    return mark.ends_with('>') && prefill.text.ends_with(mark);
+  };
+  if (ends_with(form.think_start) || ends_with(form.think_end)) prefill.text.pop_back();
+  return prefill;
+}
+
+// The last turn up to where it is gone on with.
+std::string open_turn(ChatRole role, const ChatTemplate& form, Prefill& prefill) {
+  // Its last character may be left to the model.
+  const size_t mark = form.think_start.size();
+  const bool thinks = mark > 0 && prefill.text.starts_with(form.think_start.substr(0, mark - 1));
+  if (role != ChatRole::assistant || thinks || form.thinking_off.empty()) {
+    return render_turn(form, {role, prefill.text});
+  }
+  // The model cannot begin with a thought any more.
+  prefill.opening = form.thinking_off;
+  return form.generation + form.thinking_off + prefill.text;
+}
+
 ChatPrompt render_story(const ChatRequest& request, bool goes_on) {
   // The words of all have no marks around them that they could hold.
   const ChatTemplate& form = builtin_template("chat");
   ChatPrompt prompt;
   for (const Message& message : request.messages) {
-    const std::string words = clean_words(form, message.text);
+    const bool goes_on_here = request.continues && &message == &request.messages.back();
+    if (goes_on_here) prompt.prefill = prefill_of(request, form);
+    const std::string words = goes_on_here ? prompt.prefill.text : clean_words(form, message.text);
     if (words.empty()) continue;
+    prompt.answer_begin = prompt.text.size();
     prompt.text += (prompt.text.empty() && !goes_on ? "" : " ") + words;
     prompt.message_ends.push_back(prompt.text.size());
   }
-  prompt.answer_begin = prompt.text.size();
+  if (!request.continues) prompt.answer_begin = prompt.text.size();
   return prompt;
 }
 
@@ -100,9 +132,17 @@ std::string assistant_words(const ChatTemplate& form, std::string_view text,
 ChatPrompt render_chat(const ChatRequest& request, const ChatTemplate& form, bool story,
                        bool goes_on, bool answer_at_once) {
   if (story) return render_story(request, goes_on);
-  RenderedTurns turns = render_turns(form, turns_of(request, form), goes_on);
+  std::vector<ChatTurn> closed = turns_of(request, form);
+  if (request.continues) closed.pop_back();
+  RenderedTurns turns = render_turns(form, closed, goes_on);
   ChatPrompt prompt{std::move(turns.text), std::move(turns.turn_ends), 0, {}};
   prompt.answer_begin = prompt.text.size();
+  if (request.continues) {
+    prompt.prefill = prefill_of(request, form);
+    prompt.text += open_turn(request.messages.back().role, form, prompt.prefill);
+    return prompt;
+  }
+  if (!request.opens_answer) return prompt;
   prompt.opening = opening_of(request, form, answer_at_once);
   prompt.text += form.generation + prompt.opening;
   return prompt;
@@ -110,7 +150,9 @@ ChatPrompt render_chat(const ChatRequest& request, const ChatTemplate& form, boo
 
 std::string render_messages(const ChatRequest& request, const ChatTemplate& form, bool story,
                             bool goes_on) {
-  const ChatPrompt prompt = render_chat(request, form, story, goes_on);
+  ChatRequest closed = request;
+  closed.continues = closed.begins_anew = false;
+  const ChatPrompt prompt = render_chat(closed, form, story, goes_on);
   if (story) return prompt.text;
   return prompt.text.substr(0, prompt.answer_begin - form.separator.size());
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/openai/answer_stream.h"
 #include "server/openai/chat_request.h"
 #include "text/chat/chat_template.h"
 
@@ -18,6 +19,7 @@ struct ChatPrompt {
   size_t answer_begin = 0;  // in bytes: where the answer's turn begins
   // What the prompt has written of the answer itself.
   std::string opening;
+  Prefill prefill = {};  // that the answer begins with, where the last message is continued
 };
 
 // The form of the request's conversation, where those without tools are had in `form`: another one
@@ -28,7 +30,8 @@ ChatTemplate form_for(const ChatTemplate& form, const ChatRequest& request);
 // system's turn. A call that must be made is opened; `answer_at_once`: no thought may come before
 // the answer, since a grammar holds it. A model of stories gets nothing but the words themselves.
 // With `goes_on` the text continues a conversation that ends with an answer or another message,
-// before the separator behind it.
+// before the separator behind it. Of a last message that is continued thoughts are kept, and white
+// space at its end is not: models write that themselves.
 ChatPrompt render_chat(const ChatRequest& request, const ChatTemplate& form, bool story,
                        bool goes_on = false, bool answer_at_once = false);
 

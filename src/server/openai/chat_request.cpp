@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "server/openai/chat_template_fields.h"
 #include "server/openai/json_pieces.h"
 #include "server/openai/refused_fields.h"
 #include "server/openai/words.h"
@@ -125,6 +126,7 @@ ChatRequest read_chat_request(const Fields& body, const Limits& limits) {
   read_chat_tools(body, request);
   request.effort = read_effort(body, "reasoning_effort");
   read_logprobs(body, request);
+  read_chat_template_fields(body, request);
   return request;
 }
 

@@ -42,6 +42,10 @@ struct ChatRequest : WriteRequest {
   // Of messages that are too many the oldest are left out, but not the system's.
   bool drop_oldest = false;
   LeftOut left_out;
+  // The last message is not closed: what is written goes on with its words.
+  bool continues = false;
+  bool begins_anew = false;  // the last message is an answer without words: it is left out
+  bool opens_answer = true;  // else nothing follows the messages
 };
 
 // "none" to "max", if it is there. Throws ApiError.
@@ -51,8 +55,9 @@ Effort read_effort(const Fields& fields, const char* name);
 CallForm read_call_form(const Fields& body);
 
 // A message's content is a string or a list of parts that are texts or refusals; the role
-// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them. Throws
-// ApiError.
+// "developer" is a system's. logprobs and top_logprobs (0 to 20) as OpenAI has them;
+// add_generation_prompt, continue_final_message and chat_template_kwargs as vLLM has them
+// (chat_template_fields.h). Throws ApiError.
 ChatRequest read_chat_request(const Fields& body, const Limits& limits);
 
 // What a client says that a model has passed to a function: JSON in a string, or the object itself.

@@ -12,11 +12,6 @@
 namespace anser::openai {
 namespace {
 
-// A token's bytes as text; those that are no UTF-8 by themselves become U+FFFD when it is dumped.
-std::string text_of(const Tokenizer& tokenizer, Token token) {
-  return std::string(tokenizer.bytes_of(token));
-}
-
 // The four lists of a completion's logprobs, an entry at a time.
 Json token_entry(const TokenDetails& token, const Tokenizer& tokenizer) {
   return text_of(tokenizer, token.drawn.token);
@@ -28,10 +23,10 @@ bool is_known(const TokenDetails& token) {
 Json logprob_entry(const TokenDetails& token) {
   return is_known(token) ? Json(token.drawn.logprob) : Json();
 }
-Json top_entry(const TokenDetails& token, const Tokenizer& tokenizer) {
+Json top_entry(const TokenDetails& token, const ChoiceTokens& tokens) {
   Json best = is_known(token) ? Json::object() : Json();
-  for (const TokenLogprob& other : token.top) {
-    best[text_of(tokenizer, other.token)] = other.logprob;
+  for (const TokenLogprob& other : tokens.top_of(token)) {
+    best[text_of(tokens.tokenizer(), other.token)] = other.logprob;
   }
   return best;
 }
@@ -44,18 +39,16 @@ size_t offset_entry(const TokenDetails& token, const Tokenizer& tokenizer, size_
 
 class CompletionChoice final : public Choice {
  public:
-  CompletionChoice(int index, std::shared_ptr<Echo> echo, bool logprobs, Tokenizer tokenizer)
-      : index_(index),
-        echo_(std::move(echo)),
-        describes_echo_(echo_ != nullptr && !std::exchange(echo_->described, true)),
-        logprobs_(logprobs),
-        tokenizer_(std::move(tokenizer)) {}
+  CompletionChoice(int index, std::shared_ptr<PromptShown> prompt, bool describes,
+                   TokensShown tokens)
+      : index_(index), prompt_(prompt), tokens_(std::move(prompt), describes, std::move(tokens)) {}
 
   std::vector<Json> chunks(std::string_view piece,
                            const std::vector<TokenDetails>& details) override {
     const std::string text = echo_once() + std::string(piece);
-    if (text.empty() && details.empty()) return {};
-    return {chunk(text, details, nullptr)};
+    const ChoiceTokens::Some some = tokens_.take(details);
+    if (text.empty() && some.empty()) return {};
+    return {chunk(text, some, nullptr)};
   }
 
   std::vector<Json> last_chunks(StopReason reason) override {
@@ -64,46 +57,50 @@ class CompletionChoice final : public Choice {
 
   void keep(std::string_view piece, const std::vector<TokenDetails>& details) override {
     text_ += piece;
-    for (const TokenDetails& token : details) {
-      const bool of_echo = describes_echo_ && echo_->details.size() < echo_->tokens;
-      (of_echo ? echo_->details : details_).add(token);
-    }
+    tokens_.keep(details);
   }
 
   JsonPieces whole(StopReason reason) override {
     JsonPieces pieces("{\"text\":");
-    pieces.add_later([this] { return dumped(echo_ == nullptr ? text_ : echo_->text + text_); });
+    pieces.add_later([this] { return dumped(echoes() ? prompt_->text + text_ : text_); });
     pieces.add(fmt::format(",\"index\":{},\"logprobs\":", index_));
-    if (logprobs_) {
+    if (tokens_.has_logprobs()) {
       add_lists(pieces);
     } else {
       pieces.add("null");
     }
+    add_prompt_fields(prompt_, tokens_.tokenizer(), pieces);
+    tokens_.add_ids(pieces);
     pieces.add(fmt::format(",\"finish_reason\":\"{}\"", finish_reason(reason)));
     return pieces;
   }
 
  private:
+  bool echoes() const { return prompt_ != nullptr && prompt_->echoed; }
   std::string echo_once() {
-    return echo_ == nullptr || std::exchange(echo_begun_, true) ? "" : echo_->text;
+    return !echoes() || std::exchange(echo_begun_, true) ? "" : prompt_->text;
   }
 
-  Json chunk(const std::string& text, const std::vector<TokenDetails>& details,
-             const char* reason) {
-    return {{"text", text},
-            {"index", index_},
-            {"logprobs", logprobs_ ? lists(details) : Json()},
-            {"finish_reason", reason == nullptr ? Json() : Json(reason)}};
+  Json chunk(const std::string& text, const ChoiceTokens::Some& some, const char* reason) {
+    Json chunk = {{"text", text},
+                  {"index", index_},
+                  {"logprobs", tokens_.has_logprobs() ? lists(some) : Json()},
+                  {"finish_reason", reason == nullptr ? Json() : Json(reason)}};
+    tokens_.add_fields(chunk, some);
+    return chunk;
   }
 
-  Json lists(const std::vector<TokenDetails>& details) {
+  Json lists(const ChoiceTokens::Some& some) {
+    std::vector<TokenDetails> details = some.echoed;
+    details.insert(details.end(), some.written.begin(), some.written.end());
+    const Tokenizer& tokenizer = tokens_.tokenizer();
     Json tokens = Json::array(), logprobs = Json::array(), top = Json::array(),
          offsets = Json::array();
     for (const TokenDetails& token : details) {
-      tokens.push_back(token_entry(token, tokenizer_));
+      tokens.push_back(token_entry(token, tokenizer));
       logprobs.push_back(logprob_entry(token));
-      top.push_back(top_entry(token, tokenizer_));
-      offsets.push_back(offset_entry(token, tokenizer_, offset_));
+      top.push_back(top_entry(token, tokens_));
+      offsets.push_back(offset_entry(token, tokenizer, offset_));
     }
     return {{"tokens", std::move(tokens)},
             {"token_logprobs", std::move(logprobs)},
@@ -113,48 +110,44 @@ class CompletionChoice final : public Choice {
 
   // The same of all tokens that are kept.
   void add_lists(JsonPieces& pieces) const {
-    const size_t before = echo_ == nullptr ? 0 : echo_->details.size();
-    const auto token = [this, before](size_t i) {
-      return i < before ? echo_->details[i] : details_[i - before];
-    };
-    const auto add = [&, count = before + details_.size()](const char* name, auto&& entry) {
+    const auto add = [&, count = tokens_.listed()](const char* name, auto&& entry) {
       pieces.add(name);
-      pieces.add_list(count, [token, entry](size_t i, std::string& to) mutable {
-        to += dumped(entry(token(i)));
+      pieces.add_list(count, [this, entry](size_t i, std::string& to) mutable {
+        to += dumped(entry(tokens_.listed(i)));
       });
     };
-    add("{\"tokens\":", [this](const TokenDetails& t) { return token_entry(t, tokenizer_); });
+    const Tokenizer& tokenizer = tokens_.tokenizer();
+    add("{\"tokens\":", [&tokenizer](const TokenDetails& t) { return token_entry(t, tokenizer); });
     add(",\"token_logprobs\":", [](const TokenDetails& t) { return logprob_entry(t); });
-    add(",\"top_logprobs\":", [this](const TokenDetails& t) { return top_entry(t, tokenizer_); });
-    add(",\"text_offset\":", [this, offset = size_t{0}](const TokenDetails& t) mutable {
-      return Json(offset_entry(t, tokenizer_, offset));
+    add(",\"top_logprobs\":", [this](const TokenDetails& t) { return top_entry(t, tokens_); });
+    add(",\"text_offset\":", [&tokenizer, offset = size_t{0}](const TokenDetails& t) mutable {
+      return Json(offset_entry(t, tokenizer, offset));
     });
     pieces.add("}");
   }
 
   const int index_;
-  const std::shared_ptr<Echo> echo_;
-  const bool describes_echo_;  // the prompt's details come to this choice
-  const bool logprobs_;
-  const Tokenizer tokenizer_;
+  const std::shared_ptr<PromptShown> prompt_;
+  ChoiceTokens tokens_;
   // Of a stream.
   bool echo_begun_ = false;
   size_t offset_ = 0;
   // Of an answer that is kept.
   std::string text_;
-  LogprobList details_;
 };
 
 class ChatChoice final : public Choice {
  public:
   ChatChoice(int index, const ChatTemplate& form, const std::string& opening,
-             std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer, CallForm calls)
+             const Prefill& prefill, std::vector<Tool> tools, std::shared_ptr<PromptShown> prompt,
+             TokensShown tokens, CallForm calls)
       : index_(index),
         tools_(std::move(tools)),
         stream_(form, opening, tools_, calls == CallForm::several),
         old_form_(calls == CallForm::old),
-        logprobs_(logprobs),
-        tokenizer_(std::move(tokenizer)) {}
+        tokens_(std::move(prompt), true, std::move(tokens)) {
+    stream_.prefill(prefill);
+  }
 
   std::vector<Json> chunks(std::string_view piece,
                            const std::vector<TokenDetails>& details) override {
@@ -162,14 +155,16 @@ class ChatChoice final : public Choice {
     if (!std::exchange(begun_, true)) {
       chunks.push_back(chunk({{"role", "assistant"}, {"content", ""}}, nullptr));
     }
-    Json listed = logprobs_ ? list(details) : Json();
+    const ChoiceTokens::Some some = tokens_.take(details);
     for (Json& delta : deltas(stream_.push(piece)))
       chunks.push_back(chunk(std::move(delta), nullptr));
-    if (logprobs_ && !details.empty()) {
-      // Words may still be held back; their tokens' details come nonetheless.
-      if (chunks.empty()) chunks.push_back(chunk(Json::object(), nullptr));
-      chunks.back()["logprobs"] = {{"content", std::move(listed)}};
+    // Words may still be held back; their tokens' details come nonetheless.
+    if (chunks.empty() && !some.empty()) chunks.push_back(chunk(Json::object(), nullptr));
+    if (chunks.empty()) return chunks;
+    if (tokens_.has_logprobs() && !some.written.empty()) {
+      chunks.back()["logprobs"] = {{"content", list(some.written)}};
     }
+    tokens_.add_fields(chunks.back(), some);
     return chunks;
   }
 
@@ -182,7 +177,7 @@ class ChatChoice final : public Choice {
 
   void keep(std::string_view piece, const std::vector<TokenDetails>& details) override {
     keep(stream_.push(piece));
-    for (const TokenDetails& token : details) details_.add(token);
+    tokens_.keep(details);
   }
 
   JsonPieces whole(StopReason reason) override {
@@ -194,15 +189,16 @@ class ChatChoice final : public Choice {
     if (!calls_.empty() && !old_form_) message["tool_calls"] = calls_;
     JsonPieces pieces(
         fmt::format("{{\"index\":{},\"message\":{},\"logprobs\":", index_, dumped(message)));
-    if (logprobs_) {
+    if (tokens_.has_logprobs()) {
       pieces.add("{\"content\":");
-      pieces.add_list(details_.size(), [this](size_t i, std::string& to) {
-        to += dumped(logprob_object(details_[i], tokenizer_));
+      pieces.add_list(tokens_.listed(), [this](size_t i, std::string& to) {
+        to += dumped(entry_of(tokens_.listed(i)));
       });
       pieces.add("}");
     } else {
       pieces.add("null");
     }
+    tokens_.add_ids(pieces);
     pieces.add(fmt::format(",\"finish_reason\":\"{}\"", reason_of(reason)));
     return pieces;
   }
@@ -268,9 +264,12 @@ class ChatChoice final : public Choice {
     return old_form_ ? "function_call" : "tool_calls";
   }
 
+  Json entry_of(const TokenDetails& token) const {
+    return logprob_object({token.drawn, tokens_.top_of(token)}, tokens_.tokenizer());
+  }
   Json list(const std::vector<TokenDetails>& details) const {
     Json entries = Json::array();
-    for (const TokenDetails& token : details) entries.push_back(logprob_object(token, tokenizer_));
+    for (const TokenDetails& token : details) entries.push_back(entry_of(token));
     return entries;
   }
 
@@ -278,29 +277,28 @@ class ChatChoice final : public Choice {
   const std::vector<Tool> tools_;
   AnswerStream stream_;
   const bool old_form_;  // of calls
-  const bool logprobs_;
-  const Tokenizer tokenizer_;
+  ChoiceTokens tokens_;
   size_t calls_made_ = 0;
   // Of a stream.
   bool begun_ = false;
   // Of an answer that is kept.
   std::string reasoning_, content_;
   Json calls_ = Json::array();
-  LogprobList details_;
 };
 
 }  // namespace
 
-std::unique_ptr<Choice> completion_choice(int index, std::shared_ptr<Echo> echo, bool logprobs,
-                                          Tokenizer tokenizer) {
-  return std::make_unique<CompletionChoice>(index, std::move(echo), logprobs, std::move(tokenizer));
+std::unique_ptr<Choice> completion_choice(int index, std::shared_ptr<PromptShown> prompt,
+                                          bool describes, TokensShown tokens) {
+  return std::make_unique<CompletionChoice>(index, std::move(prompt), describes, std::move(tokens));
 }
 
 std::unique_ptr<Choice> chat_choice(int index, const ChatTemplate& form, const std::string& opening,
-                                    std::vector<Tool> tools, bool logprobs, Tokenizer tokenizer,
+                                    const Prefill& prefill, std::vector<Tool> tools,
+                                    std::shared_ptr<PromptShown> prompt, TokensShown tokens,
                                     CallForm calls) {
-  return std::make_unique<ChatChoice>(index, form, opening, std::move(tools), logprobs,
-                                      std::move(tokenizer), calls);
+  return std::make_unique<ChatChoice>(index, form, opening, prefill, std::move(tools),
+                                      std::move(prompt), std::move(tokens), calls);
 }
 
 }  // namespace anser::openai

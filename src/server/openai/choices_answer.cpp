@@ -1,5 +1,7 @@
 #include "server/openai/choices_answer.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace anser::openai {
@@ -22,12 +24,13 @@ void add_state(const Ending& ending, Json& choice) {
 }  // namespace
 
 ChoicesAnswer::ChoicesAnswer(Heading heading, std::string object, std::string chunk_object,
-                             std::vector<std::unique_ptr<Choice>> choices)
+                             std::vector<std::unique_ptr<Choice>> choices, More more)
     : heading_(std::move(heading)),
       object_(std::move(object)),
       chunk_object_(std::move(chunk_object)),
       choices_(std::move(choices)),
-      whole_(choices_.size()) {
+      more_(std::move(more)),
+      endings_(choices_.size()) {
   chunk_head_ = event_text(head(chunk_object_));
   chunk_head_.resize(chunk_head_.size() - 3);  // the brace and the event's end
   chunk_head_ += ",\"choices\":[";
@@ -42,19 +45,13 @@ std::string ChoicesAnswer::piece(int index, std::string_view text,
 }
 
 std::string ChoicesAnswer::ending(int index, const Ending& ending) {
-  Choice& choice = *choices_[size_t(index)];
-  if (heading_.stream) {
-    std::vector<Json> chunks = choice.last_chunks(ending.reason);
-    add_state(ending, chunks.back());
-    return events(chunks);
+  if (!heading_.stream) {
+    endings_[size_t(index)] = ending;
+    return {};
   }
-  JsonPieces& whole = whole_[size_t(index)];
-  whole = choice.whole(ending.reason);
-  Json state = Json::object();
-  add_state(ending, state);
-  const std::string fields = dumped(state);  // "{", fields, "}"
-  whole.add(state.empty() ? "}" : "," + fields.substr(1));
-  return {};
+  std::vector<Json> chunks = choices_[size_t(index)]->last_chunks(ending.reason);
+  add_state(ending, chunks.back());
+  return events(std::move(chunks));
 }
 
 std::string ChoicesAnswer::closing(const Usage& usage) {
@@ -72,20 +69,44 @@ JsonPieces ChoicesAnswer::whole(const Usage& usage) {
   std::string begin = dumped(head(object_));
   begin.pop_back();  // the brace
   JsonPieces body(begin + ",\"choices\":[");
-  for (size_t i = 0; i < whole_.size(); ++i) {
+  // Only now: an answer may have ended before another one has brought what they share of a prompt.
+  for (size_t i = 0; i < choices_.size(); ++i) {
     if (i > 0) body.add(",");
-    body.add(std::move(whole_[i]));
+    body.add(choices_[i]->whole(endings_[i].reason));
+    Json state = Json::object();
+    add_state(endings_[i], state);
+    const std::string fields = dumped(state);  // "{", fields, "}"
+    body.add(state.empty() ? "}" : "," + fields.substr(1));
   }
-  body.add("],\"usage\":" + dumped(usage_object(usage)) + "}");
+  body.add("],\"usage\":" + dumped(usage_object(usage)));
+  if (more_) more_(body);
+  body.add("}");
   return body;
 }
 
+namespace {
+
+// Takes what `choice` says of the prompt out of it: members with a comma in front of each.
+std::string taken_prompt_fields(Json& choice) {
+  std::string members;
+  for (const char* name : {"prompt_token_ids", "prompt_logprobs"}) {
+    const auto at = choice.find(name);
+    if (at == choice.end()) continue;
+    members += fmt::format(",\"{}\":{}", name, dumped(*at));
+    choice.erase(at);
+  }
+  return members;
+}
+
+}  // namespace
+
 // One for every token of every stream: what all begin with was written once.
-std::string ChoicesAnswer::events(const std::vector<Json>& choices) const {
+std::string ChoicesAnswer::events(std::vector<Json> choices) const {
   std::string text;
-  for (const Json& choice : choices) {
+  for (Json& choice : choices) {
+    const std::string members = more_ ? taken_prompt_fields(choice) : "";
     text += chunk_head_ + dumped(choice);
-    text += heading_.include_usage ? "],\"usage\":null}\n\n" : "]}\n\n";
+    text += "]" + members + (heading_.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
   }
   return text;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -41,9 +42,12 @@ class Choice {
 // A choice whose state was wanted has "state", its id; or null, and "state_error" says why.
 class ChoicesAnswer final : public Answer {
  public:
-  // `object` and `chunk_object` are the "object" of a whole answer and of a chunk.
+  // `object` and `chunk_object` are the "object" of a whole answer and of a chunk. Where there is
+  // `more` it adds members to the whole answer, and what a choice's chunk says of the prompt
+  // stands beside "choices".
+  using More = std::function<void(JsonPieces&)>;
   ChoicesAnswer(Heading heading, std::string object, std::string chunk_object,
-                std::vector<std::unique_ptr<Choice>> choices);
+                std::vector<std::unique_ptr<Choice>> choices, More more = {});
 
   std::string piece(int index, std::string_view text,
                     const std::vector<TokenDetails>& details) override;
@@ -53,13 +57,14 @@ class ChoicesAnswer final : public Answer {
 
  private:
   Json head(const std::string& object) const;
-  std::string events(const std::vector<Json>& choices) const;
+  std::string events(std::vector<Json> choices) const;
 
   const Heading heading_;
   const std::string object_, chunk_object_;
   const std::vector<std::unique_ptr<Choice>> choices_;
-  std::string chunk_head_;         // of every chunk's event, up to the choice
-  std::vector<JsonPieces> whole_;  // of choices that have ended
+  const More more_;
+  std::string chunk_head_;       // of every chunk's event, up to the choice
+  std::vector<Ending> endings_;  // of choices that have ended, where they are kept
 };
 
 }  // namespace anser::openai

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <vector>
 
@@ -18,21 +19,24 @@ class LogprobList {
   }
 
   void add(const TokenDetails& token) {
-    drawn_.push_back({token.drawn, top_.size()});
+    drawn_.push_back({token.drawn, uint32_t(top_.size()), token.rank});
     top_.insert(top_.end(), token.top.begin(), token.top.end());
   }
   size_t size() const { return drawn_.size(); }
   TokenDetails operator[](size_t i) const {
     const size_t end = i + 1 < drawn_.size() ? drawn_[i + 1].top : top_.size();
     return {drawn_[i].token,
-            {top_.begin() + ptrdiff_t(drawn_[i].top), top_.begin() + ptrdiff_t(end)}};
+            {top_.begin() + ptrdiff_t(drawn_[i].top), top_.begin() + ptrdiff_t(end)},
+            drawn_[i].rank};
   }
 
  private:
   struct Drawn {
     TokenLogprob token;
-    size_t top;  // where its most probable ones begin
+    uint32_t top;  // where its most probable ones begin
+    int rank;
   };
+  static_assert(sizeof(Drawn) == 2 * sizeof(TokenLogprob));
   // They grow without being copied.
   std::deque<Drawn> drawn_;
   std::deque<TokenLogprob> top_;

@@ -9,6 +9,7 @@
 
 #include "server/openai/json_pieces.h"
 #include "server/openai/refused_fields.h"
+#include "server/openai/vllm_fields.h"
 #include "server/openai/words.h"
 
 namespace anser::openai {
@@ -18,6 +19,7 @@ constexpr size_t kMostItems = 4096;
 constexpr size_t kMostIncluded = 32;
 constexpr int kMostTopLogprobs = 20;
 constexpr size_t kLongestRepeated = 512;  // bytes of a field that means nothing here
+constexpr char kNotInResponses[] = "a response has no place for it; ask for a chat completion";
 // As OpenAI has it.
 constexpr size_t kMostPairs = 16, kLongestKey = 64, kLongestValue = 512;
 
@@ -207,6 +209,9 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
   if (const auto most = body.token_limit("max_output_tokens", 1, limits.max_tokens)) {
     request.generation.max_tokens = *most;
   }
+  check_min_tokens(body, request);
+  if (request.prompt_logprobs >= 0) body.fail("prompt_logprobs", kNotInResponses);
+  if (request.return_token_ids) body.fail("return_token_ids", kNotInResponses);
   read_input(body, request);
   request.tools = read_tools(body, FunctionIn::tool, request.left_out);
   request.tool_choice = read_tool_choice(body, request.tools, FunctionIn::tool);

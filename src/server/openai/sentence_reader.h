@@ -1,6 +1,7 @@
 // Texts that end with a sentence if they can.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -11,12 +12,14 @@
 
 namespace anser::openai {
 
-// Ends the text in the last third of `max_tokens` at the first place where a sentence ends; to the
-// inner reader that is its length. `before`: what the text goes on with.
+// Ends the text in the last third of `max_tokens`, and not before `min_tokens`, at the first place
+// where a sentence ends; to the inner reader that is its length. `before`: what the text goes on
+// with.
 class SentenceReader final : public Reader {
  public:
-  SentenceReader(std::shared_ptr<Reader> inner, std::string_view before, int max_tokens)
-      : inner_(std::move(inner)), soon_(max_tokens - max_tokens / 3) {
+  SentenceReader(std::shared_ptr<Reader> inner, std::string_view before, int max_tokens,
+                 int min_tokens = 0)
+      : inner_(std::move(inner)), soon_(std::max(max_tokens - max_tokens / 3, min_tokens)) {
     sentence_.read(before);
   }
 

@@ -9,6 +9,7 @@
 
 #include "anser/error.h"
 #include "server/openai/state_object.h"
+#include "server/openai/vllm_fields.h"
 
 namespace anser::openai {
 namespace {
@@ -138,6 +139,7 @@ WriteRequest read_write_request(const Fields& body, const Limits& limits) {
   request.state = body.text("state").value_or("");
   request.save = read_save(body);
   request.end_with_sentence = body.boolean("end_with_sentence").value_or(false);
+  read_vllm_fields(body, limits, request);
   try {
     generation.sampling.check();
   } catch (const Error& error) {

@@ -22,6 +22,7 @@ struct Limits {
   int max_n = 16;
   int max_choices = 256;  // n, times the prompts of a request: all must fit into the queue
   int vocab = 0;
+  bool fills_gaps = false;  // the model has learnt the form of `suffix` (fill_in_the_middle.h)
 };
 
 // Fields, with OpenAI's meaning unless said: max_tokens (or max_completion_tokens; more than the
@@ -31,7 +32,7 @@ struct Limits {
 // stream_options.include_usage, logit_bias (-100 to 100; -100: the token is banned),
 // response_format, state (an id or a name: go on from there), save_state (true, or its labels: the
 // state after the answer is stored), end_with_sentence (true: the text ends with a sentence in the
-// last third of max_tokens if it can).
+// last third of max_tokens if it can); and those of vllm_fields.h.
 struct WriteRequest {
   std::string model;  // as the client named it; it is not checked, there is only one
   GenerateOptions generation;
@@ -39,6 +40,8 @@ struct WriteRequest {
   int n = 1;
   bool stream = false, include_usage = false;
   int top_logprobs = -1;            // < 0: none are wanted
+  int prompt_logprobs = -1;         // the same of the prompt's tokens
+  bool return_token_ids = false;    // of the prompt, and of what is written
   bool json_object = false;         // response_format: any object
   std::optional<Json> json_schema;  // response_format: this one
   std::string json_schema_path;     // where it stands, for errors

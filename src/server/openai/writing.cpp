@@ -111,9 +111,9 @@ void Writing::start(std::vector<Order> orders, size_t prompt_tokens, size_t stat
     orders[i].keep_state = saving_.has_value();
     readers.push_back(std::make_shared<TextReader>(shared_from_this(), int(i)));
     if (sentences_ && orders[i].generation.constraint == nullptr) {
-      readers.back() = std::make_shared<SentenceReader>(std::move(readers.back()),
-                                                        sentences_->decode(orders[i].prompt),
-                                                        orders[i].generation.max_tokens);
+      readers.back() = std::make_shared<SentenceReader>(
+          std::move(readers.back()), sentences_->decode(orders[i].prompt),
+          orders[i].generation.max_tokens, orders[i].generation.min_tokens);
     }
   }
   {

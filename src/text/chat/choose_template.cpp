@@ -73,6 +73,10 @@ std::string telling_name(const ChatClues& clues) {
   return found == clues.names.end() ? "" : *found;
 }
 
+bool fills_gaps(const ChatClues& clues, const ChatTemplate& form) {
+  return g1_letter(telling_name(clues)) >= 'c' || form.tools == ToolFormat::markdown;
+}
+
 ChosenTemplate choose_template(const ChatClues& clues) {
   const std::string_view text = trimmed(clues.template_text);
   // llama.cpp's converter writes this word into every RWKV file, so a name that tells says more.

@@ -19,6 +19,10 @@ struct ChosenTemplate {
 // RWKV-7 models called g1h or later are trained on flower. Without any clue: chat.
 ChosenTemplate choose_template(const ChatClues& clues);
 
+// Whether a model has learnt to fill gaps (text/fill_in_the_middle.h): those called g1c and later
+// have, and those whose conversations are had in flower or markdown, which came after them.
+bool fills_gaps(const ChatClues& clues, const ChatTemplate& form);
+
 // The first name that says which G1 the model is, or nothing.
 std::string telling_name(const ChatClues& clues);
 
