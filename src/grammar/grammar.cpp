@@ -21,6 +21,42 @@ CircularRule::CircularRule(RuleId in_circle)
           "between; such a schema says nothing. Put the reference inside properties or items"),
       rule(in_circle) {}
 
+NoText::NoText(std::vector<RuleId>&& without_end)
+    : Error(
+          fmt::format("no text satisfies the schema: something that is required can never be "
+                      "written, or never ends, or needs more than {} levels",
+                      kMaxCalls - 1)),
+      rules(std::move(without_end)) {}
+
+std::vector<RuleId> rules_without_end(const Grammar& grammar, RuleId from) {
+  std::vector<RuleId> found;
+  std::vector<uint8_t> seen(grammar.states.size());
+  const auto visit = [&](RuleId rule, std::vector<StateId>& open) {
+    const StateId start = grammar.rules[rule].start;
+    if (seen[start] != 0 || grammar.states[start].height != kUnlimited) return;
+    found.push_back(rule);
+    seen[start] = 1;
+    open.push_back(start);
+  };
+  std::vector<StateId> open;
+  visit(from, open);
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (i > 0) open = {grammar.rules[found[i]].start};
+    while (!open.empty()) {
+      const StateId at = open.back();
+      open.pop_back();
+      for (const GrammarEdge& edge : grammar.states[at].edges) {
+        if (edge.kind == Kind::call) {
+          std::vector<StateId> later;  // its states' turn comes with its rule's
+          visit(edge.rule, later);
+        }
+        if (std::exchange(seen[edge.to], uint8_t{1}) == 0) open.push_back(edge.to);
+      }
+    }
+  }
+  return found;
+}
+
 RuleId GrammarBuilder::add_rule() {
   const RuleId rule = RuleId(grammar_.rules.size());
   grammar_.rules.push_back({});
@@ -248,10 +284,7 @@ Grammar GrammarBuilder::build(RuleId root) && {
   check_recursion();
   find_heights();
   if (grammar_.start_of(root).height == kUnlimited) {
-    throw Error(
-        fmt::format("no text satisfies the schema: something that is required can never be "
-                    "written, or never ends, or needs more than {} levels",
-                    kMaxCalls - 1));
+    throw NoText(rules_without_end(grammar_, root));
   }
   find_classes();
   return std::move(grammar_);

@@ -72,6 +72,15 @@ struct CircularRule : Error {
   RuleId rule;
 };
 
+// No text satisfies the grammar. `rules`, from the root on, have no end that could be reached.
+struct NoText : Error {
+  explicit NoText(std::vector<RuleId>&& without_end);
+  std::vector<RuleId> rules;
+};
+
+// Rules without an end that could be reached, which `from` is, or which it leads to, nearest first.
+std::vector<RuleId> rules_without_end(const Grammar& grammar, RuleId from);
+
 class GrammarBuilder {
  public:
   // The budget must outlive it. All that adds something throws BudgetExceeded.
@@ -104,7 +113,7 @@ class GrammarBuilder {
     add_characters(from, low, high, to, none);
   }
 
-  // Throws Error where no text can be right, and CircularRule.
+  // Throws NoText and CircularRule.
   Grammar build(RuleId root) &&;
 
  private:

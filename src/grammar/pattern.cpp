@@ -288,4 +288,9 @@ void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::st
   }
 }
 
+std::optional<PatternAutomaton> pattern_automaton(std::string_view pattern,
+                                                  const std::string& where, CompileBudget& budget) {
+  return deterministic(Parser(pattern, where).parse(), budget);
+}
+
 }  // namespace anser

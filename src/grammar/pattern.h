@@ -5,15 +5,21 @@
 // looks ahead or back, and \b, is refused.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "grammar/json_rules.h"
+#include "grammar/pattern_automaton.h"
 
 namespace anser {
 
 // The inside of a string that matches, between its quotes. Throws Error that begins with `where`.
 void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::string_view pattern,
                  const std::string& where, StateId to);
+
+// The strings that match, as an automaton; nothing where it would be too large. Throws as above.
+std::optional<PatternAutomaton> pattern_automaton(std::string_view pattern,
+                                                  const std::string& where, CompileBudget& budget);
 
 }  // namespace anser

@@ -1,0 +1,88 @@
+// Strings and numbers of several patterns at once, or that are not certain ones.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "base/cut_text.h"
+#include "grammar/schema_compiler.h"
+#include "grammar/schema_values.h"
+#include "grammar/string_product.h"
+
+namespace anser {
+
+RuleId SchemaCompiler::text_rule(const MergedSchema& merged, const std::string& pointer) {
+  const bool excludes = std::ranges::any_of(
+      merged.forbidden, [](const Schema* value) { return value->is_string(); });
+  if (merged.patterns.size() < 2 && merged.forbidden_patterns.empty() && !excludes) {
+    return string_rule(merged.leaf, pointer);
+  }
+  return product_rule(merged, pointer);
+}
+
+RuleId SchemaCompiler::product_rule(const MergedSchema& merged, const std::string& pointer) {
+  StringProduct product(budget_);
+  std::deque<PatternAutomaton> own;  // addresses stay
+  const std::string where = fmt::format("the schema at {}", pointer);
+  StringProduct::Readers needed = 0, forbidden = 0;
+  const auto add = [&](const std::string& pattern, bool is_needed) {
+    const PatternAutomaton* const automaton = patterns_.find(pattern, where);
+    if (automaton == nullptr) {
+      fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
+                                   cut_text(pattern)));
+    }
+    (is_needed ? needed : forbidden) |= product.add(*automaton, is_needed);
+  };
+  if (merged.leaf.contains("format")) {
+    schemas_->refuse(pointer, "'format' beside several patterns, or beside what a string must not "
+                              "be, is not supported; keep one of them");
+  }
+  for (const std::string& pattern : merged.patterns) add(pattern, true);
+  for (const std::string& pattern : merged.forbidden_patterns) add(pattern, false);
+  std::vector<std::string> excluded;
+  for (const Schema* value : merged.forbidden) {
+    if (value->is_string()) excluded.push_back(*value);
+  }
+  forbidden |= product.add(own.emplace_back(automaton_of_strings(excluded)), false);
+  const Counts length = schema_counts(merged.leaf, "minLength", "maxLength", pointer);
+  if (length.limited()) {
+    needed |= product.add(
+        own.emplace_back(automaton_of_lengths(length.least, length.most, budget_)), true);
+  }
+  const RuleId rule = builder_.add_rule();
+  const StateId inside = builder_.add_state(rule), close = builder_.add_state(rule),
+                end = builder_.add_state(rule);
+  builder_.finish_at(end);
+  builder_.add_text(builder_.start(rule), "\"", inside);
+  builder_.add_text(close, "\"", end);
+  product.write(builder_, json_, inside,
+                [&](StringProduct::Readers readers) -> std::optional<StateId> {
+                  if ((readers & forbidden) != 0 || (readers & needed) != needed) return {};
+                  return close;
+                });
+  return rule;
+}
+
+// Between the numbers that it must not be.
+void SchemaCompiler::add_numbers(const std::string& type, const MergedSchema& merged,
+                                 const Open& open, StateId end) {
+  std::vector<Schema> excluded;
+  for (const Schema* value : merged.forbidden) {
+    if (value->is_number()) excluded.push_back(*value);
+  }
+  std::ranges::sort(excluded);
+  excluded.erase(std::unique(excluded.begin(), excluded.end()), excluded.end());
+  const auto tighten = [](Schema& leaf, const char* word, const Schema& value, bool lower) {
+    const bool is_new = !leaf.contains(word);
+    if (is_new || (lower ? leaf[word] < value : value < leaf[word])) leaf[word] = value;
+  };
+  for (size_t i = 0; i <= excluded.size(); ++i) {
+    Schema leaf = merged.leaf;
+    if (i > 0) tighten(leaf, "exclusiveMinimum", excluded[i - 1], true);
+    if (i < excluded.size()) tighten(leaf, "exclusiveMaximum", excluded[i], false);
+    const RuleId rule = number_rule(type, leaf, open.pointer);
+    builder_.add_call(builder_.start(open.rule), rule, end);
+  }
+}
+
+}  // namespace anser
