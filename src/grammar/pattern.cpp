@@ -279,7 +279,7 @@ void add_automaton(GrammarTarget& target, StateId from, const PatternAutomaton& 
 
 void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::string_view pattern,
                  const std::string& where, StateId to) {
-  const Expression expression = Parser(pattern, where).parse();
+  const Expression expression = parse_pattern(pattern, where);
   GrammarTarget target{builder, json, builder.rule_of(from)};
   if (const auto automaton = deterministic(expression, builder.budget())) {
     add_automaton(target, from, *automaton, to);
@@ -288,9 +288,8 @@ void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::st
   }
 }
 
-std::optional<PatternAutomaton> pattern_automaton(std::string_view pattern,
-                                                  const std::string& where, CompileBudget& budget) {
-  return deterministic(Parser(pattern, where).parse(), budget);
+Expression parse_pattern(std::string_view pattern, const std::string& where) {
+  return Parser(pattern, where).parse();
 }
 
 }  // namespace anser

@@ -5,12 +5,11 @@
 // looks ahead or back, and \b, is refused.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "grammar/json_rules.h"
-#include "grammar/pattern_automaton.h"
+#include "grammar/pattern_expression.h"
 
 namespace anser {
 
@@ -18,8 +17,7 @@ namespace anser {
 void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::string_view pattern,
                  const std::string& where, StateId to);
 
-// The strings that match, as an automaton; nothing where it would be too large. Throws as above.
-std::optional<PatternAutomaton> pattern_automaton(std::string_view pattern,
-                                                  const std::string& where, CompileBudget& budget);
+// Of whole strings. Throws Error that begins with `where`.
+Expression parse_pattern(std::string_view pattern, const std::string& where);
 
 }  // namespace anser

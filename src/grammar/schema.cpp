@@ -166,7 +166,6 @@ void SchemaCompiler::fill_plain(const Parts& parts, const MergedSchema& merged, 
   const StateId start = builder_.start(open.rule), end = builder_.add_state(open.rule);
   builder_.finish_at(end);
   const std::string& pointer = open.pointer;
-  for (const std::string& conflict : merged.conflicts) schemas_->refuse(pointer, conflict);
   const auto forbids = [&](const Schema& value) {
     return std::ranges::any_of(merged.forbidden,
                                [&](const Schema* one) { return *one == value; });

@@ -63,20 +63,36 @@ bool is_unique(const Schema& list) {
 const PatternAutomaton* PatternCache::find(const std::string& pattern, const std::string& where) {
   auto at = known_.find(pattern);
   if (at == known_.end()) {
-    at = known_.emplace(pattern, pattern_automaton(pattern, where, budget_)).first;
+    const Expression expression = parse_pattern(pattern, where);
+    at = known_.emplace(pattern, deterministic(expression, budget_)).first;
   }
   return at->second ? &*at->second : nullptr;
 }
 
+const PatternAutomaton* PatternCache::find_opposite(const std::string& pattern) {
+  const std::string opposite = "^(?![\\s\\S]*(?:" + pattern + "))";
+  try {
+    return find(opposite, "");
+  } catch (const BudgetExceeded&) {
+    throw;
+  } catch (const Error&) {  // patterns do not look ahead
+    known_.emplace(opposite, std::nullopt);
+    return nullptr;
+  }
+}
+
 std::optional<bool> PatternCache::matches(const std::string& pattern, const std::string& text) {
+  budget_.spend(4 * text.size());
   try {
     const PatternAutomaton* const automaton = find(pattern, "");
     if (automaton == nullptr) return std::nullopt;
-    budget_.spend(4 * text.size());
-    return reads(*automaton, text);
+    if (reads(*automaton, text)) return true;
+    const PatternAutomaton* const opposite = find_opposite(pattern);
+    if (opposite == nullptr || reads(*opposite, text)) return false;
+    return std::nullopt;
   } catch (const BudgetExceeded&) {
     throw;
-  } catch (const Error&) {  // is not understood
+  } catch (const Error&) {  // it is not understood
     known_.emplace(pattern, std::nullopt);
     return std::nullopt;
   }

@@ -15,8 +15,11 @@ class PatternCache {
  public:
   explicit PatternCache(CompileBudget& budget) : budget_(budget) {}
 
-  // Nothing where the pattern is too large. Throws Error, which begins with `where`.
+  // Of strings that match in every dialect of patterns. Nothing where the pattern is too large.
+  // Throws Error, which begins with `where`.
   const PatternAutomaton* find(const std::string& pattern, const std::string& where);
+  // Of strings that match in none. Nothing where these are all that find() does not read.
+  const PatternAutomaton* find_opposite(const std::string& pattern);
   // Nothing where it cannot be said.
   std::optional<bool> matches(const std::string& pattern, const std::string& text);
 

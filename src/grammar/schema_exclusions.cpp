@@ -14,7 +14,8 @@ namespace anser {
 RuleId SchemaCompiler::text_rule(const MergedSchema& merged, const std::string& pointer) {
   const bool excludes = std::ranges::any_of(
       merged.forbidden, [](const Schema* value) { return value->is_string(); });
-  if (merged.patterns.size() < 2 && merged.forbidden_patterns.empty() && !excludes) {
+  const bool all_in_leaf = merged.patterns.size() < 2 || merged.leaf.contains("pattern");
+  if (all_in_leaf && merged.forbidden_patterns.empty() && !excludes) {
     return string_rule(merged.leaf, pointer);
   }
   return product_rule(merged, pointer);
@@ -25,20 +26,27 @@ RuleId SchemaCompiler::product_rule(const MergedSchema& merged, const std::strin
   std::deque<PatternAutomaton> own;  // addresses stay
   const std::string where = fmt::format("the schema at {}", pointer);
   StringProduct::Readers needed = 0, forbidden = 0;
-  const auto add = [&](const std::string& pattern, bool is_needed) {
+  const auto automaton_of = [&](const std::string& pattern) -> const PatternAutomaton& {
     const PatternAutomaton* const automaton = patterns_.find(pattern, where);
-    if (automaton == nullptr) {
-      fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
-                                   cut_text(pattern)));
-    }
-    (is_needed ? needed : forbidden) |= product.add(*automaton, is_needed);
+    if (automaton != nullptr) return *automaton;
+    fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
+                                 cut_text(pattern)));
   };
   if (merged.leaf.contains("format")) {
-    schemas_->refuse(pointer, "'format' beside several patterns, or beside what a string must not "
-                              "be, is not supported; keep one of them");
+    schemas_->refuse(pointer, "'format' beside what a string must not be is not supported; keep "
+                              "one of them");
   }
-  for (const std::string& pattern : merged.patterns) add(pattern, true);
-  for (const std::string& pattern : merged.forbidden_patterns) add(pattern, false);
+  for (const std::string& pattern : merged.patterns) {
+    needed |= product.add(automaton_of(pattern), true);
+  }
+  for (const std::string& pattern : merged.forbidden_patterns) {
+    const PatternAutomaton& automaton = automaton_of(pattern);
+    if (const PatternAutomaton* const opposite = patterns_.find_opposite(pattern)) {
+      needed |= product.add(*opposite, true);
+    } else {
+      forbidden |= product.add(automaton, false);
+    }
+  }
   std::vector<std::string> excluded;
   for (const Schema* value : merged.forbidden) {
     if (value->is_string()) excluded.push_back(*value);

@@ -3,19 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
 
-#include "base/cut_text.h"
 #include "grammar/keywords.h"
 
 namespace anser {
 namespace {
 
-constexpr int64_t kLargestStep = 1'000'000'000'000'000;
+// A list of what else must hold of a string or a number, beside keywords of the same name.
+constexpr const char* kAlso = "\x01""also";
 
 // The only keyword that says something; nothing where there are more, or none.
 std::string only_assertion(const Schema& schema) {
@@ -34,13 +32,21 @@ class Merger {
 
   MergedSchema run(const Parts& parts) {
     for (const Part& part : parts) add(part);
-    if (all_.patterns.size() == 1) all_.leaf["pattern"] = all_.patterns[0];
+    // Beside a format all patterns are part of the leaf.
+    for (const std::string& pattern : all_.patterns) {
+      if (all_.patterns.size() == 1 || has_format()) add_also("pattern", pattern);
+    }
     if (all_.values) keep_values_of_types();
     if (all_.types == 0) nothing("the types that are required of one value exclude each other");
     return std::move(all_);
   }
 
  private:
+  bool has_format() const {
+    return all_.leaf.contains("format") || all_.leaf.contains("contentEncoding") ||
+           all_.leaf.contains("contentMediaType");
+  }
+
   void nothing(std::string why) {
     if (all_.nothing_because.empty()) all_.nothing_because = std::move(why);
   }
@@ -161,12 +167,18 @@ class Merger {
       if (std::ranges::find(all_.patterns, text) == all_.patterns.end()) {
         all_.patterns.push_back(text);
       }
-    } else if (word == "format") {
-      if (!all_.leaf.contains(word)) all_.leaf[word] = value;
-      if (all_.leaf[word] != value) conflict(word);
-    } else if (word == "multipleOf") {
-      add_step(value);
+    } else if (word == "format" || word == "multipleOf" || word.starts_with("content")) {
+      add_also(word, value);
     }
+  }
+
+  void add_also(const std::string& word, const Schema& value) {
+    if (!all_.leaf.contains(word)) all_.leaf[word] = value;
+    if (all_.leaf[word] == value) return;
+    Schema& also = all_.leaf[kAlso];
+    if (!also.is_array()) also = Schema::array();
+    Schema one = {{word, value}};
+    if (std::ranges::find(also, one) == also.end()) also.push_back(std::move(one));
   }
 
   void tighten(const std::string& word, const Schema& value, bool lower) {
@@ -176,30 +188,6 @@ class Merger {
     } else if (lower ? *old < value : value < *old) {
       *old = value;
     }
-  }
-
-  void add_step(const Schema& value) {
-    if (!all_.leaf.contains("multipleOf")) {
-      all_.leaf["multipleOf"] = value;
-      return;
-    }
-    Schema& old = all_.leaf["multipleOf"];
-    const double a = old.get<double>(), b = value.get<double>();
-    if (std::fmod(a, b) == 0 || old == value) return;
-    if (std::fmod(b, a) == 0) {
-      old = value;
-    } else if (a == std::floor(a) && b == std::floor(b) && a * b < double(kLargestStep)) {
-      old = std::lcm(int64_t(a), int64_t(b));
-    } else {
-      conflict("multipleOf");
-    }
-  }
-
-  void conflict(std::string_view word) {
-    all_.conflicts.push_back(
-        fmt::format("two values of '{}' from allOf, anyOf or $ref meet here and cannot be made one. "
-                    "Write the schema out in one place",
-                    word));
   }
 
   void keep_values_of_types() {

@@ -23,7 +23,8 @@ struct MergedSchema {
   std::optional<std::vector<const Schema*>> values;
   std::vector<const Schema*> forbidden;  // values
 
-  // Of strings and numbers, each keyword with its tightest value. `pattern` is there if it is one.
+  // Of strings and numbers, each keyword with its tightest value. `pattern` is there if it is one,
+  // or beside a format.
   Schema leaf = Schema::object();
   std::vector<std::string> patterns, forbidden_patterns;
 
@@ -36,8 +37,6 @@ struct MergedSchema {
   std::set<std::string> absent;
   std::optional<std::set<std::string>> only;
 
-  // What meets here and cannot be made one, as sentences.
-  std::vector<std::string> conflicts;
   Parts others;  // choices, and what must not hold
 
   // Types that texts are written of.

@@ -205,22 +205,28 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
   StringProduct product(budget_);
   std::deque<PatternAutomaton> own;  // addresses stay
   const std::string where = fmt::format("the schema at {}", pointer);
-  const auto add_pattern_of = [&](const std::string& pattern, bool needed) {
+  const auto automaton_of = [&](const std::string& pattern) -> const PatternAutomaton& {
     const PatternAutomaton* const automaton = patterns_.find(pattern, where);
-    if (automaton == nullptr) {
-      fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
-                                   cut_text(pattern)));
+    if (automaton != nullptr) return *automaton;
+    fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
+                                 cut_text(pattern)));
+  };
+  StringProduct::Readers needed = 0, forbidden = 0;
+  const auto exclude = [&](const std::string& pattern) {
+    const PatternAutomaton& automaton = automaton_of(pattern);
+    if (const PatternAutomaton* const opposite = patterns_.find_opposite(pattern)) {
+      needed |= product.add(*opposite, true);
+    } else {
+      forbidden |= product.add(automaton, false);
     }
-    return product.add(*automaton, needed);
   };
   const auto add_strings = [&](const std::vector<std::string>& strings, bool needed) {
     return product.add(own.emplace_back(automaton_of_strings(strings)), needed);
   };
-  StringProduct::Readers needed = 0, forbidden = 0;
   std::vector<std::string> listed = names.listed;
   listed.insert(listed.end(), names.taken.begin(), names.taken.end());
   forbidden |= add_strings(listed, false);
-  if (!first.empty()) needed |= add_pattern_of("^[" + first + "]", true);
+  if (!first.empty()) needed |= product.add(automaton_of("^[" + first + "]"), true);
 
   Parts held;
   for (const Schema* node : merged.nodes) {
@@ -234,10 +240,10 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
     schemas_->refuse(pointer, "'propertyNames' of alternatives or of a format is not supported "
                               "beside properties and patterns; use a pattern");
   }
-  for (const std::string& pattern : name.patterns) needed |= add_pattern_of(pattern, true);
-  for (const std::string& pattern : name.forbidden_patterns) {
-    forbidden |= add_pattern_of(pattern, false);
+  for (const std::string& pattern : name.patterns) {
+    needed |= product.add(automaton_of(pattern), true);
   }
+  for (const std::string& pattern : name.forbidden_patterns) exclude(pattern);
   std::vector<std::string> excluded;
   for (const Schema* value : name.forbidden) {
     if (value->is_string()) excluded.push_back(*value);
@@ -249,11 +255,19 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
         own.emplace_back(automaton_of_lengths(length.least, length.most, budget_)), true);
   }
 
-  std::map<std::string, StringProduct::Readers> patterns;
+  // A bit that says that it matches, and one that says that it does not, where that is more than
+  // the opposite.
+  struct Bits {
+    StringProduct::Readers yes, no;
+  };
+  std::map<std::string, Bits> patterns;
   for (const Schema* node : merged.nodes) {
     if (!node->contains("patternProperties")) continue;
     for (const auto& [pattern, schema] : (*node)["patternProperties"].items()) {
-      if (!patterns.contains(pattern)) patterns[pattern] = add_pattern_of(pattern, false);
+      if (patterns.contains(pattern)) continue;
+      const PatternAutomaton* const opposite = patterns_.find_opposite(pattern);
+      patterns[pattern] = {product.add(automaton_of(pattern), false),
+                           opposite != nullptr ? product.add(*opposite, false) : 0};
     }
   }
 
@@ -266,8 +280,12 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
   const auto value_of = [&](StringProduct::Readers readers) -> std::optional<StateId> {
     if ((readers & forbidden) != 0 || (readers & needed) != needed) return std::nullopt;
     std::set<std::string> matched;
-    for (const auto& [pattern, bit] : patterns) {
-      if ((readers & bit) != 0) matched.insert(pattern);
+    for (const auto& [pattern, bits] : patterns) {
+      if ((readers & bits.yes) != 0) {
+        matched.insert(pattern);
+      } else if (bits.no != 0 && (readers & bits.no) == 0) {
+        return std::nullopt;  // it depends on who reads it
+      }
     }
     if (matched.empty() && !others) return std::nullopt;
     const std::string at = child_pointer(
