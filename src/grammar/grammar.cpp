@@ -22,10 +22,9 @@ CircularRule::CircularRule(RuleId in_circle)
       rule(in_circle) {}
 
 NoText::NoText(std::vector<RuleId>&& without_end)
-    : Error(
-          fmt::format("no text satisfies the schema: something that is required can never be "
-                      "written, or never ends, or needs more than {} levels",
-                      kMaxCalls - 1)),
+    : Error(fmt::format("no text satisfies the schema: something that is required can never be "
+                        "written, or never ends, or needs more than {} levels",
+                        kMaxCalls - 1)),
       rules(std::move(without_end)) {}
 
 std::vector<RuleId> rules_without_end(const Grammar& grammar, RuleId from) {

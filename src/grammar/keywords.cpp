@@ -104,8 +104,8 @@ class Checker {
   void check(const Schema& schema, const std::string& pointer) {
     if (schema.is_boolean()) return;
     if (!schema.is_object()) {
-      fail_at(pointer, fmt::format("expected an object or a boolean, found {}",
-                                   cut_text(schema.dump())));
+      fail_at(pointer,
+              fmt::format("expected an object or a boolean, found {}", cut_text(schema.dump())));
     }
     budget_.spend(bytes_of_keys(schema));
     for (const auto& [word, value] : schema.items()) {
@@ -117,8 +117,8 @@ class Checker {
  private:
   [[noreturn]] static void fail(const Keyword& keyword, const Schema& value,
                                 const std::string& pointer, std::string_view expected) {
-    fail_at(pointer, fmt::format("'{}' is {}, expected {}", keyword.name, cut_text(value.dump()),
-                                 expected));
+    fail_at(pointer,
+            fmt::format("'{}' is {}, expected {}", keyword.name, cut_text(value.dump()), expected));
   }
 
   void check_value(const Keyword& keyword, const Schema& value, const Schema& schema,

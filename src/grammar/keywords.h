@@ -1,5 +1,5 @@
-// The keywords of JSON Schema, of all drafts and of OpenAPI: what their values look like, and what is
-// done with them. Words of no vocabulary are notes, as JSON Schema has it.
+// The keywords of JSON Schema, of all drafts and of OpenAPI: what their values look like, and what
+// is done with them. Words of no vocabulary are notes, as JSON Schema has it.
 #pragma once
 
 #include <string>

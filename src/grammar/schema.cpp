@@ -69,9 +69,8 @@ RuleId SchemaCompiler::rule_of(const Parts& parts, const std::string& pointer) {
 
 void SchemaCompiler::note_nothing(RuleId rule, const std::string& pointer,
                                   const std::string& because) {
-  nothing_because_.try_emplace(rule,
-                               fmt::format(". Nothing satisfies the schema at {}: {}", pointer,
-                                           because));
+  nothing_because_.try_emplace(
+      rule, fmt::format(". Nothing satisfies the schema at {}: {}", pointer, because));
 }
 
 std::string SchemaCompiler::reason_of(std::span<const RuleId> without_end) const {
@@ -135,17 +134,17 @@ bool SchemaCompiler::fill_negation(const Parts& parts, const MergedSchema& merge
     if (!logic_->excludes(rest, whole)) left.push_back(part);
   }
   while (!left.empty()) {
-    const SchemaLogic::Negation found =
-        logic_->negation(*left.front().schema, rest, open.pointer);
+    const SchemaLogic::Negation found = logic_->negation(*left.front().schema, rest, open.pointer);
     if (found.ways.empty() && !found.all && !schemas_->strict()) {
       left.erase(left.begin());
       continue;
     }
     if (found.ways.empty() && !found.all) {
-      fail_at(open.pointer,
-              "what 'not', 'if' or another alternative of 'oneOf' excludes here cannot be told from "
-              "what is allowed. Say what is allowed instead, with a const or a type in each "
-              "alternative");
+      fail_at(
+          open.pointer,
+          "what 'not', 'if' or another alternative of 'oneOf' excludes here cannot be told from "
+          "what is allowed. Say what is allowed instead, with a const or a type in each "
+          "alternative");
     }
     std::vector<SchemaLogic::Alternative> all;
     for (const Parts& way : found.ways) {
@@ -167,8 +166,7 @@ void SchemaCompiler::fill_plain(const Parts& parts, const MergedSchema& merged, 
   builder_.finish_at(end);
   const std::string& pointer = open.pointer;
   const auto forbids = [&](const Schema& value) {
-    return std::ranges::any_of(merged.forbidden,
-                               [&](const Schema* one) { return *one == value; });
+    return std::ranges::any_of(merged.forbidden, [&](const Schema* one) { return *one == value; });
   };
   const Types types = merged.written_types();
   if (types == 0) {

@@ -69,8 +69,7 @@ Grammar SchemaCompiler::compile_call(std::span<const Constraint::Function> funct
     budget_.begin_part();
     const Schema& root = roots.emplace_back(read_parameters(function, budget_));
     check_parameters(root);
-    arguments.push_back(
-        rule_of_root(root, {{&object_type(), Part::Kind::plain}}, function.strict));
+    arguments.push_back(rule_of_root(root, {{&object_type(), Part::Kind::plain}}, function.strict));
     const StateId value = state();
     builder_.add_text(which, '"' + json_inside(function.name) + "\",\"arguments\":", value);
     builder_.add_call(value, arguments.back(), close);

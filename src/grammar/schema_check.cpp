@@ -153,8 +153,7 @@ Verdict ValueCheck::check_keyword(const Schema& value, const std::string& word, 
   if (word == "const") return verdict(equal(value, said));
   if (word == "enum") {
     schemas_.budget().spend(bytes_of_copy(said));
-    return verdict(
-        std::ranges::any_of(said, [&](const Schema& one) { return equal(one, value); }));
+    return verdict(std::ranges::any_of(said, [&](const Schema& one) { return equal(one, value); }));
   }
   const Verdict in_place = check_in_place(value, word, said, schema, depth);
   if (in_place == Verdict::no) return Verdict::no;

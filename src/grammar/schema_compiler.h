@@ -56,9 +56,11 @@ class SchemaCompiler {
   std::string reason_of(std::span<const RuleId> without_end) const;
 
   RuleId text_rule(const MergedSchema& merged, const std::string& pointer);
+  RuleId exact_text_rule(const MergedSchema& merged, const std::string& pointer);
   RuleId product_rule(const MergedSchema& merged, const std::string& pointer);
   void add_numbers(const std::string& type, const MergedSchema& merged, const Open& open,
                    StateId end);
+  RuleId one_number_rule(const std::string& type, const Schema& leaf, const std::string& pointer);
   RuleId string_rule(const Schema& schema, const std::string& pointer);
   std::optional<Bound> bound(const Schema& schema, const char* keyword, const char* exclusive,
                              bool lower, const std::string& pointer);
@@ -105,7 +107,7 @@ class SchemaCompiler {
     Parts rest;
     uint32_t needed;       // by the schema, of which `least` may be more
     uint32_t least, most;  // that are written
-    bool any_rest;  // whether nothing is said of the rest
+    bool any_rest;         // whether nothing is said of the rest
   };
   Items items_of(const MergedSchema& merged, const std::string& pointer);
   std::optional<RuleId> unique_rule(Items& items, const std::string& pointer);

@@ -15,7 +15,8 @@ namespace {
 constexpr size_t kMaxFinite = 256;  // values that a list without repetition is made of
 constexpr size_t kAnyOrder = 6;     // up to which they come in any order
 constexpr uint32_t kMaxDistinct = 16;
-constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr std::string_view kLetters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 bool says_of_items(const Schema& node) {
   const bool is_tuple = node.contains("items") && node["items"].is_array();
@@ -29,8 +30,8 @@ size_t tuple_size(const Schema& node) {
 
 }  // namespace
 
-// What is chosen where the schema leaves a choice: all of a tuple is written, and nothing behind it;
-// what must be contained comes first.
+// What is chosen where the schema leaves a choice: all of a tuple is written, and nothing behind
+// it; what must be contained comes first.
 SchemaCompiler::Items SchemaCompiler::items_of(const MergedSchema& merged,
                                                const std::string& pointer) {
   Items items = {{}, {}, 0, merged.least_items, merged.most_items, true};
@@ -201,8 +202,8 @@ std::optional<RuleId> SchemaCompiler::unique_rule(Items& items, const std::strin
     if (distinct.first.size() <= i) distinct.first.push_back(items.rest);
     std::string letters;
     for (size_t at = i; at < kLetters.size(); at += count) letters += kLetters[at];
-    const Schema& begins = schemas_->keep(
-        {{"type", "string"}, {"pattern", "^[" + letters + "]"}}, pointer);
+    const Schema& begins =
+        schemas_->keep({{"type", "string"}, {"pattern", "^[" + letters + "]"}}, pointer);
     schemas_->add(distinct.first[i], Parts{{&begins, Part::Kind::plain}});
     if (logic_->is_impossible(distinct.first[i])) break;
     if (i + 1 < count) continue;
@@ -213,7 +214,7 @@ std::optional<RuleId> SchemaCompiler::unique_rule(Items& items, const std::strin
   }
   schemas_->refuse(
       pointer, fmt::format("'uniqueItems' of at least {} items is only supported of values that "
-                               "are listed and, up to {}, of strings; list them in 'prefixItems'",
+                           "are listed and, up to {}, of strings; list them in 'prefixItems'",
                            count, kMaxDistinct));
   return std::nullopt;
 }

@@ -12,8 +12,23 @@
 namespace anser {
 
 RuleId SchemaCompiler::text_rule(const MergedSchema& merged, const std::string& pointer) {
-  const bool excludes = std::ranges::any_of(
-      merged.forbidden, [](const Schema* value) { return value->is_string(); });
+  if (schemas_->strict()) return exact_text_rule(merged, pointer);
+  try {
+    return exact_text_rule(merged, pointer);
+  } catch (const BudgetExceeded&) {
+    throw;
+  } catch (const Error&) {
+    Schema lengths = Schema::object();
+    for (const char* word : {"minLength", "maxLength"}) {
+      if (merged.leaf.contains(word)) lengths[word] = merged.leaf[word];
+    }
+    return string_rule(lengths, pointer);
+  }
+}
+
+RuleId SchemaCompiler::exact_text_rule(const MergedSchema& merged, const std::string& pointer) {
+  const bool excludes =
+      std::ranges::any_of(merged.forbidden, [](const Schema* value) { return value->is_string(); });
   const bool all_in_leaf = merged.patterns.size() < 2 || merged.leaf.contains("pattern");
   if (all_in_leaf && merged.forbidden_patterns.empty() && !excludes) {
     return string_rule(merged.leaf, pointer);
@@ -33,8 +48,9 @@ RuleId SchemaCompiler::product_rule(const MergedSchema& merged, const std::strin
                                  cut_text(pattern)));
   };
   if (merged.leaf.contains("format")) {
-    schemas_->refuse(pointer, "'format' beside what a string must not be is not supported; keep "
-                              "one of them");
+    schemas_->refuse(pointer,
+                     "'format' beside what a string must not be is not supported; keep "
+                     "one of them");
   }
   for (const std::string& pattern : merged.patterns) {
     needed |= product.add(automaton_of(pattern), true);
@@ -88,8 +104,23 @@ void SchemaCompiler::add_numbers(const std::string& type, const MergedSchema& me
     Schema leaf = merged.leaf;
     if (i > 0) tighten(leaf, "exclusiveMinimum", excluded[i - 1], true);
     if (i < excluded.size()) tighten(leaf, "exclusiveMaximum", excluded[i], false);
-    const RuleId rule = number_rule(type, leaf, open.pointer);
-    builder_.add_call(builder_.start(open.rule), rule, end);
+    builder_.add_call(builder_.start(open.rule), one_number_rule(type, leaf, open.pointer), end);
+  }
+}
+
+RuleId SchemaCompiler::one_number_rule(const std::string& type, const Schema& leaf,
+                                       const std::string& pointer) {
+  try {
+    return number_rule(type, leaf, pointer);
+  } catch (const BudgetExceeded&) {
+    throw;
+  } catch (const Error&) {
+    if (schemas_->strict() || !leaf.contains("multipleOf")) throw;
+    Schema bounds = Schema::object();
+    for (const char* word : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}) {
+      if (leaf.contains(word)) bounds[word] = leaf[word];
+    }
+    return number_rule(type, bounds, pointer);
   }
 }
 

@@ -36,7 +36,9 @@ constexpr Format kFormats[] = {
 }  // namespace
 
 RuleId SchemaCompiler::string_rule(const Schema& schema, const std::string& pointer) {
-  if (schema.contains("\x01""also")) fail_at(pointer, "several patterns and formats meet here");
+  if (schema.contains("\x01"
+                      "also"))
+    fail_at(pointer, "several patterns and formats meet here");
   const Counts length = schema_counts(schema, "minLength", "maxLength", pointer);
   std::string pattern;
   if (schema.contains("format")) {
@@ -108,7 +110,9 @@ std::optional<Bound> SchemaCompiler::bound(const Schema& schema, const char* key
 
 RuleId SchemaCompiler::number_rule(const std::string& type, const Schema& schema,
                                    const std::string& pointer) {
-  if (schema.contains("\x01""also")) fail_at(pointer, "several values of 'multipleOf' meet here");
+  if (schema.contains("\x01"
+                      "also"))
+    fail_at(pointer, "several values of 'multipleOf' meet here");
   if (schema.contains("multipleOf")) fail_at(pointer, "'multipleOf' is not supported");
   DecimalRange range;
   range.integer = type == "integer";

@@ -172,9 +172,8 @@ bool SchemaLogic::contradicts(const Parts& all, const MergedSchema& both) {
     if (part.kind != Kind::negated) return false;
     Parts opposite;
     schemas_.add(opposite, *part.schema, "#");
-    return std::ranges::all_of(opposite, [&](const Part& one) {
-      return std::ranges::find(all, one) != all.end();
-    });
+    return std::ranges::all_of(
+        opposite, [&](const Part& one) { return std::ranges::find(all, one) != all.end(); });
   });
 }
 
@@ -196,8 +195,7 @@ bool SchemaLogic::excludes_types(const Pair& pair, Types types) {
   if ((types & kNumber) != 0 && has_numbers(both.leaf, types)) return false;
   if ((types & kString) != 0) {
     const auto least = both.leaf.find("minLength"), most = both.leaf.find("maxLength");
-    const bool is_empty =
-        least != both.leaf.end() && most != both.leaf.end() && *least > *most;
+    const bool is_empty = least != both.leaf.end() && most != both.leaf.end() && *least > *most;
     if (!is_empty) return false;
   }
   if ((types & kArray) != 0 && !excludes_arrays(pair)) return false;
@@ -206,8 +204,7 @@ bool SchemaLogic::excludes_types(const Pair& pair, Types types) {
 
 bool SchemaLogic::excludes_objects(const Pair& pair) {
   const MergedSchema& both = pair.both;
-  if (both.least_properties > both.most_properties ||
-      both.required.size() > both.most_properties) {
+  if (both.least_properties > both.most_properties || both.required.size() > both.most_properties) {
     return true;
   }
   const bool closed = pair.settled && is_closed(pair.own);
@@ -249,8 +246,8 @@ bool SchemaLogic::excludes_choices(const Pair& pair) {
       return rest;
     };
     const bool excluded = std::ranges::all_of(branches, [&](const Schema& branch) {
-      return fuel_ > 0 && excludes(without(pair.written, branch), without(pair.more, branch),
-                                   pair.depth + 1);
+      return fuel_ > 0 &&
+             excludes(without(pair.written, branch), without(pair.more, branch), pair.depth + 1);
     });
     if (excluded) return true;
   }
@@ -296,11 +293,13 @@ bool SchemaLogic::differ(const Profile& a, const Profile& b) {
 }
 
 // Each alternative, and none of the others but those that can be told from it at a glance.
-std::vector<SchemaLogic::Alternative> SchemaLogic::one_of(const Schema& schema,
-                                                          const std::string& pointer) {
+const std::vector<SchemaLogic::Alternative>& SchemaLogic::one_of(const Schema& schema,
+                                                                 const std::string& pointer) {
+  const auto [known, is_new] = one_of_.try_emplace(&schema);
+  std::vector<Alternative>& found = known->second;
+  if (!is_new) return found;
   const Schema& branches = schema["oneOf"];
   const std::string path = child_pointer(pointer, "oneOf");
-  std::vector<Alternative> found;
   std::vector<Profile> profiles;
   for (size_t i = 0; i < branches.size(); ++i) {
     const std::string at = child_pointer(path, std::to_string(i));

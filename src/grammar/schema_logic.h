@@ -1,5 +1,5 @@
-// What can be said of schemas before a grammar is made of them: whether two exclude each other, which
-// alternatives there are, what it takes that one does not hold.
+// What can be said of schemas before a grammar is made of them: whether two exclude each other,
+// which alternatives there are, what it takes that one does not hold.
 #pragma once
 
 #include <map>
@@ -65,7 +65,7 @@ class SchemaLogic {
   };
   Profile profile(const Parts& parts, const std::string& pointer);
   static bool differ(const Profile& a, const Profile& b);
-  std::vector<Alternative> one_of(const Schema& schema, const std::string& pointer);
+  const std::vector<Alternative>& one_of(const Schema& schema, const std::string& pointer);
 
   struct Pair {
     const Parts &written, &more;
@@ -98,6 +98,7 @@ class SchemaLogic {
   ValueCheck check_;
   int fuel_ = 0;
   std::map<std::pair<Parts, Parts>, bool> known_;
+  std::map<const Schema*, std::vector<Alternative>> one_of_;
   std::map<const Schema*, std::unordered_map<std::string_view, const Schema*>> members_;
 };
 

@@ -13,7 +13,9 @@ namespace anser {
 namespace {
 
 // A list of what else must hold of a string or a number, beside keywords of the same name.
-constexpr const char* kAlso = "\x01""also";
+constexpr const char* kAlso =
+    "\x01"
+    "also";
 
 // The only keyword that says something; nothing where there are more, or none.
 std::string only_assertion(const Schema& schema) {

@@ -13,8 +13,8 @@
 namespace anser {
 
 struct MergedSchema {
-  Types types = kAllTypes;      // that are allowed
-  bool has_types = false;       // else what the keywords speak of is written
+  Types types = kAllTypes;  // that are allowed
+  bool has_types = false;   // else what the keywords speak of is written
   Types spoken_of = 0;
   std::string nothing_because;  // where it is empty something may satisfy this
 

@@ -93,8 +93,8 @@ void SchemaLogic::negate_part(const Part& part, const MergedSchema& own, const s
     case Kind::nullable: {
       Schema rest = schema;
       rest.erase("nullable");
-      found.ways.push_back({negated({{"type", "null"}}, pointer),
-                            negated(std::move(rest), pointer)});
+      found.ways.push_back(
+          {negated({{"type", "null"}}, pointer), negated(std::move(rest), pointer)});
       return;
     }
     case Kind::depends: {
@@ -109,8 +109,8 @@ void SchemaLogic::negate_part(const Part& part, const MergedSchema& own, const s
         return;
       }
       for (const Schema& name : needed) {
-        found.ways.push_back({has(Schema::object()),
-                              absent(name.get_ref<const std::string&>(), pointer)});
+        found.ways.push_back(
+            {has(Schema::object()), absent(name.get_ref<const std::string&>(), pointer)});
       }
       return;
     }
@@ -127,6 +127,11 @@ void SchemaLogic::negate_keyword(const std::string& word, const Schema& value, c
                                  Negation& found) {
   const Keyword* const keyword = find_keyword(word);
   if (keyword == nullptr || keyword->use == KeywordUse::note || word == "nullable") return;
+  const bool holds_schemas =
+      keyword->value == KeywordValue::schema || keyword->value == KeywordValue::items;
+  const bool says_nothing =
+      holds_schemas && (value == true || (value.is_object() && value.empty()));
+  if ((says_nothing && word != "contains") || (word == "uniqueItems" && value == false)) return;
   const auto count = [&] { return schema_count(node, word.c_str(), pointer).value_or(0); };
   const auto way = [&](const char* type, const char* limit, Schema&& of) {
     add_way(found, {{"type", type}, {limit, std::move(of)}}, pointer);
@@ -173,8 +178,8 @@ void SchemaLogic::negate_keyword(const std::string& word, const Schema& value, c
     }
     found.all &= is_list && value.size() == 1;  // another may be wrong
     Schema wrong = {{"not", is_list ? value[0] : value}};
-    add_way(found,
-            {{"type", "array"}, {"minItems", 1}, {"prefixItems", Schema::array({wrong})}}, pointer);
+    add_way(found, {{"type", "array"}, {"minItems", 1}, {"prefixItems", Schema::array({wrong})}},
+            pointer);
   } else {
     negate_object(word, value, node, own, pointer, found);
   }

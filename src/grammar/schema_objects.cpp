@@ -17,7 +17,8 @@ namespace anser {
 namespace {
 
 // Others that must differ begin with different letters of these.
-constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr std::string_view kLetters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 constexpr uint32_t kMaxOthers = 16;
 
 bool has(const MergedSchema& merged, const char* keyword) {
@@ -35,8 +36,8 @@ bool allows_others(const MergedSchema& merged) {
       open |= (*node)[word] != false;
     }
   }
-  const bool lists_some = has(merged, "properties") || has(merged, "patternProperties") ||
-                          !merged.required.empty();
+  const bool lists_some =
+      has(merged, "properties") || has(merged, "patternProperties") || !merged.required.empty();
   return !closed && (open || !lists_some);
 }
 
@@ -141,7 +142,14 @@ std::optional<RuleId> SchemaCompiler::other_members(const MergedSchema& merged, 
   const bool names_are_held = has(merged, "propertyNames");
   const bool lists_some = !names.listed.empty() || !names.taken.empty();
   if (by_pattern || !first.empty() || (names_are_held && lists_some)) {
-    return members_by_pattern(merged, names, first, pointer);
+    try {
+      return members_by_pattern(merged, names, first, pointer);
+    } catch (const BudgetExceeded&) {
+      throw;
+    } catch (const Error&) {
+      if (schemas_->strict()) throw;
+      return std::nullopt;
+    }
   }
   const std::string at = child_pointer(pointer, "additionalProperties");
   const Parts parts = other_parts(merged, {}, at);
@@ -174,7 +182,8 @@ std::optional<RuleId> SchemaCompiler::other_members(const MergedSchema& merged, 
   return rule;
 }
 
-// What holds for a property that is not listed, and whose name matches these patterns and no others.
+// What holds for a property that is not listed, and whose name matches these patterns and no
+// others.
 Parts SchemaCompiler::other_parts(const MergedSchema& merged, const std::set<std::string>& patterns,
                                   const std::string& pointer) {
   Parts parts;
@@ -237,8 +246,9 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
   const MergedSchema name = merge_parts(held, *schemas_, pointer);
   if (!name.nothing_because.empty() || (name.types & kString) == 0) return std::nullopt;
   if (!name.others.empty() || name.leaf.contains("format")) {
-    schemas_->refuse(pointer, "'propertyNames' of alternatives or of a format is not supported "
-                              "beside properties and patterns; use a pattern");
+    schemas_->refuse(pointer,
+                     "'propertyNames' of alternatives or of a format is not supported "
+                     "beside properties and patterns; use a pattern");
   }
   for (const std::string& pattern : name.patterns) {
     needed |= product.add(automaton_of(pattern), true);
@@ -288,8 +298,8 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
       }
     }
     if (matched.empty() && !others) return std::nullopt;
-    const std::string at = child_pointer(
-        pointer, matched.empty() ? "additionalProperties" : "patternProperties");
+    const std::string at =
+        child_pointer(pointer, matched.empty() ? "additionalProperties" : "patternProperties");
     const Parts parts = other_parts(merged, matched, at);
     const auto [found, is_new] = known.try_emplace(parts, std::nullopt);
     if (is_new && !logic_->is_impossible(parts)) {
@@ -319,9 +329,8 @@ std::optional<std::string> SchemaCompiler::letters_of(uint32_t number, uint32_t 
 }
 
 RuleId SchemaCompiler::object_rule(const MergedSchema& merged, const std::string& pointer) {
-  const bool is_spoken_of = std::ranges::any_of(merged.nodes, [](const Schema* node) {
-    return (types_spoken_of(*node) & kObject) != 0;
-  });
+  const bool is_spoken_of = std::ranges::any_of(
+      merged.nodes, [](const Schema* node) { return (types_spoken_of(*node) & kObject) != 0; });
   if (!is_spoken_of && !merged.only && merged.absent.empty() && merged.forbidden.empty()) {
     return json_.object();
   }
@@ -356,9 +365,9 @@ RuleId SchemaCompiler::object_rule(const MergedSchema& merged, const std::string
   if (least <= required) least = 0;
   const std::optional<RuleId> others = other_members(merged, *names, "", pointer);
   if (!others && least > members.size()) {
-    note_nothing(nothing, pointer,
-                 fmt::format("'minProperties' is {}, and there are {} properties", least,
-                             members.size()));
+    note_nothing(
+        nothing, pointer,
+        fmt::format("'minProperties' is {}, and there are {} properties", least, members.size()));
     return nothing;
   }
   std::map<uint32_t, std::optional<RuleId>> by_count;
@@ -366,8 +375,7 @@ RuleId SchemaCompiler::object_rule(const MergedSchema& merged, const std::string
     if (!others || count >= least || least < 2) return others;
     const auto [at, is_new] = by_count.try_emplace(count, std::nullopt);
     if (is_new) {
-      at->second =
-          other_members(merged, *names, *letters_of(count, least, pointer), pointer);
+      at->second = other_members(merged, *names, *letters_of(count, least, pointer), pointer);
     }
     return at->second;
   };

@@ -15,15 +15,15 @@
 namespace anser {
 namespace {
 
-constexpr int kMaxDepth = 200;     // of allOf and $ref beside other keywords within each other
+constexpr int kMaxDepth = 200;        // of allOf and $ref beside other keywords within each other
 constexpr size_t kMaxSteps = 10'000;  // of references that lead to references
 constexpr size_t kFew = 16;
 
 constexpr std::string_view kReferences[] = {"$ref", "$dynamicRef", "$recursiveRef"};
 // What speaks of the same value by other schemas.
 constexpr std::string_view kInPlace[] = {
-    "$ref", "$dynamicRef", "$recursiveRef",     "allOf",       "anyOf",
-    "oneOf", "if",         "dependentSchemas", "dependencies"};
+    "$ref",  "$dynamicRef", "$recursiveRef",    "allOf",       "anyOf",
+    "oneOf", "if",          "dependentSchemas", "dependencies"};
 
 bool is_one_of(const auto& list, std::string_view word) {
   return std::ranges::find(list, word) != std::end(list);

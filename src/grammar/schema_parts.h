@@ -16,15 +16,15 @@ namespace anser {
 
 struct Part {
   enum class Kind {
-    plain,         // the schema's keywords that speak of the value itself
-    any_of,        // the schema's anyOf
-    one_of,        // its oneOf
-    conditional,   // its if, then and else
-    nullable,      // all of it, or null
-    depends,       // [name, schema or names]: where the property is the other must hold
-    negated,       // the schema must not hold
-    absent,        // the name of a property that must not be there
-    only,          // names; no other property may be there but what patterns allow
+    plain,        // the schema's keywords that speak of the value itself
+    any_of,       // the schema's anyOf
+    one_of,       // its oneOf
+    conditional,  // its if, then and else
+    nullable,     // all of it, or null
+    depends,      // [name, schema or names]: where the property is the other must hold
+    negated,      // the schema must not hold
+    absent,       // the name of a property that must not be there
+    only,         // names; no other property may be there but what patterns allow
   };
   const Schema* schema;
   Kind kind;

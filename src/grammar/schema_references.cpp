@@ -74,8 +74,8 @@ class References {
   }
   void visit_value(const Keyword& keyword, Schema& value, const std::string& base,
                    const Visit& work) {
-    const bool named = keyword.value == KeywordValue::named_schemas ||
-                       keyword.value == KeywordValue::dependencies;
+    const bool named =
+        keyword.value == KeywordValue::named_schemas || keyword.value == KeywordValue::dependencies;
     const bool listed = keyword.value == KeywordValue::schemas ||
                         keyword.value == KeywordValue::schema_list ||
                         (keyword.value == KeywordValue::items && value.is_array());

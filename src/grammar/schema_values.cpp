@@ -21,8 +21,8 @@ struct NamedType {
   std::string_view name;
   Types types;
 };
-constexpr NamedType kTypes[] = {{"object", kObject},   {"array", kArray},     {"string", kString},
-                                {"number", kNumber},   {"integer", kInteger}, {"boolean", kBoolean},
+constexpr NamedType kTypes[] = {{"object", kObject}, {"array", kArray},     {"string", kString},
+                                {"number", kNumber}, {"integer", kInteger}, {"boolean", kBoolean},
                                 {"null", kNull}};
 
 // Beyond these a double is not the only whole number of its text.
@@ -63,10 +63,10 @@ Types schema_types(const Schema& schema, const std::string& pointer) {
   const auto found = schema.find("type");
   if (found == schema.end()) return kAllTypes;
   const auto one = [&](const Schema& name) {
-    const auto type = name.is_string()
-                          ? std::ranges::find(kTypes, name.get_ref<const std::string&>(),
-                                              &NamedType::name)
-                          : std::end(kTypes);
+    const auto type =
+        name.is_string()
+            ? std::ranges::find(kTypes, name.get_ref<const std::string&>(), &NamedType::name)
+            : std::end(kTypes);
     if (type == std::end(kTypes)) {
       fail_at(pointer, fmt::format("'type' is {}, expected object, array, string, number, integer, "
                                    "boolean, null, or a list of these",
@@ -82,18 +82,30 @@ Types schema_types(const Schema& schema, const std::string& pointer) {
 
 Types types_spoken_of(const Schema& schema) {
   static constexpr std::pair<std::string_view, Types> kSpeakOf[] = {
-      {"properties", kObject},        {"required", kObject},
-      {"additionalProperties", kObject}, {"patternProperties", kObject},
-      {"propertyNames", kObject},     {"minProperties", kObject},
-      {"maxProperties", kObject},     {"unevaluatedProperties", kObject},
-      {"items", kArray},              {"prefixItems", kArray},
-      {"minItems", kArray},           {"maxItems", kArray},
-      {"uniqueItems", kArray},        {"contains", kArray},
-      {"unevaluatedItems", kArray},   {"minLength", kString},
-      {"maxLength", kString},         {"pattern", kString},
-      {"format", kString},            {"minimum", kNumber},
-      {"maximum", kNumber},           {"exclusiveMinimum", kNumber},
-      {"exclusiveMaximum", kNumber},  {"multipleOf", kNumber}};
+      {"properties", kObject},
+      {"required", kObject},
+      {"additionalProperties", kObject},
+      {"patternProperties", kObject},
+      {"propertyNames", kObject},
+      {"minProperties", kObject},
+      {"maxProperties", kObject},
+      {"unevaluatedProperties", kObject},
+      {"items", kArray},
+      {"prefixItems", kArray},
+      {"minItems", kArray},
+      {"maxItems", kArray},
+      {"uniqueItems", kArray},
+      {"contains", kArray},
+      {"unevaluatedItems", kArray},
+      {"minLength", kString},
+      {"maxLength", kString},
+      {"pattern", kString},
+      {"format", kString},
+      {"minimum", kNumber},
+      {"maximum", kNumber},
+      {"exclusiveMinimum", kNumber},
+      {"exclusiveMaximum", kNumber},
+      {"multipleOf", kNumber}};
   Types types = 0;
   for (auto at = schema.begin(); at != schema.end(); ++at) {
     for (const auto& [keyword, type] : kSpeakOf) {
@@ -125,8 +137,8 @@ std::string canonical_text(const Schema& value) {
 }
 
 std::string written_text(const Schema& value) {
-  const bool as_integer = value.is_number_float() && is_whole(value) &&
-                          std::abs(value.get<double>()) <= kExact;
+  const bool as_integer =
+      value.is_number_float() && is_whole(value) && std::abs(value.get<double>()) <= kExact;
   return as_integer ? std::to_string(int64_t(value.get<double>())) : value.dump();
 }
 

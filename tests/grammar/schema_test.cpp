@@ -98,12 +98,13 @@ const Case kCases[] = {
     {R"({"const":{"a":1.5}})", {R"({"a":1.5})"}, {R"({"a": 1.5})"}},
     // Objects.
     {R"({"type":"object"})",
-     {"{}", R"({"a":1})", R"({ "a": {"b": []}, "c": null })", "{\n  \"a\": 1,\n  \"b\": 2\n}"},
-     {"[]", "{", R"({"a"})", R"({"a":1,})", R"({"a" :1})", "{}}", "{\t}", "{  }", "{\n\n}"}},
+     {"{}", R"({"a":1})", R"({"a":{"b":[]},"c":null})", R"( {"a":1})"},
+     {"[]", "{", R"({"a"})", R"({"a":1,})", R"({"a" :1})", "{}}", "{\t}", "{ }", R"({ "a":1})",
+      R"({"a": 1})", R"({"a":1, "b":2})", R"({"a":1 })", "{\n\"a\":1}", R"(  {"a":1})"}},
     {R"({"type":"object","properties":{"z":{"type":"integer"},"a":{"type":"string"}},
          "required":["z","a"],"additionalProperties":false})",
-     {R"({"z":1,"a":"x"})", R"({"z": 1, "a": "x"})"},
-     {R"({"a":"x","z":1})", R"({"z":1})", R"({"z":1,"a":"x","b":1})", "{}",
+     {R"({"z":1,"a":"x"})"},
+     {R"({"z": 1, "a": "x"})", R"({"a":"x","z":1})", R"({"z":1})", R"({"z":1,"a":"x","b":1})", "{}",
       R"({"z":1,"z":1,"a":"x"})"}},
     {R"({"properties":{"a":{"type":"integer"},"b":{"type":"integer"},"c":{"type":"integer"}},
          "required":["b"]})",
@@ -123,7 +124,7 @@ const Case kCases[] = {
     {R"({"type":"object","additionalProperties":{"type":"integer"}})",
      {"{}", R"({"a":1,"b":2})"},
      {R"({"a":"x"})"}},
-    {R"({"type":"object","additionalProperties":false})", {"{}", "{ }"}, {R"({"a":1})"}},
+    {R"({"type":"object","additionalProperties":false})", {"{}"}, {"{ }", R"({"a":1})"}},
     {R"({"type":"object","properties":{}})", {"{}"}, {R"({"a":1})"}},
     {R"({"type":"object","required":["a"]})", {R"({"a":[1]})"}, {"{}", R"({"b":1})"}},
     {R"({"properties":{"a":false,"b":true}})", {"{}", R"({"b":0})"}, {R"({"a":0})"}},
@@ -133,7 +134,7 @@ const Case kCases[] = {
      {R"({"a":null})"},
      {}},
     // Lists.
-    {R"({"type":"array"})", {"[]", "[1]", "[ 1, [2] ]", "[\n    1\n]"}, {"[1 ,2]", "[1"}},
+    {R"({"type":"array"})", {"[]", "[1]", "[1,[2]]"}, {"[1 ,2]", "[1, 2]", "[ 1]", "[1"}},
     {R"({"type":"array","items":{"type":"integer"}})", {"[]", "[1,2,3]"}, {"[true]"}},
     {R"({"items":{"type":"integer"},"minItems":2,"maxItems":3})",
      {"[1,2]", "[1,2,3]"},
@@ -157,8 +158,8 @@ const Case kCases[] = {
     {R"({"anyOf":[{"type":"integer"},{"type":"string"}]})", {"1", R"("a")"}, {"null"}},
     {R"({"oneOf":[{"const":1},{"type":"object","properties":{"a":{"const":1}}},
          {"type":"object","properties":{"a":{"const":2}}}]})",
-     {"1", R"({"a":1})", R"({"a":2})", "{}"},
-     {R"({"a":3})", R"({"a":1,"a":2})"}},
+     {"1", R"({"a":1})", R"({"a":2})"},
+     {"{}", R"({"a":3})", R"({"a":1,"a":2})"}},
     {R"({"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"integer"}},
          "anyOf":[{"required":["a"]},{"required":["b"]}]})",
      {R"({"a":1})", R"({"b":1})", R"({"a":1,"b":1})"},
@@ -203,7 +204,7 @@ TEST(Schema, AcceptsAndRefusesByteByByte) {
 
 TEST(Schema, JsonObjectIsAnyObject) {
   const auto constraint = Constraint::json_object(Tokenizer::bytes(), 256);
-  EXPECT_TRUE(accepts(constraint, R"( {"a": [1, {"b": "\u00e4"}], "c": null})"));
+  EXPECT_TRUE(accepts(constraint, R"( {"a":[1,{"b":"\u00e4"}],"c":null})"));
   EXPECT_FALSE(accepts(constraint, "[]"));
   EXPECT_FALSE(accepts(constraint, "1"));
 }
@@ -227,15 +228,16 @@ TEST(Schema, ErrorsNameThePlaceAndWhatToDo) {
     std::string schema;
     std::vector<std::string> words;
   } kErrors[] = {
-      {R"({"properties":{"a~/b":{"not":{}}}})", {"#/properties/a~0~1b", "'not'", "instead"}},
-      {R"({"items":{"multipleOf":3}})", {"#/items", "'multipleOf'"}},
-      {R"({"type":"array","uniqueItems":true})", {"#", "'uniqueItems'"}},
-      {R"({"minlength":3})", {"'minlength'", "x-"}},
+      {R"({"properties":{"a~/b":{"disallow":"null"}}})",
+       {"#/properties/a~0~1b", "'disallow'", "use not"}},
+      {R"({"type":"string","formatMinimum":"2020-01-01"})", {"#", "'formatMinimum'"}},
+      {R"({"type":"array","items":{"type":"object"},"uniqueItems":true,"minItems":2})",
+       {"#", "'uniqueItems'"}},
       {R"({"$ref":"#/$defs/no"})", {"#/$defs/no", "points at nothing"}},
       {R"({"$ref":"other.json"})", {"other.json", "outside"}},
-      {R"({"$defs":{"a":{"contains":{}}},"allOf":[{"$ref":"#/$defs/a"}]})",
-       {"#/$defs/a", "'contains'"}},
-      {R"({"$defs":{"a":{"not":{}}},"anyOf":[{"$ref":"#/$defs/a"}],"type":"object"})", {"'not'"}},
+      {R"({"properties":{"b":{"type":"array","contains":{},"maxContains":2}}})",
+       {"#/properties/b", "'maxContains'"}},
+      {R"({"type":"number","not":{"multipleOf":2}})", {"#", "'not'"}},
       {R"({"type":"text"})", {"'type'", "text", "string"}},
       {R"x({"type":"string","pattern":"(?=a)"})x", {"pattern", "(?"}},
       {R"({"type":"string","pattern":"\\bword"})", {"pattern", "\\b"}},
@@ -255,17 +257,11 @@ TEST(Schema, ErrorsNameThePlaceAndWhatToDo) {
       {R"({"enum":[]})", {"no text"}},
       {"false", {"no text"}},
       {R"({"anyOf":[]})", {"'anyOf'"}},
-      {R"({"allOf":[{"pattern":"a"},{"pattern":"b"}]})", {"'pattern'", "one place"}},
-      {R"({"allOf":[{"properties":{"a":{}},"additionalProperties":false},{"properties":{"b":{}}}]})",
-       {"'additionalProperties'"}},
-      {R"({"allOf":[{"prefixItems":[{}]},{"items":{"type":"null"}}]})", {"'prefixItems'"}},
-      {R"({"enum":["a"],"minLength":1})", {"'minLength'", "enum"}},
-      {R"({"items":[{}]})", {"prefixItems"}},
       {R"({"a":1,"a":2})", {"twice"}},
       {R"({"type":)", {"not valid JSON", "byte"}},
       {"[1]", {"expected an object"}},
       {std::string(100, '['), {"nested"}},
-      {R"({"minProperties":1})", {"'minProperties'", "required"}},
+      {R"({"minProperties":17})", {"'minProperties'", "required"}},
       {R"({"type":"string","pattern":"((a{1000}){1000}){1000}"})", {"too large"}},
       {R"({"type":"array","items":3})", {"#/items", "expected an object"}},
   };

@@ -38,6 +38,7 @@ std::vector<Tool> read_tools(const Fields& body, FunctionIn where) {
               {},
               function.path("parameters")};
     if (function.object("parameters")) read.parameters = *function.any("parameters");
+    read.strict = function.boolean("strict").value_or(true);
     tools.push_back(std::move(read));
   }
   return tools;
