@@ -95,6 +95,41 @@ void GrammarBuilder::add_enough(StateId from, StateId to) {
   add(from, {.kind = Kind::enough, .to = to});
 }
 
+std::optional<RuleId> GrammarBuilder::add_filtered(
+    RuleId rule, const FilterStep& next, const std::function<bool(FilterState)>& accepts) {
+  const RuleId filtered = add_rule();
+  std::map<std::pair<StateId, FilterState>, StateId> known;
+  std::vector<std::pair<StateId, FilterState>> open;
+  const auto state_of = [&](StateId state, FilterState at) {
+    const auto [found, is_new] = known.try_emplace({state, at}, 0);
+    if (is_new) {
+      found->second = add_state(filtered);
+      open.push_back({state, at});
+    }
+    return found->second;
+  };
+  add_jump(start(filtered), state_of(start(rule), 0));
+  while (!open.empty()) {
+    const auto [state, at] = open.back();
+    open.pop_back();
+    const StateId from = known.at({state, at});
+    if (grammar_.states[state].final && accepts(at)) finish_at(from);
+    const std::vector<GrammarEdge> edges = grammar_.states[state].edges;  // which grow elsewhere
+    for (const GrammarEdge& edge : edges) {
+      if (edge.kind == Kind::jump) {
+        add_jump(from, state_of(edge.to, at));
+        continue;
+      }
+      if (edge.kind != Kind::bytes) return std::nullopt;
+      for (int byte = edge.low; byte <= edge.high; ++byte) {
+        const std::optional<FilterState> to = next(at, uint8_t(byte));
+        if (to) add_bytes(from, uint8_t(byte), uint8_t(byte), state_of(edge.to, *to));
+      }
+    }
+  }
+  return filtered;
+}
+
 void GrammarBuilder::add_text(StateId from, std::string_view bytes, StateId to) {
   if (bytes.empty()) return add_jump(from, to);
   const RuleId rule = grammar_.states[from].rule;

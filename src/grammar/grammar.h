@@ -7,8 +7,10 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -112,6 +114,13 @@ class GrammarBuilder {
     SharedBytes none;
     add_characters(from, low, high, to, none);
   }
+
+  // A rule of the texts of `rule` that `next` leads through to an accepted state: from 0 with each
+  // byte to another state, or to nothing. Nothing where the rule calls others or counts.
+  using FilterState = uint64_t;
+  using FilterStep = std::function<std::optional<FilterState>(FilterState, uint8_t)>;
+  std::optional<RuleId> add_filtered(RuleId rule, const FilterStep& next,
+                                     const std::function<bool(FilterState)>& accepts);
 
   // Throws NoText and CircularRule.
   Grammar build(RuleId root) &&;

@@ -78,7 +78,7 @@ constexpr Keyword kKeywords[] = {
     {"not", Use::assertion, Value::schema},
     {"nullable", Use::assertion, Value::flag},
     {"oneOf", Use::assertion, Value::schemas},
-    {"pattern", Use::assertion, Value::text},
+    {"pattern", Use::assertion, Value::pattern},
     {"patternProperties", Use::assertion, Value::named_schemas},
     {"prefixItems", Use::assertion, Value::schema_list},
     {"properties", Use::assertion, Value::named_schemas},
@@ -96,6 +96,38 @@ constexpr Keyword kKeywords[] = {
     {"xml", Use::note, Value::anything},
 };
 static_assert(std::ranges::is_sorted(kKeywords, {}, &Keyword::name));
+
+// What no dialect of patterns can read; empty where there is nothing. What can be read but not be
+// kept to is told where it is used.
+std::string_view fault_of_pattern(std::string_view pattern) {
+  int groups = 0;
+  bool in_class = false, may_repeat = false;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '\\') {
+      if (++i == pattern.size()) return "\\ at its end";
+      may_repeat = true;
+    } else if (in_class) {
+      in_class = c != ']';
+    } else if (c == '[') {
+      in_class = may_repeat = true;
+      // ] as the first is one of the class in some dialects.
+      if (i + 1 < pattern.size() && pattern[i + 1] == '^') ++i;
+    } else if (c == '(') {
+      ++groups;
+      may_repeat = false;
+      if (i + 1 < pattern.size() && pattern[i + 1] == '?') ++i;
+    } else if (c == ')') {
+      if (--groups < 0) return "a ) without (";
+      may_repeat = true;
+    } else if (c == '*' || c == '+' || c == '?') {
+      if (!may_repeat) return "nothing to repeat";
+    } else {
+      may_repeat = c != '|' && c != '^';
+    }
+  }
+  return in_class ? "[ without ]" : groups > 0 ? "( without )" : "";
+}
 
 class Checker {
  public:
@@ -152,11 +184,14 @@ class Checker {
         return expect(value.is_array(), "a list of values");
       case Value::text:
         return expect(value.is_string(), "a string");
+      case Value::pattern:
+        expect(value.is_string(), "a string");
+        return check_pattern(value.get_ref<const std::string&>(), pointer);
       case Value::flag:
         return expect(value.is_boolean(), "true or false");
       case Value::types:
         schema_types(schema, pointer);
-        return;
+        return expect(value.dump().find("\\u0001") == std::string::npos, "types of JSON");
       case Value::count:
         schema_count(schema, name.c_str(), pointer);
         return;
@@ -167,6 +202,13 @@ class Checker {
       case Value::bound:
         return expect(value.is_number() || value.is_boolean(), "a number");
     }
+  }
+
+  static void check_pattern(const std::string& pattern, const std::string& pointer) {
+    const std::string_view fault = fault_of_pattern(pattern);
+    if (fault.empty()) return;
+    fail_at(pointer,
+            fmt::format("the pattern '{}' is malformed: it has {}", cut_text(pattern), fault));
   }
 
   void check_list(const Schema& list, const std::string& pointer) {
@@ -182,6 +224,7 @@ class Checker {
         if (!are_texts(value)) fail(keyword, value, pointer, "a list of strings of each name");
         continue;
       }
+      if (keyword.name == "patternProperties") check_pattern(name, pointer);
       check(value, child_pointer(pointer, name));
     }
   }

@@ -27,6 +27,7 @@ enum class KeywordValue {
   values,
   types,
   text,
+  pattern,
   flag,
   count,
   number,

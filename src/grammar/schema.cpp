@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
@@ -90,6 +91,12 @@ void SchemaCompiler::fill(const Open& open) {
   const auto choice = std::ranges::find_if(
       merged.others, [](const Part& part) { return part.kind != Kind::negated; });
   if (choice != merged.others.end()) {
+    if (choice->kind == Kind::depends && never_has(merged, (*choice->schema)[0])) {
+      Parts rest;
+      std::ranges::copy_if(parts, std::back_inserter(rest),
+                           [&](const Part& part) { return part != *choice; });
+      return fill_alternatives({{std::move(rest), open.pointer}}, open, "it cannot be written");
+    }
     std::vector<SchemaLogic::Alternative> all = logic_->alternatives(*choice, open.pointer);
     for (SchemaLogic::Alternative& one : all) {
       Parts whole;
@@ -102,6 +109,18 @@ void SchemaCompiler::fill(const Open& open) {
   }
   if (!merged.others.empty() && fill_negation(parts, merged, open)) return;
   fill_plain(parts, merged, open);
+}
+
+// Whether no property of this name is written, whatever alternatives are still to be chosen.
+bool SchemaCompiler::never_has(const MergedSchema& merged, const Schema& name) {
+  const bool settled = std::ranges::all_of(merged.others, [](const Part& part) {
+    return part.kind == Kind::depends || part.kind == Kind::negated;
+  });
+  const bool needs_no_schema = std::ranges::all_of(merged.others, [](const Part& part) {
+    return part.kind != Kind::depends || (*part.schema)[1].is_array();
+  });
+  return settled && needs_no_schema && SchemaLogic::is_closed(merged) &&
+         !logic_->lists(merged, name.get_ref<const std::string&>());
 }
 
 void SchemaCompiler::fill_alternatives(const std::vector<SchemaLogic::Alternative>& all,
@@ -120,37 +139,34 @@ void SchemaCompiler::fill_alternatives(const std::vector<SchemaLogic::Alternativ
 // What must not hold. False where nothing that is written otherwise would satisfy it.
 bool SchemaCompiler::fill_negation(const Parts& parts, const MergedSchema& merged,
                                    const Open& open) {
-  const auto is_hard = [&](const Part& part) {
-    return std::ranges::find(merged.others, part) != merged.others.end();
-  };
   Parts rest;  // without those
-  std::vector<Part> left;
   for (const Part& part : parts) {
-    if (!is_hard(part)) rest.push_back(part);
+    if (std::ranges::find(merged.others, part) == merged.others.end()) rest.push_back(part);
   }
+  std::vector<Part> left;
   for (const Part& part : merged.others) {
     Parts whole;
     schemas_->add(whole, *part.schema, open.pointer);
     if (!logic_->excludes(rest, whole)) left.push_back(part);
   }
-  while (!left.empty()) {
-    const SchemaLogic::Negation found = logic_->negation(*left.front().schema, rest, open.pointer);
-    if (found.ways.empty() && !found.all && !schemas_->strict()) {
-      left.erase(left.begin());
-      continue;
-    }
+  for (const Part& part : left) {
+    const SchemaLogic::Negation found = logic_->negation(*part.schema, rest, open.pointer);
     if (found.ways.empty() && !found.all) {
-      fail_at(
+      schemas_->refuse(
           open.pointer,
           "what 'not', 'if' or another alternative of 'oneOf' excludes here cannot be told from "
           "what is allowed. Say what is allowed instead, with a const or a type in each "
           "alternative");
+      continue;
     }
     std::vector<SchemaLogic::Alternative> all;
     for (const Parts& way : found.ways) {
       if (all.size() == ways_of(left.size())) break;
-      all.push_back({rest, open.pointer});
-      schemas_->add(all.back().parts, Parts(left.begin() + 1, left.end()));
+      // All that must not hold is looked at again: it may be excluded no more.
+      all.push_back({{}, open.pointer});
+      for (const Part& one : parts) {
+        if (one != part) all.back().parts.push_back(one);
+      }
       schemas_->add(all.back().parts, way);
     }
     fill_alternatives(all, open, "what 'not' or 'oneOf' excludes leaves nothing");
@@ -188,10 +204,7 @@ void SchemaCompiler::fill_plain(const Parts& parts, const MergedSchema& merged, 
     }
   }
   if ((types & kNumber) != 0) {
-    if ((types & kInteger) == 0) {
-      schemas_->refuse(pointer, "numbers that are not whole cannot be told from others");
-    }
-    add_numbers((types & kFraction) != 0 ? "number" : "integer", merged, open, end);
+    add_numbers(types, merged, open, end);
   }
   if ((types & kBoolean) != 0) {
     if (!forbids(true)) builder_.add_text(start, "true", end);

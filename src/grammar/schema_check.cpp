@@ -16,6 +16,31 @@ namespace {
 
 constexpr int kMaxDepth = 100;
 
+// Those that readers look at.
+constexpr std::string_view kCheckedFormats[] = {"date",
+                                                "time",
+                                                "date-time",
+                                                "duration",
+                                                "email",
+                                                "idn-email",
+                                                "hostname",
+                                                "idn-hostname",
+                                                "ipv4",
+                                                "ipv6",
+                                                "uri",
+                                                "uri-reference",
+                                                "iri",
+                                                "iri-reference",
+                                                "uuid",
+                                                "uri-template",
+                                                "json-pointer",
+                                                "regex",
+                                                "relative-json-pointer"};
+
+bool is_one_of(const auto& list, std::string_view word) {
+  return std::ranges::find(list, word) != std::end(list);
+}
+
 Verdict verdict(bool holds) {
   return holds ? Verdict::yes : Verdict::no;
 }
@@ -105,7 +130,8 @@ Verdict ValueCheck::check(const Schema& value, const Part& part) {
       if (schema.is_boolean()) return verdict(schema == true);
       Verdict all = Verdict::yes;
       for (const auto& [word, said] : schema.items()) {
-        if (word == "enum" || word == "const") continue;  // where values come from
+        // Where values come from, and what is looked at apart.
+        if (word == "enum" || word == "const" || word == "format") continue;
         all = both(all, check_keyword(value, word, said, schema, 0));
         if (all == Verdict::no) break;
       }
@@ -304,8 +330,9 @@ Verdict ValueCheck::check_string(const Schema& value, const std::string& word, c
     const std::optional<bool> matches = patterns_.matches(said, text);
     return matches ? verdict(*matches) : Verdict::perhaps;
   }
-  // A format beside values is what their author said of them.
-  return Verdict::yes;
+  return word == "format" && is_one_of(kCheckedFormats, said.get_ref<const std::string&>())
+             ? Verdict::perhaps
+             : Verdict::yes;
 }
 
 Verdict ValueCheck::check_number(const Schema& value, const std::string& word, const Schema& said,

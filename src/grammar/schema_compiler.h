@@ -46,6 +46,7 @@ class SchemaCompiler {
   void fill(const Open& open);
   void fill_alternatives(const std::vector<SchemaLogic::Alternative>& all, const Open& open,
                          const std::string& of);
+  bool never_has(const MergedSchema& merged, const Schema& name);
   bool fill_negation(const Parts& parts, const MergedSchema& merged, const Open& open);
   void fill_plain(const Parts& parts, const MergedSchema& merged, const Open& open);
   void fill_values(const Parts& parts, const MergedSchema& merged, const Open& open);
@@ -58,8 +59,9 @@ class SchemaCompiler {
   RuleId text_rule(const MergedSchema& merged, const std::string& pointer);
   RuleId exact_text_rule(const MergedSchema& merged, const std::string& pointer);
   RuleId product_rule(const MergedSchema& merged, const std::string& pointer);
-  void add_numbers(const std::string& type, const MergedSchema& merged, const Open& open,
-                   StateId end);
+  void add_numbers(Types types, const MergedSchema& merged, const Open& open, StateId end);
+  RuleId filtered_numbers(RuleId numbers, bool only_fractions, std::span<const uint32_t> steps,
+                          const std::string& pointer);
   RuleId one_number_rule(const std::string& type, const Schema& leaf, const std::string& pointer);
   RuleId string_rule(const Schema& schema, const std::string& pointer);
   std::optional<Bound> bound(const Schema& schema, const char* keyword, const char* exclusive,
@@ -75,9 +77,10 @@ class SchemaCompiler {
     char open, close;
     std::span<const Member> listed;
     uint32_t least, most;  // how many are written; most may be kUnlimited
-    // What may come behind them any number of times, when so many have been counted; nothing: none.
-    // Only those before `least` is reached count, and all where `most` limits them.
-    std::function<std::optional<RuleId>(uint32_t)> others;
+    // What may come behind them any number of times, when so many members have been counted, and
+    // whether (1) or not (0) such others are among them; nothing: none. Only those count that come
+    // before `least` is reached, and all where `most` limits them.
+    std::function<std::optional<RuleId>(uint32_t, int)> others;
   };
   RuleId rule_of_members(const Members& members);
 
@@ -97,7 +100,7 @@ class SchemaCompiler {
                     const std::string& pointer);
   std::optional<RuleId> members_by_pattern(const MergedSchema& merged, const Names& names,
                                            const std::string& first, const std::string& pointer);
-  std::optional<std::string> letters_of(uint32_t number, uint32_t of, const std::string& pointer);
+  std::string letters_of(uint32_t number, uint32_t of, const std::string& pointer);
   RuleId object_rule(const MergedSchema& merged, const std::string& pointer);
 
   std::optional<std::vector<std::string>> finite_texts(const Parts& parts,

@@ -12,6 +12,8 @@
 namespace anser {
 namespace {
 
+constexpr int kLargestStep = 100;
+
 // A list of what else must hold of a string or a number, beside keywords of the same name.
 constexpr const char* kAlso =
     "\x01"
@@ -90,6 +92,10 @@ class Merger {
     if (schema.contains("pattern")) {
       all_.forbidden_patterns.push_back(schema["pattern"]);
       all_.types &= kString;
+      all_.has_types = true;
+    } else if (schema.contains("multipleOf")) {
+      all_.forbidden_steps.push_back(schema["multipleOf"].get<uint32_t>());
+      all_.types &= kNumber;
       all_.has_types = true;
     } else if (schema.contains("const")) {
       all_.forbidden.push_back(&schema["const"]);
@@ -213,6 +219,10 @@ class Merger {
 bool is_simple(const Schema& schema) {
   if (!schema.is_object()) return false;
   const std::string only = only_assertion(schema);
+  if (only == "multipleOf") {
+    const Schema& step = schema["multipleOf"];
+    return step.is_number_integer() && step > 0 && step <= kLargestStep;
+  }
   return only == "enum" || only == "const" || only == "pattern";
 }
 

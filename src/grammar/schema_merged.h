@@ -27,6 +27,7 @@ struct MergedSchema {
   // or beside a format.
   Schema leaf = Schema::object();
   std::vector<std::string> patterns, forbidden_patterns;
+  std::vector<uint32_t> forbidden_steps;  // numbers that it is no multiple of
 
   uint32_t least_items = 0, most_items = kUnlimited;
   bool unique = false;
@@ -45,8 +46,8 @@ struct MergedSchema {
 
 MergedSchema merge_parts(const Parts& parts, SchemaParts& schemas, const std::string& pointer);
 
-// A schema that says nothing but which values, or which pattern, a text has: what is not so can be
-// written directly.
+// A schema that says nothing but which values, or which pattern, a text has, or of which small
+// whole number it is a multiple: what is not so can be written directly.
 bool is_simple(const Schema& schema);
 
 }  // namespace anser

@@ -11,14 +11,15 @@ namespace {
 
 using Kind = Part::Kind;
 
-// Types by name, as a list; of numbers all or none, since there is no name for what is not whole.
+// Types by name, as a list.
 Schema type_names(Types types) {
-  static constexpr std::pair<const char*, Types> kNames[] = {
-      {"object", kObject}, {"array", kArray},     {"string", kString},
-      {"number", kNumber}, {"boolean", kBoolean}, {"null", kNull}};
+  static constexpr std::pair<std::string_view, Types> kNames[] = {
+      {"object", kObject},   {"array", kArray}, {"string", kString},       {"number", kNumber},
+      {"boolean", kBoolean}, {"null", kNull},   {kFractionName, kFraction}};
   Schema names = Schema::array();
   for (const auto& [name, type] : kNames) {
-    if ((types & type) == type) names.push_back(name);
+    if ((types & type) != type || (type == kFraction && (types & kInteger) != 0)) continue;
+    names.push_back(name);
   }
   return names;
 }
@@ -141,10 +142,11 @@ void SchemaLogic::negate_keyword(const std::string& word, const Schema& value, c
   };
   if (word == "type") {
     const Types others = kAllTypes & ~schema_types(node, pointer);
-    found.all &= (others & kNumber) != kFraction;
     const Schema names = type_names(others);
     if (!names.empty()) add_way(found, {{"type", names}}, pointer);
   } else if (word == "enum" || word == "const" || word == "pattern") {
+    found.ways.push_back({negated({{word, value}}, pointer)});
+  } else if (word == "multipleOf" && is_simple({{word, value}})) {
     found.ways.push_back({negated({{word, value}}, pointer)});
   } else if (word == "minimum") {
     const bool exclusive = node.contains("exclusiveMinimum") && node["exclusiveMinimum"] == true;

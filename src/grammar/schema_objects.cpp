@@ -138,7 +138,7 @@ std::optional<RuleId> SchemaCompiler::other_members(const MergedSchema& merged, 
                                                     const std::string& first,
                                                     const std::string& pointer) {
   const bool by_pattern = has(merged, "patternProperties");
-  if (names.finite || (!by_pattern && !allows_others(merged))) return std::nullopt;
+  if (names.finite || merged.only || (!by_pattern && !allows_others(merged))) return std::nullopt;
   const bool names_are_held = has(merged, "propertyNames");
   const bool lists_some = !names.listed.empty() || !names.taken.empty();
   if (by_pattern || !first.empty() || (names_are_held && lists_some)) {
@@ -315,9 +315,7 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
 }
 
 // The letters that the number-th of so many names that must differ may begin with.
-std::optional<std::string> SchemaCompiler::letters_of(uint32_t number, uint32_t of,
-                                                      const std::string& pointer) {
-  if (of < 2) return "";
+std::string SchemaCompiler::letters_of(uint32_t number, uint32_t of, const std::string& pointer) {
   if (of > kMaxOthers) {
     fail_at(pointer, fmt::format("'minProperties' that asks for more than {} properties that are "
                                  "not listed is not supported; name them in 'required'",
@@ -371,11 +369,12 @@ RuleId SchemaCompiler::object_rule(const MergedSchema& merged, const std::string
     return nothing;
   }
   std::map<uint32_t, std::optional<RuleId>> by_count;
-  const auto other = [&](uint32_t count) -> std::optional<RuleId> {
-    if (!others || count >= least || least < 2) return others;
+  const auto other = [&](uint32_t count, int before) -> std::optional<RuleId> {
+    // One alone differs from those that are listed.
+    if (!others || count >= least || (before == 0 && count + 1 == least)) return others;
     const auto [at, is_new] = by_count.try_emplace(count, std::nullopt);
     if (is_new) {
-      at->second = other_members(merged, *names, *letters_of(count, least, pointer), pointer);
+      at->second = other_members(merged, *names, letters_of(count, least, pointer), pointer);
     }
     return at->second;
   };
@@ -383,17 +382,18 @@ RuleId SchemaCompiler::object_rule(const MergedSchema& merged, const std::string
 }
 
 // names[i][c]: before member i or a later one, when c were counted; after[i][c]: one was the last,
-// and those before i are written or left out.
+// and those before i are written or left out. Behind the last index there were others already.
 RuleId SchemaCompiler::rule_of_members(const Members& members) {
   const size_t n = members.listed.size();
-  const bool has_others = members.others && members.others(0).has_value();
+  const bool has_others = members.others && members.others(0, 0).has_value();
   const bool bounded = members.most != kUnlimited && (has_others || members.most < n);
   const uint32_t counted = bounded ? members.most : members.least;
   const RuleId rule = builder_.add_rule();
   const StateId end = builder_.add_state(rule);
   builder_.finish_at(end);
-  std::vector<std::vector<StateId>> names(n + 1), after(n + 1);
-  for (size_t i = 0; i <= n; ++i) {
+  const size_t levels = has_others ? n + 2 : n + 1;
+  std::vector<std::vector<StateId>> names(levels), after(levels);
+  for (size_t i = 0; i < levels; ++i) {
     for (uint32_t c = 0; c <= counted; ++c) {
       names[i].push_back(builder_.add_state(rule));
       after[i].push_back(builder_.add_state(rule));
@@ -404,24 +404,20 @@ RuleId SchemaCompiler::rule_of_members(const Members& members) {
     if (members.listed[i].required) last_required = i + 1;
   }
   const std::string close(1, members.close);
-  builder_.add_text(builder_.start(rule), std::string(1, members.open), names[0][0]);
-  const StateId empty = builder_.add_state(rule);
-  builder_.add_text(builder_.start(rule), std::string(1, members.open), empty);
-  if (last_required == 0 && members.least == 0) builder_.add_text(empty, close, end);
-  for (size_t i = 0; i <= n; ++i) {
+  const StateId begun = builder_.add_state(rule);
+  builder_.add_text(builder_.start(rule), std::string(1, members.open), begun);
+  builder_.add_jump(begun, names[0][0]);
+  if (last_required == 0 && members.least == 0) builder_.add_text(begun, close, end);
+  for (size_t i = 0; i < levels; ++i) {
     for (uint32_t c = 0; c <= counted; ++c) {
       const bool full = bounded && c == members.most;
+      const uint32_t next = std::min(c + 1, counted);
       if (i < n) {
-        if (!full) {
-          builder_.add_call(names[i][c], members.listed[i].rule,
-                            after[i + 1][std::min(c + 1, counted)]);
-        }
+        if (!full) builder_.add_call(names[i][c], members.listed[i].rule, after[i + 1][next]);
         if (!members.listed[i].required) builder_.add_jump(names[i][c], names[i + 1][c]);
       } else if (has_others && !full) {
-        const std::optional<RuleId> other = members.others(c);
-        if (other) {
-          builder_.add_call(names[n][c], *other, after[n][std::min(c + 1, counted)]);
-        }
+        const std::optional<RuleId> other = members.others(c, i == n ? 0 : 1);
+        if (other) builder_.add_call(names[i][c], *other, after[n + 1][next]);
       }
       builder_.add_text(after[i][c], ",", names[i][c]);
       if (i >= last_required && c >= members.least) builder_.add_text(after[i][c], close, end);

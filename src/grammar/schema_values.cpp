@@ -21,9 +21,9 @@ struct NamedType {
   std::string_view name;
   Types types;
 };
-constexpr NamedType kTypes[] = {{"object", kObject}, {"array", kArray},     {"string", kString},
-                                {"number", kNumber}, {"integer", kInteger}, {"boolean", kBoolean},
-                                {"null", kNull}};
+constexpr NamedType kTypes[] = {
+    {"object", kObject},   {"array", kArray},     {"string", kString}, {"number", kNumber},
+    {"integer", kInteger}, {"boolean", kBoolean}, {"null", kNull},     {kFractionName, kFraction}};
 
 // Beyond these a double is not the only whole number of its text.
 constexpr double kExact = 9007199254740992.0;
@@ -51,10 +51,12 @@ Types type_of(const Schema& value) {
 std::string names_of(Types types) {
   std::string names;
   for (const NamedType& type : kTypes) {
-    if ((types & type.types) != type.types || (type.types == kInteger && (types & kFraction))) {
-      continue;
-    }
-    names += (names.empty() ? "" : " or ") + std::string(type.name);
+    const bool is_part =
+        (types & kNumber) == kNumber && type.types != kNumber && (type.types & kNumber) != 0;
+    if ((types & type.types) != type.types || is_part) continue;
+    const bool is_ours = type.name == kFractionName;
+    names += names.empty() ? "" : " or ";
+    names += is_ours ? "number with a fraction" : type.name;
   }
   return names.empty() ? "nothing" : names;
 }

@@ -19,6 +19,9 @@ using Types = uint32_t;
 constexpr Types kObject = 1, kArray = 2, kString = 4, kInteger = 8, kFraction = 16, kBoolean = 32,
                 kNull = 64, kNumber = kInteger | kFraction, kAllTypes = 127;
 
+// A type of our own, of numbers that are not whole.
+inline constexpr std::string_view kFractionName = "\x01fraction";
+
 Types type_of(const Schema& value);
 // "object or string".
 std::string names_of(Types types);
