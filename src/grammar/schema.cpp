@@ -116,10 +116,13 @@ bool SchemaCompiler::never_has(const MergedSchema& merged, const Schema& name) {
   const bool settled = std::ranges::all_of(merged.others, [](const Part& part) {
     return part.kind == Kind::depends || part.kind == Kind::negated;
   });
-  const bool needs_no_schema = std::ranges::all_of(merged.others, [](const Part& part) {
-    return part.kind != Kind::depends || (*part.schema)[1].is_array();
+  // Others that depend on something may need it.
+  const bool is_needed = std::ranges::any_of(merged.others, [&](const Part& part) {
+    if (part.kind != Kind::depends) return false;
+    const Schema& needed = (*part.schema)[1];
+    return !needed.is_array() || std::ranges::find(needed, name) != needed.end();
   });
-  return settled && needs_no_schema && SchemaLogic::is_closed(merged) &&
+  return settled && !is_needed && SchemaLogic::is_closed(merged) &&
          !logic_->lists(merged, name.get_ref<const std::string&>());
 }
 
