@@ -237,7 +237,7 @@ TEST(Schema, ErrorsNameThePlaceAndWhatToDo) {
       {R"({"$ref":"other.json"})", {"other.json", "outside"}},
       {R"({"properties":{"b":{"type":"array","contains":{},"maxContains":2}}})",
        {"#/properties/b", "'maxContains'"}},
-      {R"({"type":"number","not":{"multipleOf":2}})", {"#", "'not'"}},
+      {R"({"type":"number","not":{"multipleOf":0.3}})", {"#", "'not'"}},
       {R"({"type":"text"})", {"'type'", "text", "string"}},
       {R"x({"type":"string","pattern":"(?=a)"})x", {"pattern", "(?"}},
       {R"({"type":"string","pattern":"\\bword"})", {"pattern", "\\b"}},

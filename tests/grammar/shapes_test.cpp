@@ -131,8 +131,12 @@ TEST(Shapes, ExactlyOneOfAlternatives) {
        {"null", R"("a")", "[null]"},
        {"1"}},
       {R"({"oneOf":[true,{"type":"null"}]})", {"1", "{}", "[]"}, {"null"}},
+      {R"({"oneOf":[{"type":"integer"},{"type":"number","minimum":5}]})",
+       {"1", "-7", "4", "5.5", "5.01"},
+       {"5", "6", "5.0", "4.5", "5.00"}},
   });
-  expect_wrong({{R"({"oneOf":[{"type":"number"},{"type":"number","multipleOf":2}]})", {"oneOf"}}});
+  expect_wrong(
+      {{R"({"oneOf":[{"type":"number"},{"type":"number","multipleOf":0.3}]})", {"oneOf"}}});
 }
 
 TEST(Shapes, WhatMustNotBe) {
@@ -157,6 +161,13 @@ TEST(Shapes, WhatMustNotBe) {
        {"[]", "[1]"}},
       {R"({"type":"object","not":{"not":{"required":["a"]}}})", {R"({"a":1})"}, {"{}"}},
       {R"({"type":"boolean","not":{"const":true}})", {"false"}, {"true"}},
+      {R"({"type":"integer","not":{"multipleOf":3}})", {"4", "-5", "10"}, {"3", "0", "-12", "300"}},
+      {R"({"type":"number","not":{"type":"integer"}})",
+       {"1.5", "-0.25", "0.50"},
+       {"1", "1.0", "0", "1.5e1", "0.9999999999999999999"}},
+      {R"({"type":"number","not":{"multipleOf":2},"allOf":[{"not":{"multipleOf":3}}]})",
+       {"5", "2.5", "7.0"},
+       {"2", "9", "4.0", "0"}},
       {R"({"type":"object","not":{"anyOf":[{"required":["a"]},{"required":["b"]}]},
            "properties":{"a":{},"b":{},"c":{"const":1}}})",
        {"{}", R"({"c":1})"},
@@ -226,7 +237,7 @@ TEST(Shapes, ObjectsByNamesAndNumbers) {
       {R"({"patternProperties":{"^a":{"type":"integer"}},"additionalProperties":{"type":"null"}})",
        {R"({"a":1,"b":null})"},
        {R"({"a":null})", R"({"b":1})"}},
-      {R"({"type":"object","propertyNames":{"pattern":"^[a-z]+$","maxLength":2},
+      {R"({"type":"object","propertyNames":{"pattern":"^[a-z]{1,2}$"},
            "additionalProperties":{"type":"integer"}})",
        {"{}", R"({"ab":1})"},
        {R"({"abc":1})", R"({"A":1})", R"({"":1})"}},
@@ -332,7 +343,7 @@ TEST(Shapes, WhatIsNotStrictPassesOverWhatCannotBeKeptTo) {
   };
   EXPECT_TRUE(accepts(loose(R"({"type":"integer","disallow":"null"})"), "1"));
   EXPECT_TRUE(accepts(loose(R"({"type":"array","contains":{},"maxContains":2})"), "[1]"));
-  EXPECT_TRUE(accepts(loose(R"({"type":"number","not":{"multipleOf":2}})"), "3"));
+  EXPECT_TRUE(accepts(loose(R"({"type":"number","not":{"multipleOf":0.3}})"), "3"));
   EXPECT_TRUE(accepts(loose(R"({"type":"string","pattern":"\\bword"})"), R"("word")"));
   const Constraint::Function functions[] = {
       {"f", R"({"properties":{"a":{"disallow":"null"}}})", false}};
