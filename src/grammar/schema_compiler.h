@@ -103,8 +103,8 @@ class SchemaCompiler {
   std::string letters_of(uint32_t number, uint32_t of, const std::string& pointer);
   RuleId object_rule(const MergedSchema& merged, const std::string& pointer);
 
-  std::optional<std::vector<std::string>> finite_texts(const Parts& parts,
-                                                       const std::string& pointer, int depth);
+  std::optional<std::vector<Schema>> finite_values(const Parts& parts, const std::string& pointer,
+                                                   int depth);
   struct Items {
     std::vector<Parts> first;
     Parts rest;

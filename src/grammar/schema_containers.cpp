@@ -80,13 +80,14 @@ SchemaCompiler::Items SchemaCompiler::items_of(const MergedSchema& merged,
   return items;
 }
 
-// All texts of a place that has few.
-std::optional<std::vector<std::string>> SchemaCompiler::finite_texts(const Parts& parts,
-                                                                     const std::string& pointer,
-                                                                     int depth) {
+// All values of a place that has few.
+std::optional<std::vector<Schema>> SchemaCompiler::finite_values(const Parts& parts,
+                                                                 const std::string& pointer,
+                                                                 int depth) {
   const MergedSchema merged = merge_parts(parts, *schemas_, pointer);
-  std::vector<std::string> texts;
+  std::vector<Schema> values;
   std::set<std::string> seen;
+  // Whether it is still known that these are all.
   const auto add = [&](const Schema& value) {
     for (const Part& part : parts) {
       const Verdict verdict = logic_->check().check(value, part);
@@ -94,17 +95,18 @@ std::optional<std::vector<std::string>> SchemaCompiler::finite_texts(const Parts
       if (verdict == Verdict::perhaps) return false;
     }
     if (merged.leaf.contains("format") && value.is_string()) return false;
-    if (seen.insert(canonical_text(value)).second) {
-      texts.push_back((merged.types & kFraction) == 0 ? written_text(value) : value.dump());
-    }
-    return texts.size() <= kMaxFinite;
+    if (seen.insert(canonical_text(value)).second) values.push_back(value);
+    return values.size() <= kMaxFinite;
   };
-  if (!merged.nothing_because.empty()) return texts;
+  const auto add_all = [&](const std::vector<Schema>& more) {
+    return std::ranges::all_of(more, add);
+  };
+  if (!merged.nothing_because.empty()) return values;
   if (merged.values) {
     for (const Schema* value : *merged.values) {
       if (!add(*value)) return std::nullopt;
     }
-    return texts;
+    return values;
   }
   for (const Part& part : merged.others) {
     if (part.kind == Part::Kind::negated || depth > 3) continue;
@@ -113,23 +115,18 @@ std::optional<std::vector<std::string>> SchemaCompiler::finite_texts(const Parts
       for (const Part& other : parts) {
         schemas_->add(whole, other == part ? one.parts : Parts{other});
       }
-      const auto more = finite_texts(whole, pointer, depth + 1);
-      if (!more) return std::nullopt;
-      for (const std::string& text : *more) {
-        if (!add(Schema::parse(text))) return std::nullopt;
-      }
+      const auto more = finite_values(whole, pointer, depth + 1);
+      if (!more || !add_all(*more)) return std::nullopt;
     }
-    return texts;
+    return values;
   }
   const Types types = merged.written_types();
   if ((types & ~(kBoolean | kNull)) != 0) return std::nullopt;
-  const auto add_if = [&](Types type, const Schema& value) {
-    return (types & type) == 0 || add(value);
-  };
-  if (!add_if(kBoolean, true) || !add_if(kBoolean, false) || !add_if(kNull, nullptr)) {
-    return std::nullopt;
-  }
-  return texts;
+  std::vector<Schema> few;
+  if ((types & kBoolean) != 0) few = {true, false};
+  if ((types & kNull) != 0) few.emplace_back(nullptr);
+  if (!add_all(few)) return std::nullopt;
+  return values;
 }
 
 // A list of some of these, each once: few in any order, many in their own.
@@ -172,10 +169,12 @@ RuleId SchemaCompiler::rule_of_sets(std::span<const std::string> texts, uint32_t
 std::optional<RuleId> SchemaCompiler::unique_rule(Items& items, const std::string& pointer) {
   if (items.most < 2) return std::nullopt;
   if (items.first.empty()) {
-    const auto texts = finite_texts(items.rest, child_pointer(pointer, "items"), 0);
-    if (texts) {
-      const uint32_t most = std::min(items.most, uint32_t(texts->size()));
-      if (items.least <= most) return rule_of_sets(*texts, items.least, most);
+    const auto values = finite_values(items.rest, child_pointer(pointer, "items"), 0);
+    if (values) {
+      std::vector<std::string> texts;
+      for (const Schema& value : *values) texts.push_back(written_text(value));
+      const uint32_t most = std::min(items.most, uint32_t(texts.size()));
+      if (items.least <= most) return rule_of_sets(texts, items.least, most);
     }
   }
   const size_t written = std::max<size_t>(items.first.size(), items.least);
