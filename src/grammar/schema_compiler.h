@@ -11,6 +11,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "anser/constraint.h"
@@ -132,6 +133,7 @@ class SchemaCompiler {
   std::map<Parts, RuleId> rules_;
   std::deque<Open> open_;
   std::map<std::string, RuleId> values_;  // by their text
+  std::map<std::pair<std::string, RuleId>, RuleId> named_;
   std::map<RuleId, std::string> nothing_because_;
 };
 

@@ -175,6 +175,12 @@ std::optional<RuleId> SchemaCompiler::unique_rule(Items& items, const std::strin
       for (const Schema& value : *values) texts.push_back(written_text(value));
       const uint32_t most = std::min(items.most, uint32_t(texts.size()));
       if (items.least <= most) return rule_of_sets(texts, items.least, most);
+      const RuleId nothing = builder_.add_rule();
+      note_nothing(nothing, pointer,
+                   fmt::format("its items are {} values at the most, of which none may come twice, "
+                               "and at least {} are required",
+                               most, items.least));
+      return nothing;
     }
   }
   const size_t written = std::max<size_t>(items.first.size(), items.least);

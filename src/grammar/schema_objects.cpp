@@ -122,9 +122,11 @@ std::optional<SchemaCompiler::Names> SchemaCompiler::names_of_object(const Merge
   return names;
 }
 
-// A property: its name, and a value.
+// A property: its name, and a value. The same in all alternatives that have it.
 RuleId SchemaCompiler::named(const std::string& name, RuleId value) {
-  const RuleId rule = builder_.add_rule();
+  const auto [known, is_new] = named_.try_emplace({name, value}, 0);
+  if (!is_new) return known->second;
+  const RuleId rule = known->second = builder_.add_rule();
   const StateId colon = builder_.add_state(rule), end = builder_.add_state(rule);
   builder_.finish_at(end);
   builder_.add_text(builder_.start(rule), '"' + json_inside(name) + "\":", colon);
