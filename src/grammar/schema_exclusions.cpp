@@ -2,12 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 
-#include "base/cut_text.h"
 #include "grammar/schema_compiler.h"
 #include "grammar/schema_values.h"
-#include "grammar/string_product.h"
+#include "grammar/string_readers.h"
 
 namespace anser {
 
@@ -37,53 +35,20 @@ RuleId SchemaCompiler::exact_text_rule(const MergedSchema& merged, const std::st
 }
 
 RuleId SchemaCompiler::product_rule(const MergedSchema& merged, const std::string& pointer) {
-  StringProduct product(budget_);
-  std::deque<PatternAutomaton> own;  // addresses stay
-  const std::string where = fmt::format("the schema at {}", pointer);
-  StringProduct::Readers needed = 0, forbidden = 0;
-  const auto automaton_of = [&](const std::string& pattern) -> const PatternAutomaton& {
-    const PatternAutomaton* const automaton = patterns_.find(pattern, where);
-    if (automaton != nullptr) return *automaton;
-    fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
-                                 cut_text(pattern)));
-  };
   if (merged.leaf.contains("format")) {
-    schemas_->refuse(pointer,
-                     "'format' beside what a string must not be is not supported; keep "
-                     "one of them");
+    schemas_->refuse(
+        pointer, "'format' beside what a string must not be is not supported; keep one of them");
   }
-  for (const std::string& pattern : merged.patterns) {
-    needed |= product.add(automaton_of(pattern), true);
-  }
-  for (const std::string& pattern : merged.forbidden_patterns) {
-    const PatternAutomaton& automaton = automaton_of(pattern);
-    if (const PatternAutomaton* const opposite = patterns_.find_opposite(pattern)) {
-      needed |= product.add(*opposite, true);
-    } else {
-      forbidden |= product.add(automaton, false);
-    }
-  }
-  std::vector<std::string> excluded;
-  for (const Schema* value : merged.forbidden) {
-    if (value->is_string()) excluded.push_back(*value);
-  }
-  forbidden |= product.add(own.emplace_back(automaton_of_strings(excluded)), false);
-  const Counts length = schema_counts(merged.leaf, "minLength", "maxLength", pointer);
-  if (length.limited()) {
-    needed |= product.add(
-        own.emplace_back(automaton_of_lengths(length.least, length.most, budget_)), true);
-  }
+  StringReaders readers(patterns_, budget_, pointer);
+  readers.must_be(merged);
   const RuleId rule = builder_.add_rule();
   const StateId inside = builder_.add_state(rule), close = builder_.add_state(rule),
                 end = builder_.add_state(rule);
   builder_.finish_at(end);
   builder_.add_text(builder_.start(rule), "\"", inside);
   builder_.add_text(close, "\"", end);
-  product.write(builder_, json_, inside,
-                [&](StringProduct::Readers readers) -> std::optional<StateId> {
-                  if ((readers & forbidden) != 0 || (readers & needed) != needed) return {};
-                  return close;
-                });
+  readers.write(builder_, json_, inside,
+                [&](const std::set<std::string>&) { return std::optional(close); });
   return rule;
 }
 

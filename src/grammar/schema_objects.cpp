@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <set>
 #include <unordered_set>
@@ -11,7 +10,7 @@
 #include "grammar/keywords.h"
 #include "grammar/schema_compiler.h"
 #include "grammar/schema_values.h"
-#include "grammar/string_product.h"
+#include "grammar/string_readers.h"
 
 namespace anser {
 namespace {
@@ -213,93 +212,36 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
                                                          const Names& names,
                                                          const std::string& first,
                                                          const std::string& pointer) {
-  StringProduct product(budget_);
-  std::deque<PatternAutomaton> own;  // addresses stay
-  const std::string where = fmt::format("the schema at {}", pointer);
-  const auto automaton_of = [&](const std::string& pattern) -> const PatternAutomaton& {
-    const PatternAutomaton* const automaton = patterns_.find(pattern, where);
-    if (automaton != nullptr) return *automaton;
-    fail_at(pointer, fmt::format("the pattern '{}' is too large to be kept to beside others",
-                                 cut_text(pattern)));
-  };
-  StringProduct::Readers needed = 0, forbidden = 0;
-  const auto exclude = [&](const std::string& pattern) {
-    const PatternAutomaton& automaton = automaton_of(pattern);
-    if (const PatternAutomaton* const opposite = patterns_.find_opposite(pattern)) {
-      needed |= product.add(*opposite, true);
-    } else {
-      forbidden |= product.add(automaton, false);
-    }
-  };
-  const auto add_strings = [&](const std::vector<std::string>& strings, bool needed) {
-    return product.add(own.emplace_back(automaton_of_strings(strings)), needed);
-  };
-  std::vector<std::string> listed = names.listed;
-  listed.insert(listed.end(), names.taken.begin(), names.taken.end());
-  forbidden |= add_strings(listed, false);
-  if (!first.empty()) needed |= product.add(automaton_of("^[" + first + "]"), true);
-
+  StringReaders readers(patterns_, budget_, pointer);
+  readers.must_not_be(names.listed);
+  readers.must_not_be(names.taken);
+  if (!first.empty()) readers.must_match("^[" + first + "]");
   Parts held;
   for (const Schema* node : merged.nodes) {
     if (node->contains("propertyNames")) {
       schemas_->add(held, (*node)["propertyNames"], child_pointer(pointer, "propertyNames"));
+    }
+    if (!node->contains("patternProperties")) continue;
+    for (const auto& [pattern, schema] : (*node)["patternProperties"].items()) {
+      readers.may_match(pattern);
     }
   }
   const MergedSchema name = merge_parts(held, *schemas_, pointer);
   if (!name.nothing_because.empty() || (name.types & kString) == 0) return std::nullopt;
   if (!name.others.empty() || name.leaf.contains("format")) {
     schemas_->refuse(pointer,
-                     "'propertyNames' of alternatives or of a format is not supported "
-                     "beside properties and patterns; use a pattern");
+                     "'propertyNames' of alternatives or of a format is not supported beside "
+                     "properties and patterns; use a pattern");
   }
-  for (const std::string& pattern : name.patterns) {
-    needed |= product.add(automaton_of(pattern), true);
-  }
-  for (const std::string& pattern : name.forbidden_patterns) exclude(pattern);
-  std::vector<std::string> excluded;
-  for (const Schema* value : name.forbidden) {
-    if (value->is_string()) excluded.push_back(*value);
-  }
-  forbidden |= add_strings(excluded, false);
-  const Counts length = schema_counts(name.leaf, "minLength", "maxLength", pointer);
-  if (length.limited()) {
-    needed |= product.add(
-        own.emplace_back(automaton_of_lengths(length.least, length.most, budget_)), true);
-  }
-
-  // A bit that says that it matches, and one that says that it does not, where that is more than
-  // the opposite.
-  struct Bits {
-    StringProduct::Readers yes, no;
-  };
-  std::map<std::string, Bits> patterns;
-  for (const Schema* node : merged.nodes) {
-    if (!node->contains("patternProperties")) continue;
-    for (const auto& [pattern, schema] : (*node)["patternProperties"].items()) {
-      if (patterns.contains(pattern)) continue;
-      const PatternAutomaton* const opposite = patterns_.find_opposite(pattern);
-      patterns[pattern] = {product.add(automaton_of(pattern), false),
-                           opposite != nullptr ? product.add(*opposite, false) : 0};
-    }
-  }
+  readers.must_be(name);
 
   const RuleId rule = builder_.add_rule();
   const StateId inside = builder_.add_state(rule), end = builder_.add_state(rule);
   builder_.finish_at(end);
   builder_.add_text(builder_.start(rule), "\"", inside);
   std::map<Parts, std::optional<StateId>> known;
-  const bool others = allows_others(merged);
-  const auto value_of = [&](StringProduct::Readers readers) -> std::optional<StateId> {
-    if ((readers & forbidden) != 0 || (readers & needed) != needed) return std::nullopt;
-    std::set<std::string> matched;
-    for (const auto& [pattern, bits] : patterns) {
-      if ((readers & bits.yes) != 0) {
-        matched.insert(pattern);
-      } else if (bits.no != 0 && (readers & bits.no) == 0) {
-        return std::nullopt;  // it depends on who reads it
-      }
-    }
-    if (matched.empty() && !others) return std::nullopt;
+  readers.write(builder_, json_, inside, [&](const std::set<std::string>& matched) {
+    if (matched.empty() && !allows_others(merged)) return std::optional<StateId>();
     const std::string at =
         child_pointer(pointer, matched.empty() ? "additionalProperties" : "patternProperties");
     const Parts parts = other_parts(merged, matched, at);
@@ -311,8 +253,7 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
       found->second = before;
     }
     return found->second;
-  };
-  product.write(builder_, json_, inside, value_of);
+  });
   return rule;
 }
 
