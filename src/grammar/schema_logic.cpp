@@ -209,6 +209,7 @@ bool SchemaLogic::excludes_objects(const Pair& pair) {
   }
   const bool closed = pair.settled && is_closed(pair.own);
   for (const std::string& name : both.required) {
+    if (fuel_ == 0) return false;
     if (both.absent.contains(name) || (both.only && !both.only->contains(name))) return true;
     if (closed && !lists(pair.own, name)) return true;
     const Parts written = property_parts(pair.own.nodes, name, "#");
