@@ -11,11 +11,12 @@
 
 #include "anser/error.h"
 #include "base/cut_text.h"
+#include "grammar/leaf_keywords.h"
 
 namespace anser {
 namespace {
 
-constexpr std::array<std::string_view, 25> kObeyed = {"$ref",
+constexpr std::array<std::string_view, 29> kObeyed = {"$ref",
                                                       "allOf",
                                                       "anyOf",
                                                       "oneOf",
@@ -38,10 +39,14 @@ constexpr std::array<std::string_view, 25> kObeyed = {"$ref",
                                                       "maximum",
                                                       "exclusiveMinimum",
                                                       "exclusiveMaximum",
+                                                      "multipleOf",
+                                                      "contentEncoding",
+                                                      "contentMediaType",
+                                                      kAlso,
                                                       "minProperties",
                                                       "uniqueItems"};
 
-constexpr std::array<std::string_view, 21> kAnnotations = {"title",
+constexpr std::array<std::string_view, 19> kAnnotations = {"title",
                                                            "description",
                                                            "default",
                                                            "examples",
@@ -55,8 +60,6 @@ constexpr std::array<std::string_view, 21> kAnnotations = {"title",
                                                            "deprecated",
                                                            "readOnly",
                                                            "writeOnly",
-                                                           "contentEncoding",
-                                                           "contentMediaType",
                                                            "contentSchema",
                                                            "externalDocs",
                                                            "xml",
@@ -67,7 +70,7 @@ constexpr std::array<std::string_view, 21> kAnnotations = {"title",
 struct Refused {
   std::string_view keyword, advice;
 };
-constexpr std::array<Refused, 17> kRefused = {{
+constexpr std::array<Refused, 16> kRefused = {{
     {"not", "say what is allowed instead"},
     {"if", "use anyOf with a const in each alternative"},
     {"then", "use anyOf with a const in each alternative"},
@@ -82,7 +85,6 @@ constexpr std::array<Refused, 17> kRefused = {{
     {"unevaluatedItems", "use items"},
     {"additionalItems", "use prefixItems and items"},
     {"contains", "use prefixItems"},
-    {"multipleOf", "use type integer, or an enum"},
     {"$anchor", "refer with '#/$defs/...'"},
     {"$dynamicRef", "use $ref"},
 }};
@@ -192,6 +194,7 @@ void merge_keyword(Schema& into, const std::string& keyword, const Schema& value
   }
   Schema& old = *found;
   if (old == value) return;
+  if (is_leaf_keyword(keyword)) return merge_leaf_keyword(into, keyword, value);
   const bool numbers = old.is_number() && value.is_number();
   if (keyword == "type") {
     old = merge_types(old, value);
@@ -207,9 +210,9 @@ void merge_keyword(Schema& into, const std::string& keyword, const Schema& value
     old.insert(old.end(), value.begin(), value.end());
   } else if (keyword == "nullable") {
     old = false;
-  } else if (numbers && (keyword.starts_with("min") || keyword == "exclusiveMinimum")) {
+  } else if (numbers && keyword.starts_with("min")) {
     if (old < value) old = value;
-  } else if (numbers && (keyword.starts_with("max") || keyword == "exclusiveMaximum")) {
+  } else if (numbers && keyword.starts_with("max")) {
     if (value < old) old = value;
   } else {
     refuse_merge(pointer, keyword);
@@ -263,6 +266,13 @@ void merge_schema(Schema& into, const Schema& more, const std::string& pointer,
     budget.spend(bytes_of_copy(more));
     into = more;
     return;
+  }
+  if (has_flags_of_bounds(into)) replace_flags_of_bounds(into);
+  if (has_flags_of_bounds(more)) {
+    budget.spend(bytes_of_copy(more));
+    Schema plain = more;
+    replace_flags_of_bounds(plain);
+    return merge_schema(into, plain, pointer, budget);
   }
   check_additional(into, more, pointer);
   check_additional(more, into, pointer);

@@ -11,17 +11,22 @@
 #include <vector>
 
 #include "anser/constraint.h"
-#include "grammar/decimal_range.h"
 #include "grammar/grammar.h"
 #include "grammar/json_rules.h"
+#include "grammar/number_rules.h"
 #include "grammar/schema_text.h"
+#include "grammar/string_rules.h"
 
 namespace anser {
 
 class SchemaCompiler {
  public:
   explicit SchemaCompiler(CompileBudget& budget)
-      : budget_(budget), builder_(budget), json_(builder_) {}
+      : budget_(budget),
+        builder_(budget),
+        json_(builder_),
+        strings_(builder_, json_),
+        numbers_(builder_, json_) {}
 
   // One of these, once.
   Grammar compile(const Schema& root);
@@ -52,8 +57,6 @@ class SchemaCompiler {
   RuleId rule_of_type(const std::string& type, const Schema& schema, const std::string& pointer);
   void fill_values(const Schema& schema, const std::string& pointer, StateId start, StateId end);
   RuleId string_rule(const Schema& schema, const std::string& pointer);
-  std::optional<Bound> bound(const Schema& schema, const char* keyword, const char* exclusive,
-                             bool lower, const std::string& pointer);
   RuleId number_rule(const std::string& type, const Schema& schema, const std::string& pointer);
 
   std::vector<Property> properties(const Schema& schema, const std::string& pointer);
@@ -68,6 +71,8 @@ class SchemaCompiler {
   CompileBudget& budget_;
   GrammarBuilder builder_;
   JsonRules json_;
+  StringRules strings_;
+  NumberRules numbers_;
   std::map<const Schema*, RuleId> rules_;
   std::deque<Open> open_;
   std::deque<Schema> merged_;  // addresses stay

@@ -61,7 +61,7 @@ std::vector<std::string> schema_types(const Schema& schema, const std::string& p
       list.push_back("array");
     }
     if (has({"minLength", "maxLength", "pattern", "format"})) list.push_back("string");
-    if (has({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})) {
+    if (has({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})) {
       list.push_back("number");
     }
     if (list.empty()) list.assign(std::begin(kTypes), std::end(kTypes));
