@@ -157,6 +157,7 @@ class Tried {
   // What may follow these digits, of which so many are behind the point; nothing if nothing may.
   // Equal ones are the same state.
   std::optional<StateId> behind(uint64_t digits, size_t places) {
+    builder_.budget().spend(4);
     Children children = {};
     if (is_right(digits * power_of_ten(step_.places - places))) children[kEnds] = 1;
     if (places < step_.places) {

@@ -14,6 +14,9 @@ namespace {
 using State = PatternAutomaton::State;
 
 constexpr size_t kMaxProduct = 20'000;  // states
+// What is made minimal: others are written as they are.
+constexpr size_t kMaxRefined = 2'000;
+constexpr int kMaxRounds = 40;
 
 // For each state those that lead to it.
 std::vector<std::vector<uint32_t>> sources(const PatternAutomaton& automaton) {
@@ -51,9 +54,12 @@ class Partition {
 
   // False if that would take too long.
   bool refine() {
+    if (block_.size() > kMaxRefined) return false;
+    int rounds = 0;
     for (size_t s = 0; s < block_.size(); ++s) block_[s] = automaton_.states[s].final ? 1 : 0;
     for (size_t before = 0, now = 1; now != before;) {
       before = now;
+      if (++rounds > kMaxRounds) return false;
       std::map<std::vector<uint32_t>, uint32_t> ids;
       std::vector<uint32_t> next(block_.size());
       for (size_t s = 0; s < block_.size(); ++s) {
