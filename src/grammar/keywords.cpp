@@ -193,8 +193,8 @@ void merge_keyword(Schema& into, const std::string& keyword, const Schema& value
     return;
   }
   Schema& old = *found;
-  if (old == value) return;
   if (is_leaf_keyword(keyword)) return merge_leaf_keyword(into, keyword, value);
+  if (old == value) return;
   const bool numbers = old.is_number() && value.is_number();
   if (keyword == "type") {
     old = merge_types(old, value);

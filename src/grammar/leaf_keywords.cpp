@@ -35,10 +35,10 @@ bool is_leaf_keyword(std::string_view keyword) {
 
 void merge_leaf_keyword(Schema& into, const std::string& keyword, const Schema& value) {
   Schema& old = into[keyword];
-  if (old == value) return;
   if (keyword == kAlso) {
-    old.insert(old.end(), value.begin(), value.end());
+    if (old.is_array() && value.is_array()) old.insert(old.end(), value.begin(), value.end());
   } else if (contains(kBoth, keyword)) {
+    if (old == value && old.is_number_float() == value.is_number_float()) return;
     const Schema one = {{keyword, value}};
     Schema& also = into[kAlso];
     if (!also.is_array()) also = Schema::array();

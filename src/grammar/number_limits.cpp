@@ -87,7 +87,9 @@ NumberLimits number_limits(const Schema& schema, const std::string& pointer) {
   limits.high = read_bound(schema, "maximum", "exclusiveMaximum", false, pointer);
   read_multiple(schema, pointer, limits);
   if (schema.contains(kAlso)) {
-    for (const Schema& more : schema[kAlso]) read_multiple(more, pointer, limits);
+    for (const Schema& more : schema[kAlso]) {
+      if (more.is_object()) read_multiple(more, pointer, limits);
+    }
   }
   return limits;
 }

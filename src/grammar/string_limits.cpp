@@ -23,7 +23,9 @@ class Reader {
     limits_.most = length.most;
     take(schema);
     if (schema.contains(kAlso)) {
-      for (const Schema& more : schema[kAlso]) take(more);
+      for (const Schema& more : schema[kAlso]) {
+        if (more.is_object()) take(more);
+      }
     }
     return std::move(limits_);
   }
