@@ -55,6 +55,9 @@ const Characters kSymbols = {{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'},
                              {'`', '`'}, {'|', '|'}, {'~', '~'}, {0x20a0, 0x20bf},
                              {0x2190, 0x23ff}};
 const Characters kSeparators = {{' ', ' '}, {0xa0, 0xa0}, {0x2000, 0x200a}, {0x3000, 0x3000}};
+const Characters kFaces = {{0x1f600, 0x1f64f}, {0x1f680, 0x1f6c5}, {0x1f90d, 0x1f93a}};
+const Characters kPartsOfEmoji = {{'#', '#'}, {'*', '*'}, {'0', '9'},
+                                  {0x200d, 0x200d}, {0xfe0f, 0xfe0f}, {0x1f3fb, 0x1f3ff}};
 const Characters kBeyondAscii = {{0x80, kLastCharacter}};
 
 // Beyond ASCII everything may be of it.
@@ -115,7 +118,11 @@ std::optional<CharacterClass> class_of_category(std::string_view name) {
       {"Symbol", kSymbols},
       {"Z", kSeparators},
       {"Zs", kSeparators},
-      {"Space_Separator", kSeparators}};
+      {"Space_Separator", kSeparators},
+      {"Extended_Pictographic", kFaces},
+      {"Emoji_Presentation", kFaces},
+      {"Emoji_Component", kPartsOfEmoji},
+      {"Emoji", together(kFaces, {{'#', '#'}, {'*', '*'}, {'0', '9'}})}};
   for (const auto& [known, must] : kCategories) {
     if (known == name) return at_least(must);
   }

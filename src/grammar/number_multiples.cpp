@@ -16,7 +16,7 @@ constexpr uint64_t kMaxStep = 1'000'000'000'000'000;
 constexpr size_t kMaxPlaces = 4;  // of multiples that are tried out one by one
 constexpr size_t kTriedDigits = 3, kMaxTriedDigits = 5;  // before the point, and with the places
 // Rests of numbers of all lengths that are carried along from digit to digit.
-constexpr double kMaxRests = 6'000;
+constexpr double kMaxRests = 3'000;
 // What is listed, of each sign.
 constexpr uint64_t kMaxListed = 2'000;
 constexpr uint64_t kLargest = 999'999'999'999'999;
@@ -242,6 +242,7 @@ bool add_multiples(GrammarBuilder& builder, JsonRules& json, StateId from,
   const bool wholes = std::ranges::all_of(limits.multiples, &Multiple::divides_wholes);
   const Step whole = of_wholes(*common);
   const Step step = integer ? whole : *common;
+  if (step.places > 0 && begin_too_far(limits)) return false;
   const auto add_step = [&](const Step& one) {
     const bool is_whole = one.places == 0;
     add_decimals(builder, from, {limits.low, limits.high, is_whole, one.step, one.places}, to);

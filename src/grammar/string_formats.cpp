@@ -193,19 +193,28 @@ struct Named {
   std::string_view name;
   std::function<std::string()> inside;
   uint32_t most = kUnlimited;
+  std::string_view wider = {};
 };
+
+constexpr std::string_view kWiderTime =
+    "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?";
+constexpr std::string_view kWiderDateTime =
+    "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]("
+    "\\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?";
+constexpr std::string_view kWiderEmail = "[^\\s@\"]+@[^\\s@\"]+";
 
 std::optional<StringFormat> find(const auto& list, std::string_view name) {
   const auto found = std::ranges::find(list, name, &Named::name);
   if (found == std::end(list)) return std::nullopt;
-  return StringFormat{whole(found->inside()), found->most};
+  const std::string wider(found->wider);
+  return StringFormat{whole(found->inside()), wider.empty() ? "" : whole(wider), found->most};
 }
 
 // Names and mail have their lengths from RFC 1035 and RFC 5321.
 const Named kFormats[] = {
     {"date", date},
-    {"time", time},
-    {"date-time", [] { return date() + "T" + time(); }},
+    {"time", time, kUnlimited, kWiderTime},
+    {"date-time", [] { return date() + "T" + time(); }, kUnlimited, kWiderDateTime},
     {"duration", duration},
     {"uuid", [] { return uuid(""); }},
     {"uuid1", [] { return uuid("1"); }},
@@ -227,8 +236,8 @@ const Named kFormats[] = {
     {"hostname", [] { return hostname("A-Za-z"); }, 253},
     {"host-name", [] { return hostname("A-Za-z"); }, 253},
     {"idn-hostname", [] { return hostname("a-z"); }, 253},
-    {"email", email, 254},
-    {"idn-email", email, 254},
+    {"email", email, 254, kWiderEmail},
+    {"idn-email", email, 254, kWiderEmail},
     {"name-email", email, 254},
     {"uri", [] { return uri(uri_parts("")); }},
     {"iri", [] { return uri(uri_parts(kBeyondAscii)); }},

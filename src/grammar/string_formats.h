@@ -14,6 +14,9 @@ namespace anser {
 // not each that satisfies them is among these.
 struct StringFormat {
   std::string pattern;
+  // What checkers accept, too, or other standards have: for a schema whose own pattern leaves
+  // nothing else, as Zod's times without an offset. Mostly empty.
+  std::string wider;
   uint32_t most = kUnlimited;  // characters
 };
 

@@ -54,10 +54,14 @@ class Reader {
   void add(const std::optional<StringFormat>& format) {
     if (!format) return;
     limits_.most = std::min(limits_.most, format->most);
-    add(limits_.formats, format->pattern);
+    if (add(limits_.formats, format->pattern)) {
+      limits_.wider.push_back(format->wider.empty() ? format->pattern : format->wider);
+    }
   }
-  static void add(std::vector<std::string>& list, const std::string& one) {
-    if (std::ranges::find(list, one) == list.end()) list.push_back(one);
+  static bool add(std::vector<std::string>& list, const std::string& one) {
+    if (std::ranges::find(list, one) != list.end()) return false;
+    list.push_back(one);
+    return true;
   }
 
   const std::string& pointer_;

@@ -65,21 +65,32 @@ const StringRules::Pattern& StringRules::pattern(const std::string& text,
 // All of them as one; nothing where a single one must be written as it is.
 std::optional<PatternAutomaton> StringRules::together(const StringLimits& limits,
                                                       const std::string& where) {
+  if (limits.patterns.size() + limits.formats.size() == 1) {
+    const std::vector<std::string>& list =
+        limits.patterns.empty() ? limits.formats : limits.patterns;
+    const Pattern& alone = pattern(list[0], where);
+    if (!alone.automaton && has_assertions(alone.expression)) fail_large(where, limits);
+    return alone.automaton;
+  }
+  const PatternAutomaton both = intersect(limits, limits.formats, where);
+  const bool empty = distances_to_end(both)[0] == kUnlimited;
+  return empty && limits.wider != limits.formats ? intersect(limits, limits.wider, where) : both;
+}
+
+PatternAutomaton StringRules::intersect(const StringLimits& limits,
+                                        const std::vector<std::string>& formats,
+                                        const std::string& where) {
   std::optional<PatternAutomaton> all;
-  for (const auto* list : {&limits.patterns, &limits.formats}) {
+  for (const auto* list : {&limits.patterns, &formats}) {
     for (const std::string& text : *list) {
-      const Pattern& one = pattern(text, where);
-      const bool alone = limits.patterns.size() + limits.formats.size() == 1;
-      if (!one.automaton) {
-        if (!alone || has_assertions(one.expression)) fail_large(where, limits);
-        return std::nullopt;
-      }
-      all = all ? intersection(*all, *one.automaton, builder_.budget()) : *one.automaton;
+      const auto& one = pattern(text, where).automaton;
+      if (!one) fail_large(where, limits);
+      all = all ? intersection(*all, *one, builder_.budget()) : *one;
       if (!all) fail_large(where, limits);
-      if (!alone) all = minimal(*all, builder_.budget());
+      all = minimal(*all, builder_.budget());
     }
   }
-  return all;
+  return *all;
 }
 
 RuleId StringRules::rule(const StringLimits& limits, const std::string& where) {

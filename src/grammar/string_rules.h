@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "grammar/json_rules.h"
 #include "grammar/pattern_automaton.h"
@@ -37,6 +38,8 @@ class StringRules {
 
   const Pattern& pattern(const std::string& text, const std::string& where);
   std::optional<PatternAutomaton> together(const StringLimits& limits, const std::string& where);
+  PatternAutomaton intersect(const StringLimits& limits, const std::vector<std::string>& formats,
+                             const std::string& where);
   void fill(StateId from, const StringLimits& limits, const std::string& where, StateId to);
   void add_length(StateId from, const StringLimits& limits, StateId to);
   void add_automaton(StateId from, const PatternAutomaton& automaton, StateId to);

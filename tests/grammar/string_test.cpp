@@ -184,6 +184,17 @@ TEST(Strings, SeveralPatternsAndFormatsMustAllHold) {
        {"abc", "abcd"},
        {"ab", "abcde"}},
   });
+  // Zod's times have no offset, which the format asks for; then its pattern is followed.
+  expect_cases({
+      {R"({"type":"string","format":"time",
+           "pattern":"^(?:[01]\\d|2[0-3]):[0-5]\\d(?::[0-5]\\d(?:\\.\\d+)?)?$"})",
+       {"12:30", "12:30:59.5"},
+       {"12:30Z", "25:00"}},
+      {R"({"type":"string","format":"email","pattern":"@localhost$"})", {"a@localhost"}, {"@localhost"}},
+      {R"({"type":"string","pattern":"^(\\p{Extended_Pictographic}|\\p{Emoji_Component})+$"})",
+       {"\xf0\x9f\x98\x80"},
+       {"a", ""}},
+  });
   // What no text can be is seen at once.
   expect_error({"no text"}, [] {
     byte_constraint(R"({"type":"string","format":"date","pattern":"^[a-z]+$"})");
