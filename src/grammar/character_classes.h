@@ -26,7 +26,8 @@ inline CharacterClass exactly(Characters characters) {
 // Of \d \D \w \W \s \S; nothing for another letter.
 std::optional<CharacterClass> class_of_letter(uint32_t letter);
 // Of a general category of Unicode, as \p{L} names it: L, Lu, Ll, N, Nd, P, S, Z and their long
-// names; and of emoji. Of those beyond Latin, Greek, Cyrillic and what East Asia writes, only `may` knows.
+// names; and of emoji. Of those beyond Latin, Greek, Cyrillic and what East Asia writes, only `may`
+// knows.
 std::optional<CharacterClass> class_of_category(std::string_view name);
 // Of "."
 const CharacterClass& class_of_dot();

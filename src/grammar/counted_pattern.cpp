@@ -73,9 +73,8 @@ std::vector<std::vector<bool>> CountedPattern::head_states() const {
   std::vector<std::vector<bool>> live(least_ + 1, std::vector<bool>(n, true));
   for (uint32_t count = least_; count-- > 0;) {
     for (size_t s = 0; s < n; ++s) {
-      live[count][s] = std::ranges::any_of(automaton_.states[s].edges, [&](const auto& edge) {
-        return live[count + 1][edge.to];
-      });
+      live[count][s] = std::ranges::any_of(
+          automaton_.states[s].edges, [&](const auto& edge) { return live[count + 1][edge.to]; });
     }
   }
   return live;

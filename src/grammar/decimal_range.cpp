@@ -133,7 +133,7 @@ class Digits {
   const Sizes& sizes_;
   const StateId to_;
   std::vector<uint64_t> moduli_;  // of the rests, by the digits that are still to come
-  int length_ = 0;  // of the part before the point
+  int length_ = 0;                // of the part before the point
   std::map<std::tuple<int, int, bool, bool, uint64_t>, StateId> states_;
 };
 
@@ -160,7 +160,8 @@ void limit_to_type(Sizes& sizes, int digits, const Decimal& largest) {
   sizes.high = Bound{largest};
 }
 
-Sizes sizes_between(std::optional<Bound> low, std::optional<Bound> high, const DecimalRange& range) {
+Sizes sizes_between(std::optional<Bound> low, std::optional<Bound> high,
+                    const DecimalRange& range) {
   Sizes sizes{low, high};
   sizes.step = range.step;
   sizes.places = int(range.places);

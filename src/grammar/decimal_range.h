@@ -27,8 +27,8 @@ struct DecimalRange {
   size_t places = 0;
 };
 
-// By what the rest of a multiple of `step` counts while `left` digits are still to come: digits that
-// follow make up for twos and fives.
+// By what the rest of a multiple of `step` counts while `left` digits are still to come: digits
+// that follow make up for twos and fives.
 uint64_t rest_modulus(uint64_t step, int left);
 
 // The smallest whole number that a lower bound allows.

@@ -46,25 +46,11 @@ constexpr std::array<std::string_view, 29> kObeyed = {"$ref",
                                                       "minProperties",
                                                       "uniqueItems"};
 
-constexpr std::array<std::string_view, 19> kAnnotations = {"title",
-                                                           "description",
-                                                           "default",
-                                                           "examples",
-                                                           "example",
-                                                           "$schema",
-                                                           "$id",
-                                                           "id",
-                                                           "$comment",
-                                                           "$defs",
-                                                           "definitions",
-                                                           "deprecated",
-                                                           "readOnly",
-                                                           "writeOnly",
-                                                           "contentSchema",
-                                                           "externalDocs",
-                                                           "xml",
-                                                           "discriminator",
-                                                           "$vocabulary"};
+constexpr std::array<std::string_view, 19> kAnnotations = {
+    "title",      "description", "default",       "examples",     "example",     "$schema",
+    "$id",        "id",          "$comment",      "$defs",        "definitions", "deprecated",
+    "readOnly",   "writeOnly",   "contentSchema", "externalDocs", "xml",         "discriminator",
+    "$vocabulary"};
 
 // What to do instead, where there is something.
 struct Refused {

@@ -10,7 +10,9 @@ namespace anser {
 
 // A keyword of our own, which merging adds: a list of objects with patterns, formats, encodings and
 // multiples beside those of the schema itself. All must hold.
-inline constexpr const char* kAlso = "\x01""also";
+inline constexpr const char* kAlso =
+    "\x01"
+    "also";
 
 // Whether merge_leaf_keyword() is for it.
 bool is_leaf_keyword(std::string_view keyword);

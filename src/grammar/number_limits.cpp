@@ -17,8 +17,8 @@ constexpr size_t kMaxDigits = 15;  // of a multiple
 Decimal read_number(const Schema& schema, const char* keyword, const std::string& pointer) {
   const std::optional<Decimal> number = decimal_of(schema[keyword]);
   if (number) return *number;
-  fail_at(pointer, fmt::format("'{}' is {}, expected a number", keyword,
-                               cut_text(schema[keyword].dump())));
+  fail_at(pointer,
+          fmt::format("'{}' is {}, expected a number", keyword, cut_text(schema[keyword].dump())));
 }
 
 // The tighter one of two keywords. The exclusive one may be draft 4's true or false beside the
@@ -43,13 +43,12 @@ void read_multiple(const Schema& schema, const std::string& pointer, NumberLimit
   const Schema& given = schema["multipleOf"];
   const std::optional<Decimal> value = decimal_of(given);
   if (!value || value->negative || is_zero(*value)) {
-    fail_at(pointer, fmt::format("'multipleOf' is {}, expected a number above 0",
-                                 cut_text(given.dump())));
+    fail_at(pointer,
+            fmt::format("'multipleOf' is {}, expected a number above 0", cut_text(given.dump())));
   }
   if (value->whole.size() + value->fraction.size() > kMaxDigits) {
-    fail_at(pointer,
-            fmt::format("'multipleOf' is {}; one of more than {} digits is not supported",
-                        cut_text(given.dump()), kMaxDigits));
+    fail_at(pointer, fmt::format("'multipleOf' is {}; one of more than {} digits is not supported",
+                                 cut_text(given.dump()), kMaxDigits));
   }
   limits.multiples.push_back({*value, given.get<double>(), given.is_number_float()});
 }
@@ -106,9 +105,8 @@ bool satisfies(const NumberLimits& limits, const Schema& number) {
     // Whole numbers that no double holds are divided as they are.
     const std::optional<uint64_t> divisor = to_whole(multiple.value);
     if (!multiple.is_float && divisor && number.is_number_integer()) {
-      return number.is_number_unsigned()
-                 ? number.get<uint64_t>() % *divisor == 0
-                 : number.get<int64_t>() % int64_t(*divisor) == 0;
+      return number.is_number_unsigned() ? number.get<uint64_t>() % *divisor == 0
+                                         : number.get<int64_t>() % int64_t(*divisor) == 0;
     }
     return multiple.is_divisor_of(number.get<double>());
   };

@@ -150,8 +150,8 @@ class Tried {
     if (value < span_.least || value > span_.most || value % step_.step != 0) return false;
     // Both are doubles themselves, so that this is the double that the text stands for.
     const double number = double(value) / double(power_of_ten(step_.places));
-    return std::ranges::all_of(
-        limits_.multiples, [&](const Multiple& one) { return one.is_divisor_of(number); });
+    return std::ranges::all_of(limits_.multiples,
+                               [&](const Multiple& one) { return one.is_divisor_of(number); });
   }
 
   // What may follow these digits, of which so many are behind the point; nothing if nothing may.

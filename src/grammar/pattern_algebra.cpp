@@ -138,10 +138,9 @@ PatternAutomaton trimmed(const PatternAutomaton& automaton) {
     }
     return seen;
   };
-  const std::vector<bool> reached =
-      mark({0}, [&](uint32_t at, std::vector<uint32_t>& open) {
-        for (const auto& edge : states[at].edges) open.push_back(edge.to);
-      });
+  const std::vector<bool> reached = mark({0}, [&](uint32_t at, std::vector<uint32_t>& open) {
+    for (const auto& edge : states[at].edges) open.push_back(edge.to);
+  });
   std::vector<uint32_t> ends;
   for (uint32_t s = 0; s < states.size(); ++s) {
     if (states[s].final) ends.push_back(s);

@@ -126,10 +126,10 @@ std::string web_uri(const UriParts& parts, const std::string& scheme) {
 }
 std::string uri(const UriParts& parts) {
   const std::string known = "(https?|wss?|ftp)";
-  return "(" + web_uri(parts, known) + "|file://(/" + parts.character + "*)+" + parts.tail +
-         "|" + other_words({"http", "https", "ws", "wss", "ftp", "file"}, "0-9+.\\-", 1) + ":(//" +
-         parts.authority + parts.path + "|" +
-         parts.character + "+" + parts.path + ")" + parts.tail + ")";
+  return "(" + web_uri(parts, known) + "|file://(/" + parts.character + "*)+" + parts.tail + "|" +
+         other_words({"http", "https", "ws", "wss", "ftp", "file"}, "0-9+.\\-", 1) + ":(//" +
+         parts.authority + parts.path + "|" + parts.character + "+" + parts.path + ")" +
+         parts.tail + ")";
 }
 std::string uri_reference(const UriParts& parts, const std::string& more) {
   const std::string first = "([A-Za-z0-9._~!$&'()*+,;=@" + more + "-]|%[0-9A-Fa-f]{2})+";
@@ -167,7 +167,8 @@ std::string base64(const std::string& last) {
 // characters has six bits of a byte below 128, the second two of it and four of the next one.
 std::string base64_text(const std::string& last) {
   const std::string first = "[A-Za-f]", second = "[A-HQ-Xg-nw-z0-3]",
-                    third = "[ABEFIJMNQRUVYZcdghklopstwx014589]", fourth = "[A-Za-z0-9" + last + "]";
+                    third = "[ABEFIJMNQRUVYZcdghklopstwx014589]",
+                    fourth = "[A-Za-z0-9" + last + "]";
   return "(" + first + second + third + fourth + ")*(" + first + "[AQgw]==|" + first + second +
          "[AEIMQUYcgkosw048]=)?";
 }
@@ -197,7 +198,8 @@ struct Named {
 };
 
 constexpr std::string_view kWiderTime =
-    "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?";
+    "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-"
+    "9])?";
 constexpr std::string_view kWiderDateTime =
     "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]("
     "\\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?";
@@ -242,8 +244,7 @@ const Named kFormats[] = {
     {"uri", [] { return uri(uri_parts("")); }},
     {"iri", [] { return uri(uri_parts(kBeyondAscii)); }},
     {"uri-reference", [] { return uri_reference(uri_parts(""), ""); }},
-    {"iri-reference",
-     [] { return uri_reference(uri_parts(kBeyondAscii), kBeyondAscii); }},
+    {"iri-reference", [] { return uri_reference(uri_parts(kBeyondAscii), kBeyondAscii); }},
     {kWebUri, [] { return web_uri(uri_parts(""), "https?"); }},
     {"uri-template", uri_template},
     {"json-pointer", [] { return kPointer; }},

@@ -15,6 +15,8 @@
 namespace anser {
 namespace {
 
+using Kind = Expression::Kind;
+
 // To a grammar as it is, see PatternWriter.
 struct GrammarTarget {
   GrammarBuilder& builder;
@@ -51,12 +53,45 @@ std::string key_of(const StringLimits& limits) {
 
 }  // namespace
 
+// What looks ahead to so many characters of a kind until the end is taken out of the pattern; then
+// all characters must be of that kind.
+std::optional<Expression> StringRules::take_length(Pattern& pattern) {
+  auto& alternatives = pattern.expression.parts;
+  if (alternatives.size() != 1 || alternatives[0].parts[0].kind != Kind::sequence) return {};
+  std::vector<Expression>& parts = alternatives[0].parts[0].parts;
+  if (parts.empty() || parts[0].kind != Kind::ahead || parts[0].negative) return {};
+  const Expression& inner = parts[0].parts[0];
+  const auto& ahead =
+      inner.kind == Kind::choice && inner.parts.size() == 1 ? inner.parts[0].parts : inner.parts;
+  const auto is_optional = [](const Expression& part) {
+    return part.kind == Kind::repeat && part.least == 0;
+  };
+  if (ahead.size() < 2 || ahead.back().kind != Kind::end || ahead[0].kind != Kind::repeat ||
+      ahead[0].parts[0].kind != Kind::characters ||
+      !std::all_of(ahead.begin() + 1, ahead.end() - 1, is_optional)) {
+    return {};
+  }
+  // Without what may be missing.
+  pattern.least = std::max(pattern.least, ahead[0].least);
+  pattern.most = std::min(pattern.most, ahead[0].most);
+  Expression all{Kind::repeat, {}, ahead[0].parts, 0, kUnlimited};
+  parts.erase(parts.begin());
+  return all;
+}
+
 const StringRules::Pattern& StringRules::pattern(const std::string& text,
                                                  const std::string& where) {
   std::unique_ptr<const Pattern>& known = patterns_[text];
   if (known == nullptr) {
-    Pattern made{parse_pattern(text, where), std::nullopt};
+    Pattern made{parse_pattern(text, where)};
+    std::vector<Expression> characters;
+    while (const auto one = take_length(made)) characters.push_back(*one);
     made.automaton = deterministic(made.expression, builder_.budget());
+    for (const Expression& all : characters) {
+      const auto other = deterministic(all, builder_.budget());
+      if (!made.automaton || !other) fail_large(where, {.most = made.most, .patterns = {text}});
+      made.automaton = intersection(*made.automaton, *other, builder_.budget());
+    }
     known = std::make_unique<const Pattern>(std::move(made));
   }
   return *known;
@@ -117,9 +152,20 @@ void StringRules::add_inside(StateId from, const StringLimits& limits, const std
   builder_.add_call(from, rule, to);
 }
 
+// With the lengths that patterns ask for.
+StringLimits StringRules::with_lengths(StringLimits limits, const std::string& where) {
+  for (const std::string& text : limits.patterns) {
+    const Pattern& one = pattern(text, where);
+    limits.least = std::max(limits.least, one.least);
+    limits.most = std::min(limits.most, one.most);
+  }
+  return limits;
+}
+
 // Into a rule whose counter is free.
-void StringRules::fill(StateId from, const StringLimits& limits, const std::string& where,
+void StringRules::fill(StateId from, const StringLimits& given, const std::string& where,
                        StateId to) {
+  const StringLimits limits = with_lengths(given, where);
   if (!limits.has_patterns()) return add_length(from, limits, to);
   const std::optional<PatternAutomaton> automaton = together(limits, where);
   const bool counts = limits.least > 0 || limits.most != kUnlimited;
@@ -154,16 +200,19 @@ void StringRules::add_automaton(StateId from, const PatternAutomaton& automaton,
   PatternStates(builder_, json_, automaton).add(from, to);
 }
 
-bool StringRules::satisfies(const StringLimits& limits, std::string_view text,
+bool StringRules::satisfies(const StringLimits& given, std::string_view text,
                             const std::string& where) {
+  const StringLimits limits = with_lengths(given, where);
   const size_t length = code_points(text).size();
   if (length < limits.least || (limits.most != kUnlimited && length > limits.most)) return false;
-  for (const auto* list : {&limits.patterns, &limits.formats}) {
-    for (const std::string& one : *list) {
-      const auto& automaton = pattern(one, where).automaton;
-      if (!automaton) fail_large(where, limits);
-      if (!accepts(*automaton, text)) return false;
-    }
+  const auto matches = [&](const std::string& one) {
+    const auto& automaton = pattern(one, where).automaton;
+    if (!automaton) fail_large(where, limits);
+    return accepts(*automaton, text);
+  };
+  if (!std::ranges::all_of(limits.patterns, matches)) return false;
+  for (size_t i = 0; i < limits.formats.size(); ++i) {
+    if (!matches(limits.formats[i]) && !matches(limits.wider[i])) return false;
   }
   return true;
 }

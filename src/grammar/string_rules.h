@@ -30,16 +30,20 @@ class StringRules {
   bool satisfies(const StringLimits& limits, std::string_view text, const std::string& where);
 
  private:
-  // What was made of a pattern; `automaton` is empty where that would be too large.
+  // What was made of a pattern; `automaton` is empty where that would be too large. A length that
+  // it asks for where it begins, as in ^(?=.{1,253}$), is counted apart.
   struct Pattern {
     Expression expression;
-    std::optional<PatternAutomaton> automaton;
+    std::optional<PatternAutomaton> automaton = {};
+    uint32_t least = 0, most = kUnlimited;
   };
 
   const Pattern& pattern(const std::string& text, const std::string& where);
   std::optional<PatternAutomaton> together(const StringLimits& limits, const std::string& where);
   PatternAutomaton intersect(const StringLimits& limits, const std::vector<std::string>& formats,
                              const std::string& where);
+  static std::optional<Expression> take_length(Pattern& pattern);
+  StringLimits with_lengths(StringLimits limits, const std::string& where);
   void fill(StateId from, const StringLimits& limits, const std::string& where, StateId to);
   void add_length(StateId from, const StringLimits& limits, StateId to);
   void add_automaton(StateId from, const PatternAutomaton& automaton, StateId to);

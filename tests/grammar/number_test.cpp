@@ -90,21 +90,25 @@ const Range kRanges[] = {
 TEST(Numbers, StayWithinBoundsOfAnySize) {
   for (const Range& range : kRanges) {
     SCOPED_TRACE(range.schema);
-    for_random_texts(byte_constraint(range.schema), 200, [&](const std::string& text) {
-      EXPECT_EQ(text.find_first_of("eE"), std::string::npos) << text;
-      EXPECT_TRUE(std::isfinite(read(text))) << text;
-      if (!range.low.empty()) {
-        EXPECT_FALSE(is_below(text, range.low)) << text;
-        EXPECT_TRUE(range.low_is_out ? read(text) > read(range.low) : read(text) >= read(range.low))
-            << text;
-      }
-      if (!range.high.empty()) {
-        EXPECT_FALSE(is_below(range.high, text)) << text;
-        EXPECT_TRUE(range.high_is_out ? read(text) < read(range.high)
-                                      : read(text) <= read(range.high))
-            << text;
-      }
-    }, 400);
+    for_random_texts(
+        byte_constraint(range.schema), 200,
+        [&](const std::string& text) {
+          EXPECT_EQ(text.find_first_of("eE"), std::string::npos) << text;
+          EXPECT_TRUE(std::isfinite(read(text))) << text;
+          if (!range.low.empty()) {
+            EXPECT_FALSE(is_below(text, range.low)) << text;
+            EXPECT_TRUE(range.low_is_out ? read(text) > read(range.low)
+                                         : read(text) >= read(range.low))
+                << text;
+          }
+          if (!range.high.empty()) {
+            EXPECT_FALSE(is_below(range.high, text)) << text;
+            EXPECT_TRUE(range.high_is_out ? read(text) < read(range.high)
+                                          : read(text) <= read(range.high))
+                << text;
+          }
+        },
+        400);
   }
 }
 
@@ -140,8 +144,10 @@ TEST(Numbers, TheBoundsThemselvesCanBeWritten) {
   };
   for (const auto& [schema, accepted, refused] : kCases) {
     const auto constraint = byte_constraint(schema);
-    for (const std::string& text : accepted) EXPECT_TRUE(accepts(constraint, text)) << schema << text;
-    for (const std::string& text : refused) EXPECT_FALSE(accepts(constraint, text)) << schema << text;
+    for (const std::string& text : accepted)
+      EXPECT_TRUE(accepts(constraint, text)) << schema << text;
+    for (const std::string& text : refused)
+      EXPECT_FALSE(accepts(constraint, text)) << schema << text;
   }
 }
 
@@ -159,7 +165,10 @@ TEST(Numbers, MultiplesAreThoseThatCheckersAccept) {
     double high = std::numeric_limits<double>::infinity();
   } kCases[] = {
       {R"({"type":"integer","multipleOf":5})", {{5, false}}},
-      {R"({"type":"integer","multipleOf":7,"minimum":-30,"maximum":1000})", {{7, false}}, -30, 1000},
+      {R"({"type":"integer","multipleOf":7,"minimum":-30,"maximum":1000})",
+       {{7, false}},
+       -30,
+       1000},
       {R"({"type":"number","multipleOf":3,"exclusiveMinimum":2.5})", {{3, false}}, 2.5},
       {R"({"type":"integer","multipleOf":1.0,"minimum":3,"maximum":12})", {{1, true}}, 3, 12},
       {R"({"type":"integer","multipleOf":256})", {{256, false}}},
@@ -168,11 +177,16 @@ TEST(Numbers, MultiplesAreThoseThatCheckersAccept) {
       {R"({"type":"integer","multipleOf":1000000000000})", {{1e12, false}}},
       {R"({"type":"integer","multipleOf":1099511627776})", {{0x1p40, false}}},
       {R"({"type":"number","multipleOf":0.5})", {{0.5, true}}},
-      {R"({"type":"number","multipleOf":2.5,"minimum":-10,"maximum":100})", {{2.5, true}}, -10, 100},
+      {R"({"type":"number","multipleOf":2.5,"minimum":-10,"maximum":100})",
+       {{2.5, true}},
+       -10,
+       100},
       {R"({"type":"number","multipleOf":2.125})", {{2.125, true}}},
       {R"({"type":"number","multipleOf":0.01})", {{0.01, true}}},
       {R"({"type":"number","multipleOf":0.01,"minimum":0,"exclusiveMaximum":20})",
-       {{0.01, true}}, 0, 20},
+       {{0.01, true}},
+       0,
+       20},
       {R"({"type":"number","multipleOf":0.01,"minimum":5000.5})", {{0.01, true}}, 5000.5},
       {R"({"type":"number","multipleOf":0.1,"maximum":0})", {{0.1, true}}, -1e300, 0},
       {R"({"type":"number","multipleOf":0.0001})", {{0.0001, true}}},
@@ -180,19 +194,22 @@ TEST(Numbers, MultiplesAreThoseThatCheckersAccept) {
       {R"({"type":"number","multipleOf":1e-9})", {{1e-9, true}}},
       {R"({"type":"integer","multipleOf":0.01})", {{0.01, true}}},
       {R"({"type":"integer","multipleOf":2.5})", {{2.5, true}}},
-      {R"({"type":"integer","allOf":[{"multipleOf":4},{"multipleOf":6}]})", {{4, false}, {6, false}}},
+      {R"({"type":"integer","allOf":[{"multipleOf":4},{"multipleOf":6}]})",
+       {{4, false}, {6, false}}},
       {R"({"type":"number","allOf":[{"multipleOf":0.1},{"multipleOf":0.25}]})",
        {{0.1, true}, {0.25, true}}},
   };
   for (const auto& [schema, of, low, high] : kCases) {
     SCOPED_TRACE(schema);
-    for_random_texts(byte_constraint(schema), 300, [&, &divisors = of, low = low, high = high](const std::string& text) {
-      EXPECT_GE(read(text), low) << text;
-      EXPECT_LE(read(text), high) << text;
-      for (const auto& [divisor, is_float] : divisors) {
-        EXPECT_TRUE(is_multiple(text, divisor, is_float)) << text << " of " << divisor;
-      }
-    });
+    for_random_texts(byte_constraint(schema), 300,
+                     [&, &divisors = of, low = low, high = high](const std::string& text) {
+                       EXPECT_GE(read(text), low) << text;
+                       EXPECT_LE(read(text), high) << text;
+                       for (const auto& [divisor, is_float] : divisors) {
+                         EXPECT_TRUE(is_multiple(text, divisor, is_float))
+                             << text << " of " << divisor;
+                       }
+                     });
   }
 }
 
@@ -211,13 +228,17 @@ TEST(Numbers, MultiplesCanBeWritten) {
        {"19.99", "0.001", "1.13"}},
       {R"({"type":"integer","multipleOf":86400})", {"86400", "172800"}, {"86401", "8640"}},
       {R"({"type":"integer","multipleOf":7919})", {"7919", "-15838", "0"}, {"7920"}},
-      {R"({"type":"integer","allOf":[{"multipleOf":4},{"multipleOf":6}]})", {"12", "24"}, {"4", "6"}},
+      {R"({"type":"integer","allOf":[{"multipleOf":4},{"multipleOf":6}]})",
+       {"12", "24"},
+       {"4", "6"}},
       {R"({"multipleOf":3})", {"9"}, {"8", "\"a\""}},
   };
   for (const auto& [schema, accepted, refused] : kCases) {
     const auto constraint = byte_constraint(schema);
-    for (const std::string& text : accepted) EXPECT_TRUE(accepts(constraint, text)) << schema << text;
-    for (const std::string& text : refused) EXPECT_FALSE(accepts(constraint, text)) << schema << text;
+    for (const std::string& text : accepted)
+      EXPECT_TRUE(accepts(constraint, text)) << schema << text;
+    for (const std::string& text : refused)
+      EXPECT_FALSE(accepts(constraint, text)) << schema << text;
   }
 }
 
@@ -236,11 +257,12 @@ TEST(Numbers, MultiplesOfAHundredthAreExactlyThoseOfTheDouble) {
 }
 
 TEST(Numbers, WhatIsTooLargeOrMalformedIsRefusedByName) {
-  for (const char* schema :
-       {R"({"type":"integer","multipleOf":0})", R"({"type":"integer","multipleOf":-3})",
-        R"({"type":"integer","multipleOf":"3"})", R"({"multipleOf":1234567890123456})",
-        R"({"type":"integer","allOf":[{"multipleOf":99999999999997},{"multipleOf":99999999999999}]})",
-        R"({"type":"integer","multipleOf":7919,"minimum":1e17})"}) {
+  for (
+      const char* schema :
+      {R"({"type":"integer","multipleOf":0})", R"({"type":"integer","multipleOf":-3})",
+       R"({"type":"integer","multipleOf":"3"})", R"({"multipleOf":1234567890123456})",
+       R"({"type":"integer","allOf":[{"multipleOf":99999999999997},{"multipleOf":99999999999999}]})",
+       R"({"type":"integer","multipleOf":7919,"minimum":1e17})"}) {
     expect_error({"'multipleOf'"}, [&] { byte_constraint(schema); });
   }
   expect_error({"'minimum'"}, [] { byte_constraint(R"({"type":"integer","minimum":"3"})"); });

@@ -58,7 +58,9 @@ TEST(Strings, PatternsHaveAnchorsAnywhere) {
 TEST(Strings, PatternsLookAhead) {
   expect_cases({
       {pattern_schema("^(?!a)[a-c]+$"), {"b", "ba", "cab"}, {"a", "ab", ""}},
-      {pattern_schema("^(?=.*[0-9])(?=.*[a-z])[a-z0-9]{3,}$"), {"a1b", "11a", "abc9"}, {"abc", "123", "a1"}},
+      {pattern_schema("^(?=.*[0-9])(?=.*[a-z])[a-z0-9]{3,}$"),
+       {"a1b", "11a", "abc9"},
+       {"abc", "123", "a1"}},
       {pattern_schema("^((?!ab).)*$"), {"", "ba", "a", "acb"}, {"ab", "cabd"}},
       {pattern_schema("^(?!.*--)[a-z-]+$"), {"a-b", "a", "-a-"}, {"a--b", "--"}},
       {pattern_schema("(?=b)[a-c]c"), {"bc", "xbcx"}, {"ac", "cc"}},
@@ -67,8 +69,7 @@ TEST(Strings, PatternsLookAhead) {
       {pattern_schema(R"x(^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$)x"),
        {"1", "-1.5", "+.5", "007."},
        {"", "-", ".", "+.", "1.2.3", "x"}},
-      {pattern_schema(
-           R"x(^(?!^[-+.]*$)[+-]?0*(?:\d{0,3}|(?=[\d.]{1,6}0*$)\d{0,3}\.\d{0,2}0*$))x"),
+      {pattern_schema(R"x(^(?!^[-+.]*$)[+-]?0*(?:\d{0,3}|(?=[\d.]{1,6}0*$)\d{0,3}\.\d{0,2}0*$))x"),
        {"1", "123", "-123.45", "000123.4500"},
        {"", ".", "-"}},
       {pattern_schema(
@@ -84,7 +85,7 @@ TEST(Strings, PatternsLookAhead) {
 
 TEST(Strings, PatternsNameWhatTheyDoNotSupport) {
   const std::pair<const char*, const char*> kCases[] = {
-      {"(?<=a)b", "(?<="}, {"(?<!a)b", "(?<!"}, {"(?i)a", "(?i"}, {R"(\ba)", "\\b"},
+      {"(?<=a)b", "(?<="}, {"(?<!a)b", "(?<!"},      {"(?i)a", "(?i"},  {R"(\ba)", "\\b"},
       {R"((a)\1)", "\\1"}, {"(?=a)*", "repetition"}, {"a{,3}", "{,n}"}, {R"(\p{Han})", "\\p{Han}"}};
   for (const auto& [pattern, word] : kCases) {
     expect_error({"pattern", word}, [&, text = pattern] { byte_constraint(pattern_schema(text)); });
@@ -120,6 +121,14 @@ TEST(Strings, PatternsHaveLengths) {
       {pattern_schema("^a{3}b*c{4}$", R"(,"maxLength":100)"),
        {"aaacccc", "aaa" + std::string(93, 'b') + "cccc"},
        {"aaa" + std::string(94, 'b') + "cccc", "aaaccc"}},
+      // Also where the pattern says so itself, as Zod's of host names.
+      {pattern_schema(
+           R"x(^(?=.{1,253}\.?$)[a-z](?:[a-z-]{0,61}[a-z])?(?:\.[a-z](?:[-a-z]{0,61}[a-z])?)*$)x"),
+       {"a", "a.b-c.d"},
+       {"", "a..b", std::string(60, 'a') + std::string(100, '.') + std::string(200, 'b')}},
+      {pattern_schema(R"x(^(?=.{3,5}$)(?=[a-c]{2,4}$)\D+$)x"),
+       {"abc", "aaaa"},
+       {"ab", "abcab", "abd"}},
   });
 }
 
@@ -134,11 +143,14 @@ TEST(Strings, ALengthNeverLeadsIntoADeadEnd) {
         std::string(R"({"type":"string","format":"uri","minLength":1,"maxLength":2083})")}) {
     const auto constraint = byte_constraint(schema);
     const Json parsed = Json::parse(schema);
-    for_random_texts(constraint, 60, [&](const std::string& text) {
-      const size_t length = code_points(Json::parse(text).get<std::string>()).size();
-      EXPECT_GE(length, parsed.value("minLength", size_t{0})) << schema << text;
-      EXPECT_LE(length, parsed["maxLength"].get<size_t>()) << schema << text;
-    }, 3000);
+    for_random_texts(
+        constraint, 60,
+        [&](const std::string& text) {
+          const size_t length = code_points(Json::parse(text).get<std::string>()).size();
+          EXPECT_GE(length, parsed.value("minLength", size_t{0})) << schema << text;
+          EXPECT_LE(length, parsed["maxLength"].get<size_t>()) << schema << text;
+        },
+        3000);
     // Also where letters come as long as they may.
     ConstraintMatcher matcher(constraint);
     std::mt19937 random(7);
@@ -190,7 +202,9 @@ TEST(Strings, SeveralPatternsAndFormatsMustAllHold) {
            "pattern":"^(?:[01]\\d|2[0-3]):[0-5]\\d(?::[0-5]\\d(?:\\.\\d+)?)?$"})",
        {"12:30", "12:30:59.5"},
        {"12:30Z", "25:00"}},
-      {R"({"type":"string","format":"email","pattern":"@localhost$"})", {"a@localhost"}, {"@localhost"}},
+      {R"({"type":"string","format":"email","pattern":"@localhost$"})",
+       {"a@localhost"},
+       {"@localhost"}},
       {R"({"type":"string","pattern":"^(\\p{Extended_Pictographic}|\\p{Emoji_Component})+$"})",
        {"\xf0\x9f\x98\x80"},
        {"a", ""}},
@@ -199,9 +213,8 @@ TEST(Strings, SeveralPatternsAndFormatsMustAllHold) {
   expect_error({"no text"}, [] {
     byte_constraint(R"({"type":"string","format":"date","pattern":"^[a-z]+$"})");
   });
-  expect_error({"no text"}, [] {
-    byte_constraint(R"({"type":"string","format":"uuid","maxLength":10})");
-  });
+  expect_error({"no text"},
+               [] { byte_constraint(R"({"type":"string","format":"uuid","maxLength":10})"); });
 }
 
 // From here on: checks of formats that share nothing with src/grammar.
@@ -232,8 +245,9 @@ bool is_ip(int family, const std::string& text) {
 }
 bool is_hostname(const std::string& text) {
   return text.size() <= 253 &&
-         matches(text, "([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])*[A-Za-z]([A-Za-z0-9-]{0,61}"
-                       "[A-Za-z0-9])?");
+         matches(text,
+                 "([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])*[A-Za-z]([A-Za-z0-9-]{0,61}"
+                 "[A-Za-z0-9])?");
 }
 bool is_email(const std::string& text) {
   const size_t at = text.find('@');
@@ -285,52 +299,88 @@ struct Format {
 std::vector<Format> formats() {
   using S = const std::string&;
   return {
-      {"date", is_date, {"2024-02-29", "2000-02-29", "0001-01-01"}, {"2023-02-29", "1900-02-29", "0000-01-01", "2024-06-31"}},
-      {"time", is_time, {"23:59:59Z", "00:00:00.123456+01:30"}, {"24:00:00Z", "12:00:00", "12:00Z"}},
+      {"date",
+       is_date,
+       {"2024-02-29", "2000-02-29", "0001-01-01"},
+       {"2023-02-29", "1900-02-29", "0000-01-01", "2024-06-31"}},
+      {"time",
+       is_time,
+       {"23:59:59Z", "00:00:00.123456+01:30"},
+       {"24:00:00Z", "12:00:00", "12:00Z"}},
       {"date-time",
-       [](S text) { return is_date(text.substr(0, 10)) && text[10] == 'T' && is_time(text.substr(11)); },
+       [](S text) {
+         return is_date(text.substr(0, 10)) && text[10] == 'T' && is_time(text.substr(11));
+       },
        {"2024-02-29T12:00:00Z"},
        {"2024-02-29 12:00:00Z", "2023-02-29T12:00:00Z"}},
       {"duration",
        [](S text) {
-         return matches(text, "P(?!$)([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T(?=[0-9])([0-9]+H)?([0-9]+M)?"
-                              "([0-9]+S)?)?|P[0-9]+W");
+         return matches(text,
+                        "P(?!$)([0-9]+Y)?([0-9]+M)?([0-9]+D)?(T(?=[0-9])([0-9]+H)?([0-9]+M)?"
+                        "([0-9]+S)?)?|P[0-9]+W");
        },
        {"P3Y6M4DT12H30M5S", "P4W", "PT5M", "P1D"},
        {"P", "PT", "P1S", "P1DT", "3D", "P1Y1D", "PT1H5S"}},
       {"uuid",
-       [](S text) {
-         return matches(text, "[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}");
-       },
+       [](S text) { return matches(text, "[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"); },
        {"01234567-89ab-cdef-0123-456789ABCDEF"},
        {"0123456789abcdef0123456789abcdef"}},
-      {"uuid4", [](S text) { return text[14] == '4' && text.size() == 36; },
-       {"01234567-89ab-4def-8123-456789abcdef"}, {"01234567-89ab-1def-8123-456789abcdef"}},
-      {"ipv4", [](S text) { return is_ip(AF_INET, text); }, {"0.0.0.0", "192.168.1.255"}, {"1.2.3", "1.2.3.256", "01.2.3.4"}},
-      {"ipv6", [](S text) { return is_ip(AF_INET6, text); },
+      {"uuid4",
+       [](S text) { return text[14] == '4' && text.size() == 36; },
+       {"01234567-89ab-4def-8123-456789abcdef"},
+       {"01234567-89ab-1def-8123-456789abcdef"}},
+      {"ipv4",
+       [](S text) { return is_ip(AF_INET, text); },
+       {"0.0.0.0", "192.168.1.255"},
+       {"1.2.3", "1.2.3.256", "01.2.3.4"}},
+      {"ipv6",
+       [](S text) { return is_ip(AF_INET6, text); },
        {"::", "::1", "1::", "fe80::1:2", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4", "1:2:3:4:5:6:7::"},
        {"1:2", ":::", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::"}},
-      {"hostname", is_hostname, {"localhost", "www.example.com", "a-b.c1"}, {"", "-a", "a-", "a..b", "a_b", "1.2.3.4"}},
-      {"email", is_email, {"jane.doe+tag@mail.example.com", "a@b.de"},
+      {"hostname",
+       is_hostname,
+       {"localhost", "www.example.com", "a-b.c1"},
+       {"", "-a", "a-", "a..b", "a_b", "1.2.3.4"}},
+      {"email",
+       is_email,
+       {"jane.doe+tag@mail.example.com", "a@b.de"},
        {"a", "@b.de", "a@b", "a..b@c.de", "a@b..de", "a@b.test", "a b@c.de"}},
-      {"uri", is_uri,
-       {"https://example.com", "http://user:pw@host.example:8080/a/b?c=d#e", "urn:isbn:123", "mailto:a@b.de",
-        "postgres://db.local:5432/x", "file:///etc/hosts", "ws://1.2.3.4/x", "https://a.b/%20"},
-       {"example.com", "http:", "http://", "https:///x", "http://a b", "http://a:99999", "x", "http://a/%2"}},
-      {"uri-reference", is_reference, {"a/b", "/a", "#x", "?q", "https://a.b/c"}, {"a b", "%", "//"}},
+      {"uri",
+       is_uri,
+       {"https://example.com", "http://user:pw@host.example:8080/a/b?c=d#e", "urn:isbn:123",
+        "mailto:a@b.de", "postgres://db.local:5432/x", "file:///etc/hosts", "ws://1.2.3.4/x",
+        "https://a.b/%20"},
+       {"example.com", "http:", "http://", "https:///x", "http://a b", "http://a:99999", "x",
+        "http://a/%2"}},
+      {"uri-reference",
+       is_reference,
+       {"a/b", "/a", "#x", "?q", "https://a.b/c"},
+       {"a b", "%", "//"}},
       {"json-pointer", is_pointer, {"", "/a~1b/~0/0"}, {"a", "/~2", "/~"}},
       {"relative-json-pointer",
        [](S text) {
          const size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
          return end > 0 && (text.substr(end) == "#" || is_pointer(text.substr(end)));
-       }, {"0", "1/a", "2#"}, {"/a", "01"}},
+       },
+       {"0", "1/a", "2#"},
+       {"/a", "01"}},
       {"regex", is_regex, {"^[a-z]+(ab|c)?$", "\\d{3}"}, {"(", "[", "a**", "*a", "a)"}},
-      {"byte", [](S text) { return is_base64(text, "+/"); }, {"", "QUJD", "QQ==", "+/8="}, {"QUI", "Q===", "Q?=="}},
-      {"base64url", [](S text) { return is_base64(text, "-_"); }, {"QUJD", "QQ=="}, {"QUI", "+A=="}},
-      {"json-string", [](S text) { return Json::accept(text); },
-       {"{}", R"({"a": [1, "x", null]})", "-1.5", R"("\n")"}, {"", "{", "[1,]", "a", "01"}},
-      {"color", [](S text) { return matches(text, "#[0-9A-Fa-f]{3}|#[0-9A-Fa-f]{6}|[a-z]+"); },
-       {"#fff", "#00FF7f", "red"}, {"#12", "reddish"}},
+      {"byte",
+       [](S text) { return is_base64(text, "+/"); },
+       {"", "QUJD", "QQ==", "+/8="},
+       {"QUI", "Q===", "Q?=="}},
+      {"base64url",
+       [](S text) { return is_base64(text, "-_"); },
+       {"QUJD", "QQ=="},
+       {"QUI", "+A=="}},
+      {"json-string",
+       [](S text) { return Json::accept(text); },
+       {"{}", R"({"a": [1, "x", null]})", "-1.5", R"("\n")"},
+       {"", "{", "[1,]", "a", "01"}},
+      {"color",
+       [](S text) { return matches(text, "#[0-9A-Fa-f]{3}|#[0-9A-Fa-f]{6}|[a-z]+"); },
+       {"#fff", "#00FF7f", "red"},
+       {"#12", "reddish"}},
   };
 }
 
