@@ -3,9 +3,9 @@
 // A way through such a pattern has duties: what is to come must be a text of other automata, too,
 // each of which reads along. A state of the resulting automaton is a set of ways.
 #include <algorithm>
-#include <array>
 #include <compare>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "grammar/pattern_algebra.h"
@@ -134,6 +134,7 @@ class AssertionDeterminiser {
       }
     }
     const Alphabet alphabet(sets, budget_);
+    fill_tables(alphabet);
     Ways first;
     follow({start_, {}}, at_begin_, first);
     number(std::move(first));
@@ -141,7 +142,7 @@ class AssertionDeterminiser {
       if (found_.size() > kMaxStates) throw TooLarge();
       std::map<uint32_t, Characters> edges;
       for (size_t one = 0; one < alphabet.size(); ++one) {
-        Ways next = step(*found_[at], alphabet, one);
+        Ways next = step(*found_[at], one);
         if (next.empty()) continue;
         Characters& all = edges[number(std::move(next))];
         const Characters& more = alphabet.characters(one);
@@ -156,6 +157,7 @@ class AssertionDeterminiser {
 
  private:
   static constexpr uint32_t kNothing = 0;  // the automaton of the empty text
+  static constexpr uint32_t kNone = UINT32_MAX;
 
   // What is to come is a text of an automaton from one of its states on.
   struct Duty {
@@ -201,14 +203,12 @@ class AssertionDeterminiser {
   // All ways on that read nothing, to where something is read, or to the end.
   void follow(Way from, bool at_begin, Ways& found) {
     std::vector<Way> open = {std::move(from)};
-    std::map<uint32_t, std::vector<std::vector<Duty>>> seen;
+    std::set<Way> seen;
     while (!open.empty()) {
       Way way = std::move(open.back());
       open.pop_back();
-      spend(16 + 4 * way.duties.size());
-      auto& known = seen[way.state];
-      if (std::ranges::find(known, way.duties) != known.end()) continue;
-      known.push_back(way.duties);
+      spend(64 + 16 * way.duties.size());
+      if (!seen.insert(way).second) continue;
       for (const uint32_t to : written_.jumps[way.state]) open.push_back({to, way.duties});
       for (const auto& [what, to] : written_.assertions[way.state]) {
         if (what->kind == Expression::Kind::begin && !at_begin) continue;
@@ -224,27 +224,41 @@ class AssertionDeterminiser {
     }
   }
 
-  // The state behind a character, if there is one.
-  std::optional<uint32_t> step(const Duty& duty, const Alphabet& alphabet, size_t one) const {
-    for (const auto& edge : automata_[duty.automaton].states[duty.state].edges) {
-      if (alphabet.has(edge.characters, one)) return edge.to;
+  void fill_tables(const Alphabet& alphabet) {
+    classes_ = alphabet.size();
+    spend(4 * written_.sets.size() * classes_);
+    for (const Characters& set : written_.sets) {
+      for (size_t one = 0; one < classes_; ++one) reads_.push_back(alphabet.has(set, one));
     }
-    return std::nullopt;
+    for (const PatternAutomaton& automaton : automata_) {
+      std::vector<uint32_t>& table = tables_.emplace_back();
+      table.resize(automaton.states.size() * classes_, kNone);
+      for (size_t s = 0; s < automaton.states.size(); ++s) {
+        const auto& edges = automaton.states[s].edges;
+        spend((1 + 4 * edges.size()) * classes_);
+        for (const auto& edge : edges) {
+          for (size_t one = 0; one < classes_; ++one) {
+            if (alphabet.has(edge.characters, one)) table[s * classes_ + one] = edge.to;
+          }
+        }
+      }
+    }
   }
 
-  Ways step(const Ways& ways, const Alphabet& alphabet, size_t one) {
+  Ways step(const Ways& ways, size_t one) {
     Ways next;
     for (const Way& way : ways) {
       std::vector<Duty> duties;
       bool possible = !written_.edges[way.state].empty();
+      spend(16 + 16 * way.duties.size() + 4 * written_.edges[way.state].size());
       for (size_t i = 0; i < way.duties.size() && possible; ++i) {
-        const auto to = step(way.duties[i], alphabet, one);
-        possible = to && add_duty(duties, {way.duties[i].automaton, *to});
+        const auto& [automaton, state] = way.duties[i];
+        const uint32_t to = tables_[automaton][state * classes_ + one];
+        possible = to != kNone && add_duty(duties, {automaton, to});
       }
-      spend(8 + 8 * way.duties.size() + 4 * written_.edges[way.state].size());
       if (!possible) continue;
       for (const auto& [set, to] : written_.edges[way.state]) {
-        if (alphabet.has(written_.sets[set], one)) follow({to, duties}, false, next);
+        if (reads_[set * classes_ + one]) follow({to, duties}, false, next);
       }
     }
     tidy_ways(next);
@@ -255,6 +269,7 @@ class AssertionDeterminiser {
   void tidy_ways(Ways& ways) {
     std::ranges::sort(ways);
     ways.erase(std::unique(ways.begin(), ways.end()), ways.end());
+    spend(ways.size() * ways.size());
     Ways kept;
     for (const Way& way : ways) {
       const bool needless = std::ranges::any_of(ways, [&](const Way& other) {
@@ -263,7 +278,6 @@ class AssertionDeterminiser {
       });
       if (!needless) kept.push_back(way);
     }
-    spend(ways.size() * ways.size());
     ways = std::move(kept);
   }
 
@@ -293,6 +307,9 @@ class AssertionDeterminiser {
   uint32_t start_, end_;
   std::vector<PatternAutomaton> automata_;
   std::map<const Expression*, std::pair<uint32_t, uint32_t>> of_;  // later, and at the begin
+  size_t classes_ = 0;
+  std::vector<bool> reads_;                    // [sets][classes]
+  std::vector<std::vector<uint32_t>> tables_;  // of each automaton: [states][classes]; kNone
   PatternAutomaton automaton_;
   std::map<Ways, uint32_t> ids_;
   std::vector<const Ways*> found_;

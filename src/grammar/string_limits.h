@@ -11,10 +11,10 @@
 namespace anser {
 
 struct StringLimits {
-  uint32_t least = 0, most = kUnlimited;  // characters
-  std::vector<std::string> patterns;      // as the schema gives them
-  std::vector<std::string> formats;       // the patterns of formats and encodings
-  std::vector<std::string> wider;         // of each of these, see StringFormat; mostly the same
+  uint32_t least = 0, most = kUnlimited;   // characters
+  std::vector<std::string> patterns = {};  // as the schema gives them
+  std::vector<std::string> formats = {};   // the patterns of formats and encodings
+  std::vector<std::string> wider = {};     // of each of these, see StringFormat; mostly the same
 
   bool any() const { return least > 0 || most != kUnlimited || has_patterns(); }
   bool has_patterns() const { return !patterns.empty() || !formats.empty(); }
