@@ -312,7 +312,7 @@ std::optional<PatternAutomaton> counted(const PatternAutomaton& automaton, uint3
     for (const auto& edge : automaton.states[state].edges) {
       const uint32_t to = number(edge.to, next);
       all.states[at].edges.push_back({edge.characters, to});
-      if (!budget.may_simplify(8 + edge.characters.size())) return std::nullopt;
+      if (!budget.may_simplify(8 + 8 * edge.characters.size())) return std::nullopt;
     }
     if (all.states.size() > max_states) return std::nullopt;
   }
