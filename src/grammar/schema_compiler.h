@@ -15,20 +15,26 @@
 #include <vector>
 
 #include "anser/constraint.h"
-#include "grammar/decimal_range.h"
 #include "grammar/grammar.h"
 #include "grammar/json_rules.h"
+#include "grammar/number_rules.h"
 #include "grammar/schema_logic.h"
 #include "grammar/schema_merged.h"
 #include "grammar/schema_parts.h"
 #include "grammar/schema_text.h"
+#include "grammar/string_rules.h"
 
 namespace anser {
 
 class SchemaCompiler {
  public:
   explicit SchemaCompiler(CompileBudget& budget)
-      : budget_(budget), builder_(budget), json_(builder_), patterns_(budget) {}
+      : budget_(budget),
+        builder_(budget),
+        json_(builder_),
+        strings_(builder_, json_),
+        numbers_(builder_, json_),
+        patterns_(budget) {}
 
   // One of these, once. Not strict: what cannot be kept to is passed over.
   Grammar compile(const Schema& root, bool strict = true);
@@ -65,8 +71,6 @@ class SchemaCompiler {
                           const std::string& pointer);
   RuleId one_number_rule(const std::string& type, const Schema& leaf, const std::string& pointer);
   RuleId string_rule(const Schema& schema, const std::string& pointer);
-  std::optional<Bound> bound(const Schema& schema, const char* keyword, const char* exclusive,
-                             bool lower, const std::string& pointer);
   RuleId number_rule(const std::string& type, const Schema& schema, const std::string& pointer);
 
   // What comes in order between brackets or braces, with commas between.
@@ -125,6 +129,8 @@ class SchemaCompiler {
   CompileBudget& budget_;
   GrammarBuilder builder_;
   JsonRules json_;
+  StringRules strings_;
+  NumberRules numbers_;
   PatternCache patterns_;
   // Of the schema in work: where its references begin.
   std::deque<SchemaParts> schemas_of_all_;  // addresses stay
