@@ -35,10 +35,6 @@ RuleId SchemaCompiler::exact_text_rule(const MergedSchema& merged, const std::st
 }
 
 RuleId SchemaCompiler::product_rule(const MergedSchema& merged, const std::string& pointer) {
-  if (merged.leaf.contains("format")) {
-    schemas_->refuse(
-        pointer, "'format' beside what a string must not be is not supported; keep one of them");
-  }
   StringReaders readers(patterns_, budget_, pointer);
   readers.must_be(merged);
   const RuleId rule = builder_.add_rule();

@@ -228,10 +228,10 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
   }
   const MergedSchema name = merge_parts(held, *schemas_, pointer);
   if (!name.nothing_because.empty() || (name.types & kString) == 0) return std::nullopt;
-  if (!name.others.empty() || name.leaf.contains("format")) {
+  if (!name.others.empty()) {
     schemas_->refuse(pointer,
-                     "'propertyNames' of alternatives or of a format is not supported beside "
-                     "properties and patterns; use a pattern");
+                     "'propertyNames' of alternatives is not supported beside properties and "
+                     "patterns; use a pattern");
   }
   readers.must_be(name);
 

@@ -4,6 +4,7 @@
 
 #include "base/cut_text.h"
 #include "grammar/schema_values.h"
+#include "grammar/string_limits.h"
 
 namespace anser {
 
@@ -40,10 +41,11 @@ void StringReaders::must_be(const MergedSchema& merged) {
     if (value->is_string()) forbidden.push_back(*value);
   }
   must_not_be(forbidden);
-  const Counts length = schema_counts(merged.leaf, "minLength", "maxLength", pointer_);
-  if (!length.limited()) return;
+  const StringLimits limits = string_limits(merged.leaf, pointer_);
+  for (const std::string& pattern : limits.formats) must_match(pattern);
+  if (limits.least == 0 && limits.most == kUnlimited) return;
   needed_ |= product_.add(
-      own_.emplace_back(automaton_of_lengths(length.least, length.most, budget_)), true);
+      own_.emplace_back(automaton_of_lengths(limits.least, limits.most, budget_)), true);
 }
 
 void StringReaders::may_match(const std::string& pattern) {
