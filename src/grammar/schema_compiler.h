@@ -100,16 +100,17 @@ class SchemaCompiler {
   Verdict allows_name(const MergedSchema& merged, const std::string& name);
   RuleId named(const std::string& name, RuleId value);
   std::optional<RuleId> other_members(const MergedSchema& merged, const Names& names,
-                                      const std::string& first, const std::string& pointer);
+                                      const std::string& last, const std::string& pointer);
   Parts other_parts(const MergedSchema& merged, const std::set<std::string>& patterns,
                     const std::string& pointer);
   std::optional<RuleId> members_by_pattern(const MergedSchema& merged, const Names& names,
-                                           const std::string& first, const std::string& pointer);
+                                           const std::string& last, const std::string& pointer);
   std::string letters_of(uint32_t number, uint32_t of, const std::string& pointer);
   RuleId object_rule(const MergedSchema& merged, const std::string& pointer);
 
   std::optional<std::vector<Schema>> finite_values(const Parts& parts, const std::string& pointer,
                                                    int depth);
+  std::vector<Schema> whole_numbers(const MergedSchema& merged, size_t most, bool& all);
   struct Items {
     std::vector<Parts> first;
     Parts rest;
@@ -118,6 +119,7 @@ class SchemaCompiler {
     bool any_rest;         // whether nothing is said of the rest
   };
   Items items_of(const MergedSchema& merged, const std::string& pointer);
+  std::optional<RuleId> distinct_numbers(const Items& items, const std::string& pointer);
   std::optional<RuleId> unique_rule(Items& items, const std::string& pointer);
   RuleId rule_of_sets(std::span<const std::string> texts, uint32_t least, uint32_t most);
   RuleId rule_of_items(const Items& items, const std::string& pointer);

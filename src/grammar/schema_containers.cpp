@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -80,6 +81,55 @@ SchemaCompiler::Items SchemaCompiler::items_of(const MergedSchema& merged,
   return items;
 }
 
+// From the lower bound on, or from the upper one down, or from 0; `all`: whether there are no
+// others.
+std::vector<Schema> SchemaCompiler::whole_numbers(const MergedSchema& merged, size_t most,
+                                                  bool& all) {
+  constexpr double kLargest = 1e15;  // up to which doubles are whole numbers' own
+  double low = -HUGE_VAL, high = HUGE_VAL;
+  const auto limit = [&](const char* word, bool lower, double step) {
+    const auto found = merged.leaf.find(word);
+    if (found == merged.leaf.end()) return;
+    const double value = found->get<double>();
+    if (lower) {
+      low = std::max(low, value == std::ceil(value) ? value + step : std::ceil(value));
+    } else {
+      high = std::min(high, value == std::floor(value) ? value - step : std::floor(value));
+    }
+  };
+  limit("minimum", true, 0);
+  limit("exclusiveMinimum", true, 1);
+  limit("maximum", false, 0);
+  limit("exclusiveMaximum", false, 1);
+  all = low >= -kLargest && high <= kLargest && high - low < double(most);
+  const bool down = low < -kLargest && high < 0;
+  double at = down ? high : low < -kLargest ? 0 : low;
+  std::vector<Schema> numbers;
+  for (; numbers.size() < most && at >= low && at <= high && std::abs(at) <= kLargest;
+       at += down ? -1 : 1) {
+    numbers.emplace_back(int64_t(at));
+  }
+  return numbers;
+}
+
+// Some numbers, where they may be items, each of which comes once.
+std::optional<RuleId> SchemaCompiler::distinct_numbers(const Items& items,
+                                                       const std::string& pointer) {
+  const MergedSchema merged = merge_parts(items.rest, *schemas_, pointer);
+  const bool may_be = (merged.written_types() & kInteger) != 0 && !merged.values;
+  if (!items.first.empty() || !may_be) return std::nullopt;
+  bool all = false;
+  std::vector<std::string> texts;
+  for (const Schema& number : whole_numbers(merged, kMaxFinite, all)) {
+    const bool is_right = std::ranges::all_of(items.rest, [&](const Part& part) {
+      return logic_->check().check(number, part) == Verdict::yes;
+    });
+    if (is_right) texts.push_back(number.dump());
+  }
+  if (texts.size() < items.needed) return std::nullopt;
+  return rule_of_sets(texts, items.needed, std::min(items.most, uint32_t(texts.size())));
+}
+
 // All values of a place that has few.
 std::optional<std::vector<Schema>> SchemaCompiler::finite_values(const Parts& parts,
                                                                  const std::string& pointer,
@@ -121,9 +171,12 @@ std::optional<std::vector<Schema>> SchemaCompiler::finite_values(const Parts& pa
     return values;
   }
   const Types types = merged.written_types();
-  if ((types & ~(kBoolean | kNull)) != 0) return std::nullopt;
+  if ((types & ~(kBoolean | kNull | kInteger)) != 0) return std::nullopt;
+  bool are_all = true;
   std::vector<Schema> few;
-  if ((types & kBoolean) != 0) few = {true, false};
+  if ((types & kInteger) != 0) few = whole_numbers(merged, kMaxFinite, are_all);
+  if (!are_all) return std::nullopt;
+  if ((types & kBoolean) != 0) few.insert(few.end(), {true, false});
   if ((types & kNull) != 0) few.emplace_back(nullptr);
   if (!add_all(few)) return std::nullopt;
   return values;
@@ -200,7 +253,8 @@ std::optional<RuleId> SchemaCompiler::unique_rule(Items& items, const std::strin
     if (!items.first.empty()) items.first.resize(1);
     return std::nullopt;
   }
-  // As many as there must be, which begin with different letters.
+  if (const std::optional<RuleId> numbers = distinct_numbers(items, pointer)) return numbers;
+  // As many as there must be, which end with different letters.
   const uint32_t count = items.needed;
   Items distinct = items;
   for (uint32_t i = 0; count <= kMaxDistinct && i < count; ++i) {
@@ -208,7 +262,7 @@ std::optional<RuleId> SchemaCompiler::unique_rule(Items& items, const std::strin
     std::string letters;
     for (size_t at = i; at < kLetters.size(); at += count) letters += kLetters[at];
     const Schema& begins =
-        schemas_->keep({{"type", "string"}, {"pattern", "^[" + letters + "]"}}, pointer);
+        schemas_->keep({{"type", "string"}, {"pattern", "[" + letters + "]$"}}, pointer);
     schemas_->add(distinct.first[i], Parts{{&begins, Part::Kind::plain}});
     if (logic_->is_impossible(distinct.first[i])) break;
     if (i + 1 < count) continue;

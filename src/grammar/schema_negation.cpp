@@ -11,6 +11,26 @@ namespace {
 
 using Kind = Part::Kind;
 
+// What all texts of a format match that any reader takes for such; empty where that is nothing.
+std::string_view wider_pattern(const std::string& format) {
+  static constexpr std::pair<std::string_view, std::string_view> kPatterns[] = {
+      {"date", "^[0-9]{4}-[0-9]{2}-[0-9]{2}"},
+      {"date-time", "^[0-9]{4}-[0-9]{2}-[0-9]{2}"},
+      {"time", "^[0-9]{2}:"},
+      {"duration", "^[Pp]"},
+      {"uuid", "-"},
+      {"email", "@"},
+      {"idn-email", "@"},
+      {"ipv4", "^[0-9]+\\."},
+      {"ipv6", ":"},
+      {"uri", ":"},
+      {"iri", ":"}};
+  for (const auto& [name, pattern] : kPatterns) {
+    if (name == format) return pattern;
+  }
+  return {};
+}
+
 // Types by name, as a list.
 Schema type_names(Types types) {
   static constexpr std::pair<std::string_view, Types> kNames[] = {
@@ -148,6 +168,10 @@ void SchemaLogic::negate_keyword(const std::string& word, const Schema& value, c
     found.ways.push_back({negated({{word, value}}, pointer)});
   } else if (word == "multipleOf" && is_simple({{word, value}})) {
     found.ways.push_back({negated({{word, value}}, pointer)});
+  } else if (word == "format") {
+    const std::string_view wider = wider_pattern(value.get_ref<const std::string&>());
+    if (!wider.empty()) found.ways.push_back({negated({{"pattern", wider}}, pointer)});
+    found.all = false;
   } else if (word == "minimum") {
     const bool exclusive = node.contains("exclusiveMinimum") && node["exclusiveMinimum"] == true;
     way("number", exclusive ? "maximum" : "exclusiveMaximum", Schema(value));

@@ -15,7 +15,7 @@
 namespace anser {
 namespace {
 
-// Others that must differ begin with different letters of these.
+// Others that must differ end with different letters of these.
 constexpr std::string_view kLetters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 constexpr uint32_t kMaxOthers = 16;
@@ -133,18 +133,18 @@ RuleId SchemaCompiler::named(const std::string& name, RuleId value) {
   return rule;
 }
 
-// A property of a name that is not listed, whose name begins with one of `first` where this is not
+// A property of a name that is not listed, whose name ends with one of `last` where this is not
 // empty. Nothing where there are none.
 std::optional<RuleId> SchemaCompiler::other_members(const MergedSchema& merged, const Names& names,
-                                                    const std::string& first,
+                                                    const std::string& last,
                                                     const std::string& pointer) {
   const bool by_pattern = has(merged, "patternProperties");
   if (names.finite || merged.only || (!by_pattern && !allows_others(merged))) return std::nullopt;
   const bool names_are_held = has(merged, "propertyNames");
   const bool lists_some = !names.listed.empty() || !names.taken.empty();
-  if (by_pattern || !first.empty() || (names_are_held && lists_some)) {
+  if (by_pattern || !last.empty() || (names_are_held && lists_some)) {
     try {
-      return members_by_pattern(merged, names, first, pointer);
+      return members_by_pattern(merged, names, last, pointer);
     } catch (const BudgetExceeded&) {
       throw;
     } catch (const Error&) {
@@ -210,12 +210,12 @@ Parts SchemaCompiler::other_parts(const MergedSchema& merged, const std::set<std
 // propertyNames says.
 std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& merged,
                                                          const Names& names,
-                                                         const std::string& first,
+                                                         const std::string& last,
                                                          const std::string& pointer) {
   StringReaders readers(patterns_, budget_, pointer);
   readers.must_not_be(names.listed);
   readers.must_not_be(names.taken);
-  if (!first.empty()) readers.must_match("^[" + first + "]");
+  if (!last.empty()) readers.must_match("[" + last + "]$");
   Parts held;
   for (const Schema* node : merged.nodes) {
     if (node->contains("propertyNames")) {
@@ -257,7 +257,7 @@ std::optional<RuleId> SchemaCompiler::members_by_pattern(const MergedSchema& mer
   return rule;
 }
 
-// The letters that the number-th of so many names that must differ may begin with.
+// The letters that the number-th of so many names that must differ may end with.
 std::string SchemaCompiler::letters_of(uint32_t number, uint32_t of, const std::string& pointer) {
   if (of > kMaxOthers) {
     fail_at(pointer, fmt::format("'minProperties' that asks for more than {} properties that are "
