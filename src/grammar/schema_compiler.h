@@ -82,6 +82,7 @@ class SchemaCompiler {
     char open, close;
     std::span<const Member> listed;
     uint32_t least, most;  // how many are written; most may be kUnlimited
+    bool has_others;
     // What may come behind them any number of times, when so many members have been counted, and
     // whether (1) or not (0) such others are among them; nothing: none. Only those count that come
     // before `least` is reached, and all where `most` limits them.

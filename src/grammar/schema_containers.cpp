@@ -191,7 +191,7 @@ RuleId SchemaCompiler::rule_of_sets(std::span<const std::string> texts, uint32_t
     if (is_new) at->second = rule_of_values({&text, 1});
     members.push_back({at->second, false});
   }
-  if (texts.size() > kAnyOrder) return rule_of_members({'[', ']', members, least, most, {}});
+  if (texts.size() > kAnyOrder) return rule_of_members({'[', ']', members, least, most, false, {}});
   const RuleId rule = builder_.add_rule();
   const StateId open = builder_.add_state(rule), end = builder_.add_state(rule);
   builder_.finish_at(end);

@@ -321,14 +321,15 @@ RuleId SchemaCompiler::object_rule(const MergedSchema& merged, const std::string
     }
     return at->second;
   };
-  return rule_of_members({'{', '}', members, least, merged.most_properties, other});
+  return rule_of_members(
+      {'{', '}', members, least, merged.most_properties, others.has_value(), other});
 }
 
 // names[i][c]: before member i or a later one, when c were counted; after[i][c]: one was the last,
 // and those before i are written or left out. Behind the last index there were others already.
 RuleId SchemaCompiler::rule_of_members(const Members& members) {
   const size_t n = members.listed.size();
-  const bool has_others = members.others && members.others(0, 0).has_value();
+  const bool has_others = members.has_others;
   const bool bounded = members.most != kUnlimited && (has_others || members.most < n);
   const uint32_t counted = bounded ? members.most : members.least;
   const RuleId rule = builder_.add_rule();
