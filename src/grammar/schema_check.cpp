@@ -41,6 +41,14 @@ bool is_one_of(const auto& list, std::string_view word) {
   return std::ranges::find(list, word) != std::end(list);
 }
 
+// Whether SchemaParts makes a part of its own of a keyword.
+bool is_part(std::string_view word) {
+  static constexpr std::string_view kParts[] = {"$ref",  "$dynamicRef", "$recursiveRef", "allOf",
+                                                "anyOf", "oneOf",       "not",           "if",
+                                                "then",  "else",        "nullable"};
+  return is_one_of(kParts, word) || word.starts_with("depend");
+}
+
 Verdict verdict(bool holds) {
   return holds ? Verdict::yes : Verdict::no;
 }
@@ -130,8 +138,8 @@ Verdict ValueCheck::check(const Schema& value, const Part& part) {
       if (schema.is_boolean()) return verdict(schema == true);
       Verdict all = Verdict::yes;
       for (const auto& [word, said] : schema.items()) {
-        // Where values come from, and what is looked at apart.
-        if (word == "enum" || word == "const" || word == "format") continue;
+        // Where values come from, what is looked at apart, and what are parts of their own.
+        if (word == "enum" || word == "const" || word == "format" || is_part(word)) continue;
         all = both(all, check_keyword(value, word, said, schema, 0));
         if (all == Verdict::no) break;
       }
