@@ -172,6 +172,11 @@ Sizes sizes_between(std::optional<Bound> low, std::optional<Bound> high,
     sizes.total = kDigits;
     return sizes;
   }
+  if (range.step > 1) {
+    // Beyond that a double is another number, and no multiple.
+    sizes.whole = sizes.total = std::max(kDigits, whole_digits(low));
+    return sizes;
+  }
   if (range.integer) {
     sizes.whole = sizes.total = std::max(kWholeDigits, needed);
     limit_to_type(sizes, 19, decimal_of(Schema(std::numeric_limits<int64_t>::max())).value());

@@ -21,8 +21,8 @@ struct DecimalRange {
   // Whole numbers have up to 18 digits, or what the bounds need; else there are 15 digits in all,
   // or what the bounds need.
   bool integer = false;
-  // Only multiples of `step` / 10^`places`; places is 0 for whole numbers. Numbers of up to 15
-  // digits, with at most so many places.
+  // Only multiples of `step` / 10^`places`, of up to 15 digits where the bounds do not need more;
+  // places is 0 for whole numbers.
   uint64_t step = 1;
   size_t places = 0;
 };

@@ -133,8 +133,9 @@ std::string uri(const UriParts& parts) {
 }
 std::string uri_reference(const UriParts& parts, const std::string& more) {
   const std::string first = "([A-Za-z0-9._~!$&'()*+,;=@" + more + "-]|%[0-9A-Fa-f]{2})+";
+  const std::string some = parts.character + "*";
   return "(" + uri(parts) + "|(" + first + parts.path + "|/(" + parts.character + "+" + parts.path +
-         ")?)" + parts.tail + "|(\\?" + parts.character + "*)?#" + parts.character + "*)";
+         ")?)" + parts.tail + "|\\?" + some + "(#" + some + ")?|#" + some + ")";
 }
 const std::string kBeyondAscii = "\\u00c0-\\u1fff\\u2c00-\\ud7ff";
 
