@@ -57,9 +57,16 @@ SchemaCompiler::Items SchemaCompiler::items_of(const MergedSchema& merged,
     }
     for (uint32_t i = 0; i < least; ++i, ++contained) {
       budget_.add_state();
-      if (items.first.size() <= contained) items.first.push_back(parts_of(contained));
-      schemas_->add(items.first[contained], (*node)["contains"],
-                    child_pointer(pointer, "contains"));
+      const std::string at = child_pointer(pointer, "contains");
+      for (;; ++contained) {
+        if (items.first.size() <= contained) items.first.push_back(parts_of(contained));
+        Parts both = items.first[contained];
+        schemas_->add(both, (*node)["contains"], at);
+        // One of the tuple may have to be something else.
+        if (contained < tuple && logic_->is_impossible(both)) continue;
+        items.first[contained] = std::move(both);
+        break;
+      }
     }
   }
   for (size_t i = items.first.size(); i < tuple && i < items.most; ++i) {
