@@ -107,8 +107,13 @@ std::optional<PatternAutomaton> StringRules::together(const StringLimits& limits
     return alone.automaton;
   }
   const PatternAutomaton both = intersect(limits, limits.formats, where);
+  // Only a pattern that speaks of clocks or addresses itself says more than the format.
+  const bool says_more = std::ranges::any_of(limits.patterns, [](const std::string& text) {
+    return text.find_first_of(":@") != std::string::npos;
+  });
   const bool empty = distances_to_end(both)[0] == kUnlimited;
-  return empty && limits.wider != limits.formats ? intersect(limits, limits.wider, where) : both;
+  const bool use_wider = empty && says_more && limits.wider != limits.formats;
+  return use_wider ? intersect(limits, limits.wider, where) : both;
 }
 
 PatternAutomaton StringRules::intersect(const StringLimits& limits,

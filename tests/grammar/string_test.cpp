@@ -209,6 +209,9 @@ TEST(Strings, SeveralPatternsAndFormatsMustAllHold) {
        {"\xf0\x9f\x98\x80"},
        {"a", ""}},
   });
+  expect_error({"no text"}, [] {
+    byte_constraint(R"({"type":"string","format":"time","pattern":"^.{2,8}$"})");
+  });
   // What no text can be is seen at once.
   expect_error({"no text"}, [] {
     byte_constraint(R"({"type":"string","format":"date","pattern":"^[a-z]+$"})");
