@@ -155,7 +155,7 @@ int all_digits(const std::optional<Bound>& bound) {
 // Where numbers are written that a type of fixed size, or a double, could not hold, its largest
 // number is a bound.
 void limit_to_type(Sizes& sizes, int digits, const Decimal& largest) {
-  if (sizes.whole != digits || whole_digits(sizes.high) == digits) return;
+  if (sizes.whole != digits || (sizes.high && whole_digits(sizes.high) <= digits)) return;
   if (sizes.low && compare(sizes.low->value, largest) > 0) return;
   sizes.high = Bound{largest};
 }

@@ -79,9 +79,8 @@ std::optional<Expression> StringRules::take_length(Pattern& pattern) {
   return all;
 }
 
-const StringRules::Pattern& StringRules::pattern(const std::string& text,
-                                                 const std::string& where) {
-  std::unique_ptr<const Pattern>& known = patterns_[text];
+StringRules::Pattern& StringRules::pattern(const std::string& text, const std::string& where) {
+  std::unique_ptr<Pattern>& known = patterns_[text];
   if (known == nullptr) {
     Pattern made{parse_pattern(text, where)};
     std::vector<Expression> characters;
@@ -92,7 +91,7 @@ const StringRules::Pattern& StringRules::pattern(const std::string& text,
       if (!made.automaton || !other) fail_large(where, {.most = made.most, .patterns = {text}});
       made.automaton = intersection(*made.automaton, *other, builder_.budget());
     }
-    known = std::make_unique<const Pattern>(std::move(made));
+    known = std::make_unique<Pattern>(std::move(made));
   }
   return *known;
 }
@@ -108,8 +107,13 @@ std::optional<PatternAutomaton> StringRules::together(const StringLimits& limits
     return alone.automaton;
   }
   const PatternAutomaton both = intersect(limits, limits.formats, where);
+  // Only a pattern that speaks of clocks or addresses itself says more than the format.
+  const bool says_more = std::ranges::any_of(limits.patterns, [](const std::string& text) {
+    return text.find_first_of(":@") != std::string::npos;
+  });
   const bool empty = distances_to_end(both)[0] == kUnlimited;
-  return empty && limits.wider != limits.formats ? intersect(limits, limits.wider, where) : both;
+  const bool use_wider = empty && says_more && limits.wider != limits.formats;
+  return use_wider ? intersect(limits, limits.wider, where) : both;
 }
 
 PatternAutomaton StringRules::intersect(const StringLimits& limits,
@@ -118,9 +122,16 @@ PatternAutomaton StringRules::intersect(const StringLimits& limits,
   std::optional<PatternAutomaton> all;
   for (const auto* list : {&limits.patterns, &formats}) {
     for (const std::string& text : *list) {
-      const auto& one = pattern(text, where).automaton;
-      if (!one) fail_large(where, limits);
-      all = all ? intersection(*all, *one, builder_.budget()) : *one;
+      Pattern& one = pattern(text, where);
+      if (!one.automaton) fail_large(where, limits);
+      // Once, since a format stands beside many patterns.
+      if (!one.is_minimal) one.automaton = minimal(*one.automaton, builder_.budget());
+      one.is_minimal = true;
+      if (!all) {
+        all = one.automaton;
+        continue;
+      }
+      all = intersection(*all, *one.automaton, builder_.budget());
       if (!all) fail_large(where, limits);
       all = minimal(*all, builder_.budget());
     }

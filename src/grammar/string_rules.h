@@ -36,9 +36,10 @@ class StringRules {
     Expression expression;
     std::optional<PatternAutomaton> automaton = {};
     uint32_t least = 0, most = kUnlimited;
+    bool is_minimal = false;
   };
 
-  const Pattern& pattern(const std::string& text, const std::string& where);
+  Pattern& pattern(const std::string& text, const std::string& where);
   std::optional<PatternAutomaton> together(const StringLimits& limits, const std::string& where);
   PatternAutomaton intersect(const StringLimits& limits, const std::vector<std::string>& formats,
                              const std::string& where);
@@ -50,7 +51,7 @@ class StringRules {
 
   GrammarBuilder& builder_;
   JsonRules& json_;
-  std::map<std::string, std::unique_ptr<const Pattern>> patterns_;
+  std::map<std::string, std::unique_ptr<Pattern>> patterns_;
   std::map<std::string, RuleId> rules_;
 };
 

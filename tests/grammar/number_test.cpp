@@ -265,6 +265,11 @@ TEST(Numbers, WhatIsTooLargeOrMalformedIsRefusedByName) {
        R"({"type":"integer","multipleOf":7919,"minimum":1e17})"}) {
     expect_error({"'multipleOf'"}, [&] { byte_constraint(schema); });
   }
+  for (const char* schema : {R"({"type":"integer","minimum":1e18,"maximum":1})",
+                             R"({"type":"integer","exclusiveMinimum":-5,"exclusiveMaximum":-1e18})",
+                             R"({"type":"number","minimum":1e308,"maximum":1e307})"}) {
+    expect_error({"no text"}, [&] { byte_constraint(schema); });
+  }
   expect_error({"'minimum'"}, [] { byte_constraint(R"({"type":"integer","minimum":"3"})"); });
   expect_error({"'exclusiveMaximum'"},
                [] { byte_constraint(R"({"type":"number","exclusiveMaximum":null})"); });

@@ -209,6 +209,9 @@ TEST(Strings, SeveralPatternsAndFormatsMustAllHold) {
        {"\xf0\x9f\x98\x80"},
        {"a", ""}},
   });
+  expect_error({"no text"}, [] {
+    byte_constraint(R"({"type":"string","format":"time","pattern":"^.{2,8}$"})");
+  });
   // What no text can be is seen at once.
   expect_error({"no text"}, [] {
     byte_constraint(R"({"type":"string","format":"date","pattern":"^[a-z]+$"})");
@@ -389,7 +392,7 @@ TEST(Strings, FormatsAreThoseOfTheirStandards) {
     SCOPED_TRACE(format.name);
     const std::string schema = R"({"type":"string","format":")" + std::string(format.name) + "\"}";
     expect_cases({{schema, format.accepted, format.refused}});
-    for_random_texts(byte_constraint(schema), 100, [&](const std::string& text) {
+    for_random_texts(byte_constraint(schema), 40, [&](const std::string& text) {
       EXPECT_TRUE(format.is_right(Json::parse(text).get<std::string>())) << text;
     });
   }
