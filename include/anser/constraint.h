@@ -7,9 +7,8 @@
 // always; one that max_tokens, a stop string or the reader cuts off is the beginning of a valid
 // one.
 //
-// Strings are valid UTF-8, also where tokens end within a character. White space is bounded:
-// nothing, one space, or a line's end and at most 24 spaces, where a text is laid out. A text may
-// begin with a space, as models' answers do. Objects and lists are nested at most 63 deep. Names of
+// Strings are valid UTF-8, also where tokens end within a character. JSON is written without white
+// space; but a text may begin with a space, as models' answers do. Objects and lists are nested at most 63 deep. Names of
 // an object that no schema lists may come twice.
 #pragma once
 
@@ -33,14 +32,15 @@ class Constraint {
   static std::shared_ptr<const Constraint> json_object(const Tokenizer& tokenizer, int vocab);
 
   // A JSON text that satisfies a JSON Schema. docs/formats.md lists the keywords; one that cannot
-  // be obeyed is an Error that names it and its place, never ignored. Properties come in the order
-  // of the schema.
+  // be obeyed is an Error that names it and its place, or, if this is not strict, passed over.
+  // Properties come in the order of the schema.
   static std::shared_ptr<const Constraint> json_schema(const Tokenizer& tokenizer, int vocab,
-                                                       std::string_view schema);
+                                                       std::string_view schema, bool strict = true);
 
   struct Function {
     std::string name;
     std::string parameters;  // a JSON Schema of an object; empty: there are none, and {} is written
+    bool strict = true;      // as of json_schema()
   };
   // {"name": ..., "arguments": {...}}, in this order: a call of one of the functions, with what its
   // parameters allow. Each schema stands for itself: '#' in it is its own root. Throws Error, also

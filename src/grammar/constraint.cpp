@@ -93,9 +93,9 @@ std::shared_ptr<const Constraint> Constraint::json_object(const Tokenizer& token
 }
 
 std::shared_ptr<const Constraint> Constraint::json_schema(const Tokenizer& tokenizer, int vocab,
-                                                          std::string_view schema) {
-  return std::shared_ptr<const Constraint>(
-      new Constraint(std::make_unique<Work>(tokenizer, vocab, json_schema_grammar(schema))));
+                                                          std::string_view schema, bool strict) {
+  return std::shared_ptr<const Constraint>(new Constraint(
+      std::make_unique<Work>(tokenizer, vocab, json_schema_grammar(schema, strict))));
 }
 
 std::shared_ptr<const Constraint> Constraint::json_call(const Tokenizer& tokenizer, int vocab,

@@ -21,6 +21,41 @@ CircularRule::CircularRule(RuleId in_circle)
           "between; such a schema says nothing. Put the reference inside properties or items"),
       rule(in_circle) {}
 
+NoText::NoText(std::vector<RuleId>&& without_end)
+    : Error(fmt::format("no text satisfies the schema: something that is required can never be "
+                        "written, or never ends, or needs more than {} levels",
+                        kMaxCalls - 1)),
+      rules(std::move(without_end)) {}
+
+std::vector<RuleId> rules_without_end(const Grammar& grammar, RuleId from) {
+  std::vector<RuleId> found;
+  std::vector<uint8_t> seen(grammar.states.size());
+  const auto visit = [&](RuleId rule, std::vector<StateId>& open) {
+    const StateId start = grammar.rules[rule].start;
+    if (seen[start] != 0 || grammar.states[start].height != kUnlimited) return;
+    found.push_back(rule);
+    seen[start] = 1;
+    open.push_back(start);
+  };
+  std::vector<StateId> open;
+  visit(from, open);
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (i > 0) open = {grammar.rules[found[i]].start};
+    while (!open.empty()) {
+      const StateId at = open.back();
+      open.pop_back();
+      for (const GrammarEdge& edge : grammar.states[at].edges) {
+        if (edge.kind == Kind::call) {
+          std::vector<StateId> later;  // its states' turn comes with its rule's
+          visit(edge.rule, later);
+        }
+        if (std::exchange(seen[edge.to], uint8_t{1}) == 0) open.push_back(edge.to);
+      }
+    }
+  }
+  return found;
+}
+
 RuleId GrammarBuilder::add_rule() {
   const RuleId rule = RuleId(grammar_.rules.size());
   grammar_.rules.push_back({});
@@ -58,6 +93,41 @@ void GrammarBuilder::add_again(StateId from, StateId to) {
 }
 void GrammarBuilder::add_enough(StateId from, StateId to) {
   add(from, {.kind = Kind::enough, .to = to});
+}
+
+std::optional<RuleId> GrammarBuilder::add_filtered(
+    RuleId rule, const FilterStep& next, const std::function<bool(FilterState)>& accepts) {
+  const RuleId filtered = add_rule();
+  std::map<std::pair<StateId, FilterState>, StateId> known;
+  std::vector<std::pair<StateId, FilterState>> open;
+  const auto state_of = [&](StateId state, FilterState at) {
+    const auto [found, is_new] = known.try_emplace({state, at}, 0);
+    if (is_new) {
+      found->second = add_state(filtered);
+      open.push_back({state, at});
+    }
+    return found->second;
+  };
+  add_jump(start(filtered), state_of(start(rule), 0));
+  while (!open.empty()) {
+    const auto [state, at] = open.back();
+    open.pop_back();
+    const StateId from = known.at({state, at});
+    if (grammar_.states[state].final && accepts(at)) finish_at(from);
+    const std::vector<GrammarEdge> edges = grammar_.states[state].edges;  // which grow elsewhere
+    for (const GrammarEdge& edge : edges) {
+      if (edge.kind == Kind::jump) {
+        add_jump(from, state_of(edge.to, at));
+        continue;
+      }
+      if (edge.kind != Kind::bytes) return std::nullopt;
+      for (int byte = edge.low; byte <= edge.high; ++byte) {
+        const std::optional<FilterState> to = next(at, uint8_t(byte));
+        if (to) add_bytes(from, uint8_t(byte), uint8_t(byte), state_of(edge.to, *to));
+      }
+    }
+  }
+  return filtered;
 }
 
 void GrammarBuilder::add_text(StateId from, std::string_view bytes, StateId to) {
@@ -248,10 +318,7 @@ Grammar GrammarBuilder::build(RuleId root) && {
   check_recursion();
   find_heights();
   if (grammar_.start_of(root).height == kUnlimited) {
-    throw Error(
-        fmt::format("no text satisfies the schema: something that is required can never be "
-                    "written, or never ends, or needs more than {} levels",
-                    kMaxCalls - 1));
+    throw NoText(rules_without_end(grammar_, root));
   }
   find_classes();
   return std::move(grammar_);

@@ -7,8 +7,10 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -72,6 +74,15 @@ struct CircularRule : Error {
   RuleId rule;
 };
 
+// No text satisfies the grammar. `rules`, from the root on, have no end that could be reached.
+struct NoText : Error {
+  explicit NoText(std::vector<RuleId>&& without_end);
+  std::vector<RuleId> rules;
+};
+
+// Rules without an end that could be reached, which `from` is, or which it leads to, nearest first.
+std::vector<RuleId> rules_without_end(const Grammar& grammar, RuleId from);
+
 class GrammarBuilder {
  public:
   // The budget must outlive it. All that adds something throws BudgetExceeded.
@@ -104,7 +115,14 @@ class GrammarBuilder {
     add_characters(from, low, high, to, none);
   }
 
-  // Throws Error where no text can be right, and CircularRule.
+  // A rule of the texts of `rule` that `next` leads through to an accepted state: from 0 with each
+  // byte to another state, or to nothing. Nothing where the rule calls others or counts.
+  using FilterState = uint64_t;
+  using FilterStep = std::function<std::optional<FilterState>(FilterState, uint8_t)>;
+  std::optional<RuleId> add_filtered(RuleId rule, const FilterStep& next,
+                                     const std::function<bool(FilterState)>& accepts);
+
+  // Throws NoText and CircularRule.
   Grammar build(RuleId root) &&;
 
  private:

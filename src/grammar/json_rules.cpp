@@ -11,7 +11,7 @@
 namespace anser {
 namespace {
 
-constexpr int kIndent = 24, kDigits = 18;
+constexpr int kDigits = 18;
 
 // Characters that have a short escape.
 constexpr std::pair<char, char> kShort[] = {{'"', '"'},  {'\\', '\\'}, {'\b', 'b'}, {'\f', 'f'},
@@ -32,9 +32,6 @@ RuleId JsonRules::once(std::optional<RuleId>& rule, void (JsonRules::*fill)(Rule
   return *rule;
 }
 
-RuleId JsonRules::space() {
-  return once(space_, &JsonRules::fill_space);
-}
 RuleId JsonRules::any() {
   return once(any_, &JsonRules::fill_any);
 }
@@ -54,22 +51,6 @@ RuleId JsonRules::integer() {
   return once(integer_, &JsonRules::fill_integer);
 }
 
-void JsonRules::fill_space(RuleId rule) {
-  const StateId start = builder_.start(rule), one = builder_.add_state(rule);
-  builder_.finish_at(start);
-  builder_.finish_at(one);
-  builder_.add_text(start, " ", one);
-  StateId at = builder_.add_state(rule);
-  builder_.add_text(start, "\n", at);
-  for (int i = 0; i < kIndent; ++i) {
-    builder_.finish_at(at);
-    const StateId next = builder_.add_state(rule);
-    builder_.add_text(at, " ", next);
-    at = next;
-  }
-  builder_.finish_at(at);
-}
-
 void JsonRules::fill_any(RuleId rule) {
   const StateId start = builder_.start(rule), end = builder_.add_state(rule);
   builder_.finish_at(end);
@@ -80,38 +61,32 @@ void JsonRules::fill_any(RuleId rule) {
 }
 
 void JsonRules::fill_object(RuleId rule) {
-  const StateId start = builder_.start(rule), open = builder_.add_state(rule),
-                inside = builder_.add_state(rule), name = builder_.add_state(rule),
-                colon = builder_.add_state(rule), value = builder_.add_state(rule),
-                after = builder_.add_state(rule), close = builder_.add_state(rule),
+  const StateId start = builder_.start(rule), first = builder_.add_state(rule),
+                name = builder_.add_state(rule), colon = builder_.add_state(rule),
+                value = builder_.add_state(rule), after = builder_.add_state(rule),
                 end = builder_.add_state(rule);
   builder_.finish_at(end);
-  builder_.add_text(start, "{", open);
-  builder_.add_call(open, space(), inside);
-  builder_.add_text(inside, "}", end);
-  builder_.add_jump(inside, name);
+  builder_.add_text(start, "{", first);
+  builder_.add_text(first, "}", end);
+  builder_.add_jump(first, name);
   builder_.add_call(name, string(), colon);
-  add_colon(colon, value);
+  builder_.add_text(colon, ":", value);
   builder_.add_call(value, any(), after);
-  add_comma(after, name);
-  builder_.add_call(after, space(), close);
-  builder_.add_text(close, "}", end);
+  builder_.add_text(after, ",", name);
+  builder_.add_text(after, "}", end);
 }
 
 void JsonRules::fill_array(RuleId rule) {
-  const StateId start = builder_.start(rule), open = builder_.add_state(rule),
-                inside = builder_.add_state(rule), value = builder_.add_state(rule),
-                after = builder_.add_state(rule), close = builder_.add_state(rule),
+  const StateId start = builder_.start(rule), first = builder_.add_state(rule),
+                value = builder_.add_state(rule), after = builder_.add_state(rule),
                 end = builder_.add_state(rule);
   builder_.finish_at(end);
-  builder_.add_text(start, "[", open);
-  builder_.add_call(open, space(), inside);
-  builder_.add_text(inside, "]", end);
-  builder_.add_jump(inside, value);
+  builder_.add_text(start, "[", first);
+  builder_.add_text(first, "]", end);
+  builder_.add_jump(first, value);
   builder_.add_call(value, any(), after);
-  add_comma(after, value);
-  builder_.add_call(after, space(), close);
-  builder_.add_text(close, "]", end);
+  builder_.add_text(after, ",", value);
+  builder_.add_text(after, "]", end);
 }
 
 void JsonRules::fill_string(RuleId rule) {
@@ -298,19 +273,6 @@ void JsonRules::add_other_name(StateId from, std::span<const std::string> taken,
     }
     if (low <= kLastCharacter) builder_.add_characters(at.state, low, kLastCharacter, outside);
   }
-}
-
-void JsonRules::add_comma(StateId from, StateId to) {
-  const StateId comma = builder_.add_state(builder_.rule_of(from));
-  builder_.add_text(from, ",", comma);
-  builder_.add_call(comma, space(), to);
-}
-
-void JsonRules::add_colon(StateId from, StateId to) {
-  const StateId colon = builder_.add_state(builder_.rule_of(from));
-  builder_.add_text(from, ":", colon);
-  builder_.add_text(colon, " ", to);
-  builder_.add_jump(colon, to);
 }
 
 }  // namespace anser

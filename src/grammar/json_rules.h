@@ -1,8 +1,7 @@
 // What every JSON text is made of, as rules.
 //
-// White space: nothing, one space, or a line's end and up to 24 spaces, in front of the whole text,
-// after '{', '[' and ',' and before '}' and ']'; after ':' nothing or one space; none elsewhere. So
-// a text can be laid out, and no model can write blanks for ever.
+// There is no white space: what a text need not have costs tokens, and a model that likes to lay
+// texts out would spend its limit on it.
 // Numbers have at most 18 digits before the point, 18 behind it, and two in the exponent: they end,
 // an integer fits into 64 bits, and none overflows a double.
 #pragma once
@@ -29,7 +28,6 @@ class JsonRules {
   explicit JsonRules(GrammarBuilder& builder) : builder_(builder) {}
 
   // Each is made when it is first asked for.
-  RuleId space();    // where a line may end
   RuleId any();      // any value
   RuleId object();   // any object
   RuleId array();    // any list
@@ -47,13 +45,9 @@ class JsonRules {
   // The rest of a name behind its opening quote, which is none of `taken`, and the closing quote.
   // It is written plainly, so that no escape can make it one of them.
   void add_other_name(StateId from, std::span<const std::string> taken, StateId to);
-  // "," and ": " with the white space behind them.
-  void add_comma(StateId from, StateId to);
-  void add_colon(StateId from, StateId to);
 
  private:
   RuleId once(std::optional<RuleId>& rule, void (JsonRules::*fill)(RuleId));
-  void fill_space(RuleId rule);
   void fill_any(RuleId rule);
   void fill_object(RuleId rule);
   void fill_array(RuleId rule);
@@ -64,7 +58,7 @@ class JsonRules {
   StateId add_digits(StateId from, int most, RuleId rule, StateId end);
 
   GrammarBuilder& builder_;
-  std::optional<RuleId> space_, any_, object_, array_, string_, number_, integer_;
+  std::optional<RuleId> any_, object_, array_, string_, number_, integer_;
 };
 
 // A string's text between its quotes, as add_plain writes it.

@@ -3,283 +3,262 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
-#include <vector>
 
 #include "anser/error.h"
 #include "base/cut_text.h"
+#include "grammar/schema_values.h"
 
 namespace anser {
 namespace {
 
-constexpr std::array<std::string_view, 25> kObeyed = {"$ref",
-                                                      "allOf",
-                                                      "anyOf",
-                                                      "oneOf",
-                                                      "type",
-                                                      "enum",
-                                                      "const",
-                                                      "nullable",
-                                                      "properties",
-                                                      "required",
-                                                      "additionalProperties",
-                                                      "items",
-                                                      "prefixItems",
-                                                      "minItems",
-                                                      "maxItems",
-                                                      "minLength",
-                                                      "maxLength",
-                                                      "pattern",
-                                                      "format",
-                                                      "minimum",
-                                                      "maximum",
-                                                      "exclusiveMinimum",
-                                                      "exclusiveMaximum",
-                                                      "minProperties",
-                                                      "uniqueItems"};
+using Use = KeywordUse;
+using Value = KeywordValue;
 
-constexpr std::array<std::string_view, 21> kAnnotations = {"title",
-                                                           "description",
-                                                           "default",
-                                                           "examples",
-                                                           "example",
-                                                           "$schema",
-                                                           "$id",
-                                                           "id",
-                                                           "$comment",
-                                                           "$defs",
-                                                           "definitions",
-                                                           "deprecated",
-                                                           "readOnly",
-                                                           "writeOnly",
-                                                           "contentEncoding",
-                                                           "contentMediaType",
-                                                           "contentSchema",
-                                                           "externalDocs",
-                                                           "xml",
-                                                           "discriminator",
-                                                           "$vocabulary"};
-
-// What to do instead, where there is something.
-struct Refused {
-  std::string_view keyword, advice;
+// Sorted by name.
+constexpr Keyword kKeywords[] = {
+    {"$anchor", Use::note, Value::text},
+    {"$comment", Use::note, Value::anything},
+    {"$defs", Use::note, Value::named_schemas},
+    {"$dynamicAnchor", Use::note, Value::text},
+    {"$dynamicRef", Use::assertion, Value::text},
+    {"$id", Use::note, Value::anything},
+    {"$recursiveAnchor", Use::note, Value::anything},
+    {"$recursiveRef", Use::assertion, Value::text},
+    {"$ref", Use::assertion, Value::text},
+    {"$schema", Use::note, Value::anything},
+    {"$vocabulary", Use::note, Value::anything},
+    {"additionalItems", Use::assertion, Value::schema},
+    {"additionalProperties", Use::assertion, Value::schema},
+    {"allOf", Use::assertion, Value::schema_list},
+    {"anyOf", Use::assertion, Value::schemas},
+    {"const", Use::assertion, Value::anything},
+    {"contains", Use::assertion, Value::schema},
+    {"contentEncoding", Use::assertion, Value::text},
+    {"contentMediaType", Use::assertion, Value::text},
+    {"contentSchema", Use::note, Value::anything},
+    {"default", Use::note, Value::anything},
+    {"definitions", Use::note, Value::named_schemas},
+    {"dependencies", Use::assertion, Value::dependencies},
+    {"dependentRequired", Use::assertion, Value::named_names},
+    {"dependentSchemas", Use::assertion, Value::named_schemas},
+    {"deprecated", Use::note, Value::anything},
+    {"description", Use::note, Value::anything},
+    {"disallow", Use::refused, Value::anything},
+    {"discriminator", Use::note, Value::anything},
+    {"divisibleBy", Use::refused, Value::anything},
+    {"else", Use::assertion, Value::schema},
+    {"enum", Use::assertion, Value::values},
+    {"example", Use::note, Value::anything},
+    {"examples", Use::note, Value::anything},
+    {"exclusiveMaximum", Use::assertion, Value::bound},
+    {"exclusiveMinimum", Use::assertion, Value::bound},
+    {"extends", Use::refused, Value::anything},
+    {"externalDocs", Use::note, Value::anything},
+    {"format", Use::assertion, Value::text},
+    {"formatExclusiveMaximum", Use::refused, Value::anything},
+    {"formatExclusiveMinimum", Use::refused, Value::anything},
+    {"formatMaximum", Use::refused, Value::anything},
+    {"formatMinimum", Use::refused, Value::anything},
+    {"id", Use::note, Value::anything},
+    {"if", Use::assertion, Value::schema},
+    {"items", Use::assertion, Value::items},
+    {"maxContains", Use::assertion, Value::count},
+    {"maxItems", Use::assertion, Value::count},
+    {"maxLength", Use::assertion, Value::count},
+    {"maxProperties", Use::assertion, Value::count},
+    {"maximum", Use::assertion, Value::number},
+    {"minContains", Use::assertion, Value::count},
+    {"minItems", Use::assertion, Value::count},
+    {"minLength", Use::assertion, Value::count},
+    {"minProperties", Use::assertion, Value::count},
+    {"minimum", Use::assertion, Value::number},
+    {"multipleOf", Use::assertion, Value::step},
+    {"not", Use::assertion, Value::schema},
+    {"nullable", Use::assertion, Value::flag},
+    {"oneOf", Use::assertion, Value::schemas},
+    {"pattern", Use::assertion, Value::pattern},
+    {"patternProperties", Use::assertion, Value::named_schemas},
+    {"prefixItems", Use::assertion, Value::schema_list},
+    {"properties", Use::assertion, Value::named_schemas},
+    {"propertyDependencies", Use::refused, Value::anything},
+    {"propertyNames", Use::assertion, Value::schema},
+    {"readOnly", Use::note, Value::anything},
+    {"required", Use::assertion, Value::names},
+    {"then", Use::assertion, Value::schema},
+    {"title", Use::note, Value::anything},
+    {"type", Use::assertion, Value::types},
+    {"unevaluatedItems", Use::assertion, Value::schema},
+    {"unevaluatedProperties", Use::assertion, Value::schema},
+    {"uniqueItems", Use::assertion, Value::flag},
+    {"writeOnly", Use::note, Value::anything},
+    {"xml", Use::note, Value::anything},
 };
-constexpr std::array<Refused, 17> kRefused = {{
-    {"not", "say what is allowed instead"},
-    {"if", "use anyOf with a const in each alternative"},
-    {"then", "use anyOf with a const in each alternative"},
-    {"else", "use anyOf with a const in each alternative"},
-    {"patternProperties", "use additionalProperties with a schema"},
-    {"propertyNames", "use properties, or additionalProperties with a schema"},
-    {"maxProperties", "list the properties"},
-    {"dependentRequired", "use anyOf"},
-    {"dependentSchemas", "use anyOf"},
-    {"dependencies", "use anyOf"},
-    {"unevaluatedProperties", "use additionalProperties"},
-    {"unevaluatedItems", "use items"},
-    {"additionalItems", "use prefixItems and items"},
-    {"contains", "use prefixItems"},
-    {"multipleOf", "use type integer, or an enum"},
-    {"$anchor", "refer with '#/$defs/...'"},
-    {"$dynamicRef", "use $ref"},
-}};
+static_assert(std::ranges::is_sorted(kKeywords, {}, &Keyword::name));
 
-bool contains(const auto& list, std::string_view keyword) {
-  return std::ranges::find(list, keyword) != list.end();
-}
-
-[[noreturn]] void refuse_merge(const std::string& pointer, const std::string& keyword) {
-  throw Error(
-      fmt::format("{}: two values of '{}' from allOf, anyOf or $ref meet here and cannot be made "
-                  "one. Write the schema out in one place",
-                  pointer, keyword));
-}
-
-Schema as_list(const Schema& value) {
-  return value.is_array() ? value : Schema::array({value});
-}
-
-Schema merge_types(const Schema& a, const Schema& b) {
-  Schema both = Schema::array();
-  const auto has = [](const Schema& list, const char* type) {
-    return std::ranges::find(list, Schema(type)) != list.end();
-  };
-  const Schema first = as_list(a), second = as_list(b);
-  for (const char* type : {"object", "array", "string", "number", "integer", "boolean", "null"}) {
-    const auto allows = [&](const Schema& list) {
-      return has(list, type) || (std::string_view(type) == "integer" && has(list, "number"));
-    };
-    if (allows(first) && allows(second) &&
-        !(std::string_view(type) == "integer" && has(both, "number"))) {
-      both.push_back(type);
+// What no dialect of patterns can read; empty where there is nothing. What can be read but not be
+// kept to is told where it is used.
+std::string_view fault_of_pattern(std::string_view pattern) {
+  int groups = 0;
+  bool in_class = false, may_repeat = false;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '\\') {
+      if (++i == pattern.size()) return "\\ at its end";
+      may_repeat = true;
+    } else if (in_class) {
+      in_class = c != ']';
+    } else if (c == '[') {
+      in_class = may_repeat = true;
+      // ] as the first is one of the class in some dialects.
+      if (i + 1 < pattern.size() && pattern[i + 1] == '^') ++i;
+    } else if (c == '(') {
+      ++groups;
+      may_repeat = false;
+      if (i + 1 < pattern.size() && pattern[i + 1] == '?') ++i;
+    } else if (c == ')') {
+      if (--groups < 0) return "a ) without (";
+      may_repeat = true;
+    } else if (c == '*' || c == '+' || c == '?') {
+      if (!may_repeat) return "nothing to repeat";
+    } else {
+      may_repeat = c != '|' && c != '^';
     }
   }
-  return both;
+  return in_class ? "[ without ]" : groups > 0 ? "( without )" : "";
 }
 
-// Where each key of an object is.
-std::unordered_map<std::string, size_t> places_of(const Schema& object) {
-  std::unordered_map<std::string, size_t> places;
-  size_t place = 0;
-  for (auto at = object.begin(); at != object.end(); ++at) places.emplace(at.key(), place++);
-  return places;
-}
+class Checker {
+ public:
+  explicit Checker(CompileBudget& budget) : budget_(budget) {}
 
-void merge_properties(Schema& into, const Schema& more) {
-  auto& all = into.get_ref<Schema::object_t&>();
-  const auto places = places_of(into);
-  for (const auto& [name, schema] : more.items()) {
-    const auto place = places.find(name);
-    if (place == places.end()) {
-      all.emplace_back(name, schema);
-      continue;
+  void check(const Schema& schema, const std::string& pointer) {
+    if (schema.is_boolean()) return;
+    if (!schema.is_object()) {
+      fail_at(pointer,
+              fmt::format("expected an object or a boolean, found {}", cut_text(schema.dump())));
     }
-    Schema& own = (all.begin() + ptrdiff_t(place->second))->second;
-    if (own != schema) own = {{"allOf", Schema::array({own, schema})}};
+    budget_.spend(bytes_of_keys(schema));
+    for (const auto& [word, value] : schema.items()) {
+      const Keyword* const keyword = find_keyword(word);
+      if (keyword != nullptr) check_value(*keyword, value, schema, pointer);
+    }
   }
-}
 
-void merge_required(Schema& into, const Schema& more) {
-  std::unordered_set<std::string> names;
-  for (const Schema& name : into) {
-    if (name.is_string()) names.insert(name.get<std::string>());
+ private:
+  [[noreturn]] static void fail(const Keyword& keyword, const Schema& value,
+                                const std::string& pointer, std::string_view expected) {
+    fail_at(pointer,
+            fmt::format("'{}' is {}, expected {}", keyword.name, cut_text(value.dump()), expected));
   }
-  for (const Schema& name : more) {
-    if (!name.is_string() || names.insert(name.get<std::string>()).second) into.push_back(name);
-  }
-}
 
-Schema common(const Schema& a, const Schema& b) {
-  std::vector<const Schema*> others;
-  for (const Schema& value : b) others.push_back(&value);
-  const auto less = [](const Schema* x, const Schema* y) { return *x < *y; };
-  std::ranges::sort(others, less);
-  Schema both = Schema::array();
-  for (const Schema& value : a) {
-    if (std::ranges::binary_search(others, &value, less)) both.push_back(value);
-  }
-  return both;
-}
-
-// additionalProperties speaks of the properties beside it, so that the two cannot be parted.
-void check_additional(const Schema& limited, const Schema& other, const std::string& pointer) {
-  const auto additional = limited.find("additionalProperties");
-  if (additional == limited.end() || *additional == true || !other.contains("properties")) return;
-  const auto own = limited.find("properties");
-  const auto names =
-      own == limited.end() ? std::unordered_map<std::string, size_t>() : places_of(*own);
-  for (const auto& [name, schema] : other["properties"].items()) {
-    if (!names.contains(name)) refuse_merge(pointer, "additionalProperties");
-  }
-}
-
-// Nor can items and prefixItems.
-void check_items(const Schema& a, const Schema& b, const std::string& pointer) {
-  if (a.contains("prefixItems") && (b.contains("items") || b.contains("prefixItems"))) {
-    refuse_merge(pointer, "prefixItems");
-  }
-}
-
-void merge_keyword(Schema& into, const std::string& keyword, const Schema& value,
+  void check_value(const Keyword& keyword, const Schema& value, const Schema& schema,
                    const std::string& pointer) {
-  const auto found = into.find(keyword);
-  if (found == into.end()) {
-    into[keyword] = value;
-    return;
+    const std::string name(keyword.name);
+    const auto expect = [&](bool right, std::string_view expected) {
+      if (!right) fail(keyword, value, pointer, expected);
+    };
+    switch (keyword.value) {
+      case Value::anything:
+        return;
+      case Value::schema:
+        return check(value, child_pointer(pointer, name));
+      case Value::items:
+        if (!value.is_array()) return check(value, child_pointer(pointer, name));
+        return check_list(value, child_pointer(pointer, name));
+      case Value::schemas:
+        expect(value.is_array() && !value.empty(), "a list of at least one schema");
+        return check_list(value, child_pointer(pointer, name));
+      case Value::schema_list:
+        expect(value.is_array(), "a list of schemas");
+        return check_list(value, child_pointer(pointer, name));
+      case Value::named_schemas:
+      case Value::dependencies:
+      case Value::named_names:
+        expect(value.is_object(), "an object");
+        return check_named(keyword, value, child_pointer(pointer, name));
+      case Value::names:
+        return expect(are_texts(value), "a list of strings");
+      case Value::values:
+        return expect(value.is_array(), "a list of values");
+      case Value::text:
+        return expect(value.is_string(), "a string");
+      case Value::pattern:
+        expect(value.is_string(), "a string");
+        return check_pattern(value.get_ref<const std::string&>(), pointer);
+      case Value::flag:
+        return expect(value.is_boolean(), "true or false");
+      case Value::types:
+        schema_types(schema, pointer);
+        return expect(value.dump().find("\\u0001") == std::string::npos, "types of JSON");
+      case Value::count:
+        schema_count(schema, name.c_str(), pointer);
+        return;
+      case Value::number:
+        return expect(value.is_number(), "a number");
+      case Value::step:
+        return expect(value.is_number() && value > 0, "a number above 0");
+      case Value::bound:
+        return expect(value.is_number() || value.is_boolean(), "a number");
+    }
   }
-  Schema& old = *found;
-  if (old == value) return;
-  const bool numbers = old.is_number() && value.is_number();
-  if (keyword == "type") {
-    old = merge_types(old, value);
-  } else if (keyword == "properties" && old.is_object() && value.is_object()) {
-    merge_properties(old, value);
-  } else if (keyword == "required" && old.is_array() && value.is_array()) {
-    merge_required(old, value);
-  } else if (keyword == "enum" && old.is_array() && value.is_array()) {
-    old = common(old, value);
-  } else if (keyword == "items") {
-    old = {{"allOf", Schema::array({old, value})}};
-  } else if (keyword == "allOf" && old.is_array() && value.is_array()) {
-    old.insert(old.end(), value.begin(), value.end());
-  } else if (keyword == "nullable") {
-    old = false;
-  } else if (numbers && (keyword.starts_with("min") || keyword == "exclusiveMinimum")) {
-    if (old < value) old = value;
-  } else if (numbers && (keyword.starts_with("max") || keyword == "exclusiveMaximum")) {
-    if (value < old) old = value;
-  } else {
-    refuse_merge(pointer, keyword);
+
+  static void check_pattern(const std::string& pattern, const std::string& pointer) {
+    const std::string_view fault = fault_of_pattern(pattern);
+    if (fault.empty()) return;
+    fail_at(pointer,
+            fmt::format("the pattern '{}' is malformed: it has {}", cut_text(pattern), fault));
   }
-}
+
+  void check_list(const Schema& list, const std::string& pointer) {
+    for (size_t i = 0; i < list.size(); ++i) {
+      check(list[i], child_pointer(pointer, std::to_string(i)));
+    }
+  }
+
+  void check_named(const Keyword& keyword, const Schema& object, const std::string& pointer) {
+    for (const auto& [name, value] : object.items()) {
+      const bool may_be_names = keyword.value != Value::named_schemas;
+      if (may_be_names && (value.is_array() || keyword.value == Value::named_names)) {
+        if (!are_texts(value)) fail(keyword, value, pointer, "a list of strings of each name");
+        continue;
+      }
+      if (keyword.name == "patternProperties") check_pattern(name, pointer);
+      check(value, child_pointer(pointer, name));
+    }
+  }
+
+  static bool are_texts(const Schema& list) {
+    return list.is_array() &&
+           std::ranges::all_of(list, [](const Schema& name) { return name.is_string(); });
+  }
+
+  CompileBudget& budget_;
+};
 
 }  // namespace
 
-bool is_assertion(std::string_view keyword) {
-  return contains(kObeyed, keyword);
+const Keyword* find_keyword(std::string_view word) {
+  const auto at = std::ranges::lower_bound(kKeywords, word, {}, &Keyword::name);
+  return at != std::end(kKeywords) && at->name == word ? &*at : nullptr;
 }
 
-void check_keywords(const Schema& schema, const std::string& pointer) {
-  for (const auto& [keyword, value] : schema.items()) {
-    if (contains(kObeyed, keyword) || contains(kAnnotations, keyword)) continue;
-    if (keyword.starts_with("x-")) continue;
-    const auto refused = std::ranges::find(kRefused, keyword, &Refused::keyword);
-    if (refused != kRefused.end()) {
-      throw Error(fmt::format("{}: '{}' is not supported; {}", pointer, keyword, refused->advice));
-    }
-    throw Error(
-        fmt::format("{}: '{}' is no keyword that is known here. Remove it, or begin its name with "
-                    "'x-' if it is a note",
-                    pointer, cut_text(keyword)));
-  }
+bool is_assertion(std::string_view word) {
+  const Keyword* const keyword = find_keyword(word);
+  return keyword != nullptr && keyword->use != KeywordUse::note;
 }
 
-bool has_assertions_beside(const Schema& schema, std::string_view except) {
-  for (auto at = schema.begin(); at != schema.end(); ++at) {
-    if (at.key() != except && is_assertion(at.key())) return true;
-  }
-  return false;
+std::string_view advice_for(std::string_view keyword) {
+  if (keyword == "disallow") return "use not";
+  if (keyword == "divisibleBy") return "use multipleOf";
+  if (keyword == "extends") return "use allOf";
+  if (keyword == "propertyDependencies") return "use anyOf with a const in each alternative";
+  return "use a pattern";  // bounds of formats
 }
 
-Schema assertions(const Schema& schema, CompileBudget& budget, std::string_view except) {
-  budget.spend(bytes_of_keys(schema));
-  Schema::object_t kept;
-  for (const auto& [keyword, value] : schema.items()) {
-    if (!is_assertion(keyword) || keyword == except) continue;
-    budget.spend(bytes_of_copy(value));
-    kept.emplace_back(keyword, value);
-  }
-  return kept;
-}
-
-void merge_schema(Schema& into, const Schema& more, const std::string& pointer,
-                  CompileBudget& budget) {
-  if (into == false || more == true) return;
-  budget.spend(bytes_of_keys(more));
-  if (more.is_boolean() || into.is_boolean()) {
-    budget.spend(bytes_of_copy(more));
-    into = more;
-    return;
-  }
-  check_additional(into, more, pointer);
-  check_additional(more, into, pointer);
-  check_items(into, more, pointer);
-  check_items(more, into, pointer);
-  for (const auto& [keyword, value] : more.items()) {
-    if (!is_assertion(keyword)) continue;
-    // What is there already is compared with it, or searched.
-    const auto own = into.find(keyword);
-    budget.spend(bytes_of_copy(value) + (own != into.end() ? bytes_of_copy(*own) : 0));
-    // Both must be followed, one after the other.
-    if (keyword == "$ref" && own != into.end() && *own != value) {
-      merge_keyword(into, "allOf", Schema::array({{{"$ref", value}}}), pointer);
-    } else {
-      merge_keyword(into, keyword, value, pointer);
-    }
-  }
+void check_schema(const Schema& schema, const std::string& pointer, CompileBudget& budget) {
+  Checker(budget).check(schema, pointer);
 }
 
 }  // namespace anser

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "anser/error.h"
 #include "base/cut_text.h"
-#include "grammar/pattern_automaton.h"
+#include "grammar/character_classes.h"
 #include "grammar/schema_text.h"
 #include "text/utf8.h"
 
@@ -21,24 +21,6 @@ constexpr int kMaxGroups = 64;
 
 using Kind = Expression::Kind;
 
-Characters all_but(const Characters& ranges) {
-  Characters others;
-  uint32_t low = 0;
-  for (const auto [first, last] : tidy(ranges)) {
-    if (low < first) others.push_back({low, first - 1});
-    low = last + 1;
-  }
-  if (low <= kLastCharacter) others.push_back({low, kLastCharacter});
-  return others;
-}
-
-const Characters kDigit = {{'0', '9'}};
-const Characters kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-const Characters kSpace = {{0x09, 0x0d},     {0x20, 0x20},     {0xa0, 0xa0},     {0x1680, 0x1680},
-                           {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f},
-                           {0x3000, 0x3000}, {0xfeff, 0xfeff}};
-const Characters kLineEnd = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
-
 class Parser {
  public:
   Parser(std::string_view pattern, const std::string& where)
@@ -48,18 +30,9 @@ class Parser {
   Expression parse() {
     Expression whole{Kind::choice};
     do {
-      const bool begins = take('^');
-      Expression alternative = sequence();
-      const bool ends = take('$');
-      if (!at_end() && peek() != '|') refuse(peek() == ')' ? "a ) without (" : "$ inside");
-      const Expression rest{
-          Kind::repeat, {}, {{Kind::characters, {{0, kLastCharacter}}}}, 0, kUnlimited};
-      Expression full{Kind::sequence};
-      if (!begins) full.parts.push_back(rest);
-      full.parts.push_back(std::move(alternative));
-      if (!ends) full.parts.push_back(rest);
-      whole.parts.push_back(std::move(full));
+      complete(sequence(), whole);
     } while (take('|'));
+    if (!at_end()) refuse("a ) without (");
     return whole;
   }
 
@@ -67,7 +40,7 @@ class Parser {
   [[noreturn]] void refuse(const std::string& what) const {
     throw Error(fmt::format(
         "{}: the pattern '{}' has {} at character {}, which is not supported. Supported "
-        "are literals, classes, groups, |, * + ? {{m,n}}, and ^ and $ at the ends",
+        "are literals, classes, groups, |, * + ? {{m,n}}, ^, $, (?=...) and (?!...)",
         where_, cut_text(pattern_), what, at_));
   }
 
@@ -81,6 +54,27 @@ class Parser {
   uint32_t next() {
     if (at_end()) refuse("an end too early");
     return text_[at_++];
+  }
+
+  // An alternative of the whole. One that is nothing but a group is that group's alternatives.
+  static void complete(Expression alternative, Expression& whole) {
+    auto& parts = alternative.parts;
+    if (parts.size() == 1 && parts[0].kind == Kind::choice) {
+      for (Expression& part : parts[0].parts) {
+        if (part.kind != Kind::sequence) part = {Kind::sequence, {}, {std::move(part)}};
+        complete(std::move(part), whole);
+      }
+      return;
+    }
+    const bool begins = !parts.empty() && parts.front().kind == Kind::begin;
+    if (begins) parts.erase(parts.begin());
+    const bool ends = !parts.empty() && parts.back().kind == Kind::end;
+    if (ends) parts.pop_back();
+    Expression full{Kind::sequence};
+    if (!begins) full.parts.push_back(any_text());
+    full.parts.push_back(std::move(alternative));
+    if (!ends) full.parts.push_back(any_text());
+    whole.parts.push_back(std::move(full));
   }
 
   Expression choice() {
@@ -101,7 +95,7 @@ class Parser {
 
   Expression sequence() {
     Expression result{Kind::sequence};
-    while (!at_end() && peek() != '|' && peek() != ')' && peek() != '$') {
+    while (!at_end() && peek() != '|' && peek() != ')') {
       result.parts.push_back(repeated(single()));
     }
     return result;
@@ -109,13 +103,17 @@ class Parser {
 
   Expression repeated(Expression part) {
     uint32_t least, most;
+    const bool reads = !is_assertion(part);
+    if (!reads && (peek() == '*' || peek() == '+' || peek() == '?' || is_count())) {
+      refuse("a repetition of what reads nothing");
+    }
     if (take('*')) {
       least = 0, most = kUnlimited;
     } else if (take('+')) {
       least = 1, most = kUnlimited;
     } else if (take('?')) {
       least = 0, most = 1;
-    } else if (take('{')) {
+    } else if (is_count() && take('{')) {
       least = most = count();
       if (take(',')) most = peek() == '}' ? kUnlimited : count();
       if (!take('}')) refuse("{ without }");
@@ -124,8 +122,27 @@ class Parser {
       return part;
     }
     take('?');  // the shortest first: the same strings
-    if (peek() == '*' || peek() == '+' || peek() == '{') refuse("a repetition of a repetition");
+    if (peek() == '*' || peek() == '+' || is_count()) refuse("a repetition of a repetition");
     return {Kind::repeat, {}, {std::move(part)}, least, most};
+  }
+
+  // Whether {m}, {m,} or {m,n} comes here. Every other { stands for itself, but for {,n}, which
+  // Python takes for a repetition.
+  bool is_count() const {
+    if (peek() != '{') return false;
+    size_t at = at_ + 1;
+    const auto digits = [&] {
+      const size_t begin = at;
+      while (at < text_.size() && text_[at] >= '0' && text_[at] <= '9') ++at;
+      return at > begin;
+    };
+    const bool first = digits();
+    const bool comma = at < text_.size() && text_[at] == ',';
+    if (comma) ++at;
+    const bool second = comma && digits();
+    if (at == text_.size() || text_[at] != '}') return false;
+    if (!first && second) refuse("{,n}");
+    return first;
   }
 
   uint32_t count() {
@@ -141,25 +158,26 @@ class Parser {
   Expression single() {
     const uint32_t c = next();
     switch (c) {
-      case '(': {
-        if (take('?') && !take(':')) refuse("(?");
-        if (++groups_ > kMaxGroups) refuse(fmt::format("more than {} nested groups", kMaxGroups));
-        Expression inner = choice();
-        --groups_;
-        if (!take(')')) refuse(peek() == '$' ? "$ inside" : "( without )");
-        return inner;
-      }
+      case '(':
+        return group();
       case '[':
         return {Kind::characters, character_class()};
       case '.':
-        return {Kind::characters, all_but(kLineEnd)};
+        return {Kind::characters, chosen(class_of_dot())};
       case '\\':
-        return {Kind::characters, escape()};
+        return {Kind::characters, chosen(escape())};
       case '^':
+        return {Kind::begin};
+      case '$':
+        return end();
+      case '{':
+        --at_;
+        if (is_count()) refuse("{");
+        ++at_;
+        return {Kind::characters, {{c, c}}};
       case '*':
       case '+':
       case '?':
-      case '{':
         --at_;
         refuse(std::string(1, char(c)));
       default:
@@ -167,43 +185,97 @@ class Parser {
     }
   }
 
-  Characters escape() {
+  // Behind "(".
+  Expression group() {
+    const size_t begin = at_ - 1;
+    Expression ahead{Kind::ahead};
+    bool looks = false;
+    if (take('?')) {
+      looks = take('=') || (ahead.negative = take('!'));
+      if (!looks && !take(':') && !take_name()) at_ = begin, refuse(group_name());
+    }
+    if (++groups_ > kMaxGroups) refuse(fmt::format("more than {} nested groups", kMaxGroups));
+    if (ahead.negative) negated_ = !negated_;
+    Expression inner = choice();
+    if (ahead.negative) negated_ = !negated_;
+    --groups_;
+    if (!take(')')) refuse("( without )");
+    if (!looks) return inner;
+    ahead.parts.push_back(std::move(inner));
+    return ahead;
+  }
+  // Of a named group: <name> or P<name>.
+  bool take_name() {
+    const size_t begin = at_;
+    take('P');
+    if (!take('<') || peek() == '=' || peek() == '!') return at_ = begin, false;
+    while (!at_end() && peek() != '>') ++at_;
+    return take('>');
+  }
+  // "(?<=", "(?i" and the like, for an error.
+  std::string group_name() const {
+    std::string name;
+    for (size_t i = at_; i < text_.size() && name.size() < 4 && text_[i] < 0x80; ++i) {
+      if (name.size() > 2 && name[2] != '<') break;
+      name += char(text_[i]);
+    }
+    return name;
+  }
+
+  // Python's $ also stands before a last line's end, which is never to be relied on.
+  Expression end() const {
+    if (!negated_) return {Kind::end};
+    const Expression line_end = {
+        Kind::sequence, {}, {{Kind::characters, {{'\n', '\n'}}}, {Kind::end}}};
+    return {Kind::choice, {}, {{Kind::end}, {Kind::ahead, {}, {line_end}}}};
+  }
+
+  // What matches everywhere; where it must not match, what does so anywhere.
+  const Characters& chosen(const CharacterClass& one) const {
+    return negated_ ? one.may : one.must;
+  }
+
+  CharacterClass escape() {
     const uint32_t c = next();
+    if (const auto known = class_of_letter(c)) return *known;
     switch (c) {
-      case 'd':
-        return kDigit;
-      case 'D':
-        return all_but(kDigit);
-      case 'w':
-        return kWord;
-      case 'W':
-        return all_but(kWord);
-      case 's':
-        return kSpace;
-      case 'S':
-        return all_but(kSpace);
       case 'n':
-        return {{'\n', '\n'}};
+        return exactly({{'\n', '\n'}});
       case 'r':
-        return {{'\r', '\r'}};
+        return exactly({{'\r', '\r'}});
       case 't':
-        return {{'\t', '\t'}};
+        return exactly({{'\t', '\t'}});
       case 'f':
-        return {{'\f', '\f'}};
+        return exactly({{'\f', '\f'}});
       case 'v':
-        return {{'\v', '\v'}};
+        return exactly({{'\v', '\v'}});
       case 'x':
-        return hex(2);
+        return exactly(hex(2));
       case 'u':
-        return hex(4);
+        return exactly(hex(4));
+      case 'p':
+      case 'P':
+        return category(c == 'P');
       default:
         // Letters and digits mean something, if only elsewhere; the rest stands for itself.
         if (c < 0x80 && (std::isalnum(int(c)) != 0)) {
           --at_;
           refuse(fmt::format("\\{}", char(c)));
         }
-        return {{c, c}};
+        return exactly({{c, c}});
     }
+  }
+
+  // Behind \p.
+  CharacterClass category(bool negative) {
+    std::string name;
+    if (take('{')) {
+      while (!at_end() && peek() != '}' && peek() < 0x80) name += char(next());
+      if (!take('}')) refuse("\\p{ without }");
+    }
+    const auto known = class_of_category(name);
+    if (!known) refuse(fmt::format("\\p{{{}}}", cut_text(name)));
+    return negative ? opposite(*known) : *known;
   }
 
   Characters hex(int digits) {
@@ -219,25 +291,32 @@ class Parser {
 
   Characters character_class() {
     const bool negative = take('^');
-    Characters ranges;
+    CharacterClass all;
     while (!take(']')) {
       const uint32_t c = next();
-      Characters low = c == '\\' ? class_escape() : Characters{{c, c}};
-      const bool one = low.size() == 1 && low[0].low == low[0].high;
+      CharacterClass low = c == '\\' ? class_escape() : exactly({{c, c}});
       if (peek() == '-' && at_ + 1 < text_.size() && text_[at_ + 1] != ']') {
         ++at_;
         const uint32_t d = next();
-        const Characters high = d == '\\' ? class_escape() : Characters{{d, d}};
-        if (!one || high.size() != 1 || high[0].low != high[0].high) refuse("a range of classes");
-        if (high[0].low < low[0].low) refuse("a range whose end is below its beginning");
-        low = {{low[0].low, high[0].low}};
+        const CharacterClass high = d == '\\' ? class_escape() : exactly({{d, d}});
+        if (!is_one(low) || !is_one(high)) refuse("a range of classes");
+        const uint32_t first = low.must[0].low, last = high.must[0].low;
+        if (last < first) refuse("a range whose end is below its beginning");
+        low = exactly({{first, last}});
       }
-      ranges.insert(ranges.end(), low.begin(), low.end());
+      // All at once, below: there may be thousands.
+      all.must.insert(all.must.end(), low.must.begin(), low.must.end());
+      all.may.insert(all.may.end(), low.may.begin(), low.may.end());
     }
-    return negative ? all_but(ranges) : tidy(std::move(ranges));
+    all = {tidy(std::move(all.must)), tidy(std::move(all.may))};
+    return chosen(negative ? opposite(all) : all);
   }
-  Characters class_escape() {
-    if (take('b')) return {{'\b', '\b'}};
+  static bool is_one(const CharacterClass& one) {
+    const auto is = [](const Characters& c) { return c.size() == 1 && c[0].low == c[0].high; };
+    return is(one.must) && is(one.may);
+  }
+  CharacterClass class_escape() {
+    if (take('b')) return exactly({{'\b', '\b'}});
     return escape();
   }
 
@@ -246,46 +325,13 @@ class Parser {
   const std::vector<uint32_t> text_;
   size_t at_ = 0;
   int groups_ = 0;
+  bool negated_ = false;  // within an odd number of (?!
 };
-
-// To a grammar, see PatternWriter.
-struct GrammarTarget {
-  GrammarBuilder& builder;
-  JsonRules& json;
-  RuleId rule;
-
-  StateId add_state() { return builder.add_state(rule); }
-  void add_jump(StateId from, StateId to) { builder.add_jump(from, to); }
-  void add_characters(StateId from, const Characters& characters, StateId to) {
-    json.add_plain(from, characters, to);
-  }
-};
-
-void add_automaton(GrammarTarget& target, StateId from, const PatternAutomaton& automaton,
-                   StateId to) {
-  std::vector<StateId> states;
-  for (size_t i = 0; i < automaton.states.size(); ++i) states.push_back(target.add_state());
-  target.add_jump(from, states[0]);
-  for (size_t i = 0; i < states.size(); ++i) {
-    const PatternAutomaton::State& state = automaton.states[i];
-    if (state.final) target.add_jump(states[i], to);
-    for (const auto& [characters, next] : state.edges) {
-      target.add_characters(states[i], characters, states[next]);
-    }
-  }
-}
 
 }  // namespace
 
-void add_pattern(GrammarBuilder& builder, JsonRules& json, StateId from, std::string_view pattern,
-                 const std::string& where, StateId to) {
-  const Expression expression = Parser(pattern, where).parse();
-  GrammarTarget target{builder, json, builder.rule_of(from)};
-  if (const auto automaton = deterministic(expression, builder.budget())) {
-    add_automaton(target, from, *automaton, to);
-  } else {
-    PatternWriter<GrammarTarget>(target).add(from, expression, to);
-  }
+Expression parse_pattern(std::string_view pattern, const std::string& where) {
+  return Parser(pattern, where).parse();
 }
 
 }  // namespace anser

@@ -26,6 +26,8 @@ struct Written {
   std::map<std::vector<std::pair<uint32_t, uint32_t>>, SetId> set_ids;
   struct TooLarge {};
 
+  // Those that have assertions are not for this one.
+  void add_assertion(uint32_t, const Expression&, uint32_t) { throw TooLarge(); }
   uint32_t add_state() {
     if (jumps.size() == kMaxStates) throw TooLarge();
     jumps.emplace_back();
@@ -199,6 +201,7 @@ class Determiniser {
 }  // namespace
 
 std::optional<PatternAutomaton> deterministic(const Expression& pattern, CompileBudget& budget) {
+  if (has_assertions(pattern)) return deterministic_with_assertions(pattern, budget);
   try {
     return Determiniser(pattern, budget).run();
   } catch (const Written::TooLarge&) {

@@ -28,4 +28,8 @@ struct PatternAutomaton {
 // Nothing where it would be much larger than the pattern, or too much work.
 std::optional<PatternAutomaton> deterministic(const Expression& pattern, CompileBudget& budget);
 
+// The same for a pattern with assertions (pattern_assertions.cpp).
+std::optional<PatternAutomaton> deterministic_with_assertions(const Expression& pattern,
+                                                              CompileBudget& budget);
+
 }  // namespace anser

@@ -10,11 +10,31 @@
 namespace anser {
 
 struct Expression {
-  enum class Kind { characters, sequence, choice, repeat } kind;
+  // The last three read nothing: they say that the text begins here, that it ends here, and what
+  // it goes on with (parts[0], or not with that).
+  enum class Kind { characters, sequence, choice, repeat, begin, end, ahead } kind;
   Characters characters = {};
   std::vector<Expression> parts = {};
   uint32_t least = 1, most = 1;  // of repeat
+  bool negative = false;         // of ahead
 };
+
+inline bool is_assertion(const Expression& expression) {
+  return expression.kind == Expression::Kind::begin || expression.kind == Expression::Kind::end ||
+         expression.kind == Expression::Kind::ahead;
+}
+inline bool has_assertions(const Expression& expression) {
+  return is_assertion(expression) || std::ranges::any_of(expression.parts, has_assertions);
+}
+
+// Any text.
+inline Expression any_text() {
+  return {Expression::Kind::repeat,
+          {},
+          {{Expression::Kind::characters, {{0, kLastCharacter}}}},
+          0,
+          kUnlimited};
+}
 
 // Sorted, and what touches joined.
 inline Characters tidy(Characters ranges) {
@@ -30,8 +50,8 @@ inline Characters tidy(Characters ranges) {
   return joined;
 }
 
-// Writes an expression as states, to whatever has add_state(), add_jump(from, to) and
-// add_characters(from, characters, to).
+// Writes an expression as states, to whatever has add_state(), add_jump(from, to),
+// add_characters(from, characters, to) and add_assertion(from, assertion, to).
 template <class Target>
 class PatternWriter {
  public:
@@ -50,6 +70,10 @@ class PatternWriter {
         return target_.add_jump(from, to);
       case Expression::Kind::repeat:
         return repeat(from, expression, to);
+      case Expression::Kind::begin:
+      case Expression::Kind::end:
+      case Expression::Kind::ahead:
+        return target_.add_assertion(from, expression, to);
     }
   }
 

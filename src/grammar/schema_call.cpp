@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <initializer_list>
 #include <utility>
 
 #include "anser/error.h"
 #include "grammar/schema.h"
 #include "grammar/schema_compiler.h"
+#include "grammar/schema_references.h"
 #include "grammar/schema_values.h"
 #include "text/utf8.h"
 #include "text/vocabulary.h"
@@ -29,44 +29,38 @@ Schema read_parameters(const Constraint::Function& function, CompileBudget& budg
   if (function.parameters.empty()) {
     return {{"type", "object"}, {"properties", Schema::object()}};
   }
-  return parse_schema(function.parameters, budget);
+  Schema schema = parse_schema(function.parameters, budget);
+  write_references_from_root(schema, budget);
+  return schema;
+}
+
+// Arguments are an object, also where the schema would allow something else.
+const Schema& object_type() {
+  static const Schema schema = {{"type", "object"}};
+  return schema;
+}
+
+void check_parameters(const Schema& parameters) {
+  if (!parameters.is_object()) fail_at("#", "expected an object, for a function's parameters");
+  if ((schema_types(parameters, "#") & kObject) != 0) return;
+  fail_at("#",
+          "a function's arguments are an object, and none is allowed here. Expected the type "
+          "object");
 }
 
 }  // namespace
-
-// Arguments are an object, also where the schema would allow something else.
-const Schema& SchemaCompiler::arguments_schema(const Schema& parameters) {
-  if (!parameters.is_object()) fail_at("#", "expected an object, for a function's parameters");
-  const std::vector<std::string> types = schema_types(parameters, "#");
-  if (std::ranges::find(types, "object") == types.end()) {
-    fail_at("#",
-            "a function's arguments are an object, and none is allowed here. Expected the "
-            "type object");
-  }
-  const auto has = [&](const char* keyword) { return parameters.contains(keyword); };
-  const bool alone = std::ranges::none_of(
-      std::initializer_list<const char*>{"anyOf", "oneOf", "allOf", "$ref"}, has);
-  if (alone && has("type") && types.size() == 1) return parameters;
-  Schema object = parameters;
-  object["type"] = "object";
-  object["nullable"] = false;
-  return keep(std::move(object), "#");
-}
 
 Grammar SchemaCompiler::compile_call(std::span<const Constraint::Function> functions) {
   if (functions.empty()) throw Error("there is no function that could be called");
   const RuleId whole = builder_.add_rule();
   const auto state = [&] { return builder_.add_state(whole); };
-  const StateId begun = state(), open = state(), name = state(), colon = state(), which = state(),
-                close = state(), brace = state(), end = state();
+  const StateId begun = state(), which = state(), close = state(), end = state();
   builder_.finish_at(end);
-  builder_.add_call(builder_.start(whole), json_.space(), begun);
-  builder_.add_text(begun, "{", open);
-  builder_.add_call(open, json_.space(), name);
-  builder_.add_text(name, "\"name\"", colon);
-  json_.add_colon(colon, which);
-  builder_.add_call(close, json_.space(), brace);
-  builder_.add_text(brace, "}", end);
+  // As models' answers begin.
+  builder_.add_text(builder_.start(whole), " ", begun);
+  builder_.add_jump(builder_.start(whole), begun);
+  builder_.add_text(begun, "{\"name\":", which);
+  builder_.add_text(close, "}", end);
 
   std::deque<Schema> roots;  // addresses stay
   std::vector<RuleId> arguments;
@@ -74,12 +68,10 @@ Grammar SchemaCompiler::compile_call(std::span<const Constraint::Function> funct
   const auto add = [&](const Constraint::Function& function) {
     budget_.begin_part();
     const Schema& root = roots.emplace_back(read_parameters(function, budget_));
-    arguments.push_back(rule_of_root(root, arguments_schema(root)));
-    const StateId comma = state(), key = state(), second_colon = state(), value = state();
-    builder_.add_text(which, '"' + json_inside(function.name) + '"', comma);
-    json_.add_comma(comma, key);
-    builder_.add_text(key, "\"arguments\"", second_colon);
-    json_.add_colon(second_colon, value);
+    check_parameters(root);
+    arguments.push_back(rule_of_root(root, {{&object_type(), Part::Kind::plain}}, function.strict));
+    const StateId value = state();
+    builder_.add_text(which, '"' + json_inside(function.name) + "\",\"arguments\":", value);
     builder_.add_call(value, arguments.back(), close);
     ends.push_back(builder_.rules());
   };
@@ -97,7 +89,9 @@ Grammar SchemaCompiler::compile_call(std::span<const Constraint::Function> funct
   // One that no text can call would be passed over without a word.
   for (size_t i = 0; i < functions.size(); ++i) {
     if (grammar.start_of(arguments[i]).height < kMaxCalls) continue;
-    blame(functions, i, Error("no text satisfies the schema of its parameters"));
+    blame(functions, i,
+          Error("no text satisfies the schema of its parameters" +
+                reason_of(rules_without_end(grammar, arguments[i]))));
   }
   return grammar;
 }
@@ -108,8 +102,8 @@ Grammar SchemaCompiler::build_call(Functions functions, std::span<const RuleId> 
     return std::move(builder_).build(whole);
   } catch (const CircularRule& error) {
     blame(functions, size_t(std::ranges::upper_bound(ends, error.rule) - ends.begin()), error);
-  } catch (const Error& error) {
-    blame(functions, 0, error);  // none can be called
+  } catch (const NoText& error) {  // none can be called
+    blame(functions, 0, Error(error.what() + reason_of(error.rules)));
   }
 }
 

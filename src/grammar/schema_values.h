@@ -14,11 +14,29 @@ namespace anser {
 
 [[noreturn]] void fail_at(const std::string& pointer, const std::string& what);
 
-bool is_type(const Schema& value, std::string_view type);
+// Types of values, a bit each. Numbers are of two: those that are whole, as 1.0 is, and the others.
+using Types = uint32_t;
+constexpr Types kObject = 1, kArray = 2, kString = 4, kInteger = 8, kFraction = 16, kBoolean = 32,
+                kNull = 64, kNumber = kInteger | kFraction, kAllTypes = 127;
 
-// What `schema` allows, sorted, each once. Where no type is given: what the other keywords speak
-// of.
-std::vector<std::string> schema_types(const Schema& schema, const std::string& pointer);
+// A type of our own, of numbers that are not whole.
+inline constexpr std::string_view kFractionName = "\x01fraction";
+
+Types type_of(const Schema& value);
+// "object or string".
+std::string names_of(Types types);
+
+// What `schema`'s own type and nullable allow; all where it has no type.
+Types schema_types(const Schema& schema, const std::string& pointer);
+// What its other keywords speak of.
+Types types_spoken_of(const Schema& schema);
+
+// A text that is the same for equal values, and only for these: 1 and 1.0 are equal, and so are
+// objects whose properties come in another order.
+std::string canonical_text(const Schema& value);
+
+// A value as it is written.
+std::string written_text(const Schema& value);
 
 // False where it is absent.
 bool schema_flag(const Schema& schema, const char* keyword, const std::string& pointer);

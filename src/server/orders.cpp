@@ -148,7 +148,8 @@ std::shared_ptr<const Constraint> constraint_of(const WriteRequest& request, con
   if (request.json_object) return Constraint::json_object(model.tokenizer(), vocab);
   if (!request.json_schema) return nullptr;
   try {
-    return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump());
+    return Constraint::json_schema(model.tokenizer(), vocab, request.json_schema->dump(),
+                                   request.schema_is_strict);
   } catch (const Error& error) {
     throw ApiError::bad_field(request.json_schema_path, error.what());
   }
@@ -173,7 +174,8 @@ std::shared_ptr<const Constraint> call_constraint(const ChatRequest& request, co
   for (const Tool& tool : request.tools) {
     const ToolChoice& choice = request.tool_choice;
     if (choice.kind == ToolChoice::Kind::named && tool.name != choice.name) continue;
-    functions.push_back({tool.name, tool.parameters.is_null() ? "" : tool.parameters.dump()});
+    functions.push_back(
+        {tool.name, tool.parameters.is_null() ? "" : tool.parameters.dump(), tool.strict});
     paths.push_back(tool.path);
   }
   try {

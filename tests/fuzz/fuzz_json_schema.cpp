@@ -96,6 +96,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_error(error);
   }
   try {
+    const auto compile = [&] { return anser::Constraint::json_schema(bytes, 256, text, false); };
+    write(anser::ConstraintMatcher(compiled_in_time(text.size(), compile)), text);
+  } catch (const anser::Error& error) {
+    check_error(error);
+  }
+  try {
     const anser::Constraint::Function functions[] = {{"f", text}, {"g", ""}};
     const auto compile = [&] { return anser::Constraint::json_call(bytes, 256, functions); };
     const std::string call =

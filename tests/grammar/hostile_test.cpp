@@ -62,7 +62,8 @@ TEST(HostileSchemas, NamedOnesAreRefusedForWhatTheyAre) {
 TEST(HostileSchemas, ErrorsRepeatAHundredCharacters) {
   const std::string long_name = repeated(5000, "ž");
   for (const std::string& schema :
-       {"{\"" + long_name + "\":1}", R"({"properties":{")" + long_name + R"(":{"not":1}}})",
+       {R"({"required":")" + long_name + "\"}",
+        R"({"properties":{")" + long_name + R"(":{"not":1}}})",
         R"({"$ref":"#/)" + long_name + "\"}", R"({"type":")" + long_name + "\"}",
         R"({"minimum":")" + long_name + "\"}", R"({"minItems":")" + long_name + "\"}",
         R"({"pattern":"()" + long_name + "\"}"}) {

@@ -212,10 +212,14 @@ TEST_F(CallsTest, WhatCannotBeKeptToIsNamed) {
     }
   };
   Json functions = kFunctions;
-  functions[2]["parameters"]["properties"]["at"] = {{"type", "array"}, {"uniqueItems", true}};
+  functions[2]["parameters"]["properties"]["at"] = {{"type", "array"}, {"disallow", "null"}};
   expect(functions, "required", "2",
-         {"parameters: the function `find`", "#/properties/at", "'uniqueItems' is not supported"});
+         {"parameters: the function `find`", "#/properties/at", "'disallow' is not supported"});
   expect(functions, named("find"), "2", {"`find`"});
+  // Who does not insist gets what can be had.
+  Json loose = chat_tools(functions);
+  loose[2]["function"]["strict"] = false;
+  EXPECT_EQ(expect_call(chat(named("find"), {{"tools", loose}})["choices"][0]), "find");
   // Those that cannot be called are not looked at, nor is anything where none must be.
   EXPECT_EQ(expect_call(chat(named("time"), {{"tools", chat_tools(functions)}})["choices"][0]),
             "time");

@@ -73,6 +73,10 @@ TEST(Requests, EveryFieldIsRead) {
   EXPECT_EQ(sampling.biases[0].bias, 2.5f);
   EXPECT_EQ(request.state, "s");
   EXPECT_EQ(request.json_schema, Json({{"type", "object"}}));
+  EXPECT_TRUE(request.schema_is_strict);
+  EXPECT_FALSE(write(R"({"response_format": {"type": "json_schema", "json_schema": {"schema": {},
+                         "strict": false}}})")
+                   .schema_is_strict);
   EXPECT_EQ(write(R"({"max_tokens": 3, "max_completion_tokens": 4.0})").generation.max_tokens, 4);
   EXPECT_EQ(write(R"({"stop": "x", "top_k": -1})").generation.stop.size(), 1u);
   EXPECT_TRUE(write(R"({"response_format": {"type": "json_object"}})").json_object);
@@ -104,6 +108,8 @@ TEST(Requests, WhatIsWrongIsNamed) {
       {R"({"logit_bias": {"5": "3"}})", "logit_bias.5"},
       {R"({"response_format": {"type": "xml"}})", "response_format.type"},
       {R"({"response_format": {"type": "json_schema"}})", "response_format.json_schema"},
+      {R"({"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "strict": 1}}})",
+       "response_format.json_schema.strict"},
       {R"({"seed": 9223372036854775808})", "seed"},
       {R"([1])", ""},
       {R"({)", ""},

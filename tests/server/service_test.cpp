@@ -351,6 +351,18 @@ TEST_F(ServiceTest, AnswersKeepTheirSchema) {
                      {"schema": {"type": "object", "not": {}}}}})",
                  400)["error"]["param"],
             "response_format.json_schema.schema");
+  // Where it is not strict, what cannot be kept to is passed over.
+  const auto loose = [&](bool strict, int status) {
+    return post("/v1/completions",
+                fmt::format(R"({{"prompt": "a", "response_format": {{"type": "json_schema",
+                    "json_schema": {{"strict": {}, "schema": {{"type": "boolean",
+                    "disallow": "null"}}}}}}}})",
+                            strict),
+                status);
+  };
+  const std::string text = loose(false, 200)["choices"][0]["text"];
+  EXPECT_TRUE(Json::parse(text).is_boolean()) << text;
+  EXPECT_EQ(loose(true, 400)["error"]["param"], "response_format.json_schema.schema");
   EXPECT_EQ(post("/v1/completions", R"({"prompt": "a", "state": "s"})", 400)["error"]["param"],
             "state");
 }

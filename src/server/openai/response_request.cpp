@@ -111,6 +111,7 @@ void read_format(const Fields& body, ResponseRequest& request) {
   if (!format->object("schema")) format->fail("schema", "it is missing; expected a JSON schema");
   request.json_schema = *format->any("schema");
   request.json_schema_path = format->path("schema");
+  request.schema_is_strict = format->boolean("strict").value_or(true);
 }
 
 Json read_metadata(const Fields& body) {

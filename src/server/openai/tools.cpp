@@ -42,6 +42,7 @@ class FunctionReader {
                                         cut_text(tool.name)));
     }
     if (function.object("parameters")) tool.parameters = *function.any("parameters");
+    tool.strict = function.boolean("strict").value_or(true);
     tools_.push_back(std::move(tool));
   }
   std::vector<Tool> take() { return std::move(tools_); }

@@ -13,6 +13,7 @@ struct Tool {
   std::string name, description;
   Json parameters;        // a JSON schema of an object; null: it takes none
   std::string path = {};  // of the parameters, for errors: "tools[2].function.parameters"
+  bool strict = true;     // else what cannot be kept to in the schema is passed over
 };
 
 // Which of the tools shall be called: none may, any may, one must, or this one must.

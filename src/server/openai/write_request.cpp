@@ -87,6 +87,7 @@ void read_format(const Fields& body, WriteRequest& request) {
   if (!holder->object("schema")) holder->fail("schema", "it is missing; expected a JSON schema");
   request.json_schema = *holder->any("schema");
   request.json_schema_path = holder->path("schema");
+  request.schema_is_strict = holder->boolean("strict").value_or(true);
 }
 
 std::vector<std::string> read_stops(const Fields& body) {

@@ -45,6 +45,7 @@ struct WriteRequest {
   bool json_object = false;         // response_format: any object
   std::optional<Json> json_schema;  // response_format: this one
   std::string json_schema_path;     // where it stands, for errors
+  bool schema_is_strict = true;     // else what cannot be kept to is passed over
   std::string state;                // empty: from the beginning
   std::optional<StateLabels> save;  // the state at the end shall be stored
   bool end_with_sentence = false;
