@@ -15,22 +15,41 @@ DRAW_TEXTS = os.environ.get("ANSER_DRAW_TEXTS", str(ROOT / "build" / "release" /
 FORMATS = jsonschema.Draft202012Validator.FORMAT_CHECKER
 
 
-class Repeated(ValueError):
-    """A name that comes twice in one object."""
+class Drawer:
+    """A process of draw_texts; questions are answered one by one."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen([DRAW_TEXTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    def ask(self, schema, **more):
+        """`schema` is a text, or what is to be written as one; `more`: see draw_texts.cpp."""
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+        self.process.stdin.write(json.dumps({"schema": text, **more}).encode() + b"\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"draw_texts ended with {self.process.wait()} at the schema {text[:2000]}")
+        answer = json.loads(line)
+        answer["texts"] = [text.encode("latin-1") for text in answer.get("texts", [])]
+        return answer
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
 
 
-def read_strictly(text):
-    """JSON as RFC 8259 has it; numbers are as far apart as their texts."""
-    def members(pairs):
-        names = [name for name, _ in pairs]
-        if len(set(names)) != len(names):
-            raise Repeated(next(name for name in names if names.count(name) > 1))
-        return dict(pairs)
-
+def readings(text):
+    """JSON as RFC 8259 has it. Where a name comes twice in one object readers differ: with its first value, and its last."""
     def refuse(word):
         raise ValueError(f"{word} is no JSON")
 
-    return json.loads(text, object_pairs_hook=members, parse_constant=refuse)
+    def first(pairs):
+        return dict(reversed(pairs))
+
+    found = [json.loads(text, parse_constant=refuse, object_pairs_hook=hook) for hook in (dict, first)]
+    return found if found[0] != found[1] else found[:1]
 
 
 def multiple_of(validator, divisor, instance, _schema):
@@ -44,47 +63,33 @@ def exact(kind):
     return jsonschema.validators.extend(kind, {"multipleOf": multiple_of})
 
 
+def with_null(schema):
+    """`nullable` is OpenAPI's word, which jsonschema does not know."""
+    if isinstance(schema, list):
+        return [with_null(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    words = {word: one if word in ("enum", "const", "default", "examples") else with_null(one) for word, one in schema.items()}
+    if words.pop("nullable", False) is not True:
+        return words
+    kept = {word: words.pop(word) for word in ("$schema", "$id", "$defs", "definitions") if word in words}
+    return {**kept, "anyOf": [{"type": "null"}, words]}
+
+
 def validator_of(schema):
     """As `$schema` says, or the newest draft. It fetches nothing."""
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    return exact(kind)(schema, format_checker=FORMATS, registry=referencing.Registry())
-
-
-class Drawer:
-    """A process of draw_texts; answers come one by one."""
-
-    def __enter__(self):
-        self.process = subprocess.Popen([DRAW_TEXTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        return self
-
-    def ask(self, schema, **more):
-        """`schema` is a text, or what is to be written as one; `instances` are texts."""
-        text = schema if isinstance(schema, str) else json.dumps(schema)
-        self.process.stdin.write(json.dumps({"schema": text, **more}).encode() + b"\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"draw_texts ended with {self.process.wait()} at {text[:2000]}")
-        answer = json.loads(line)
-        answer["texts"] = [text.encode("latin-1") for text in answer.get("texts", [])]
-        return answer
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
+    return exact(kind)(with_null(schema), format_checker=FORMATS, registry=referencing.Registry())
 
 
 def fault_of(validator, text):
-    """Why a text is not right, in a few words; None where it is."""
+    """Why a text (bytes) is not right, in a few words; None where it is."""
     try:
-        value = read_strictly(text)
-    except Repeated as error:
-        return f"the name {error.args[0]!r} comes twice"
+        values = readings(text)
     except (ValueError, RecursionError) as error:  # also where it is no UTF-8
         return f"it is no JSON: {error}"
-    error = next(validator.iter_errors(value), None)
-    if error is None:
-        return None
-    where = "/".join(map(str, error.absolute_schema_path))
-    return f"{error.message[:300]} (#/{where[-200:]})"
+    for value in values:
+        for error in validator.iter_errors(value):
+            where = "/".join(map(str, error.absolute_schema_path))
+            return f"{error.message[:300]} (#/{where[-200:]})"
+    return None
