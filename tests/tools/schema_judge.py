@@ -1,7 +1,9 @@
 """Whether what a schema's grammar lets be written satisfies the schema: PyPI's jsonschema judges random texts of draw_texts."""
+import contextlib
 import functools
 import json
 import os
+import signal
 import subprocess
 from decimal import Decimal
 from pathlib import Path
@@ -82,14 +84,30 @@ def validator_of(schema):
     return exact(kind)(with_null(schema), format_checker=FORMATS, registry=referencing.Registry())
 
 
+@contextlib.contextmanager
+def soon(seconds):
+    """Else TimeoutError: Python's patterns may take an age."""
+    def end(_signal, _frame):
+        raise TimeoutError(f"not judged within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def fault_of(validator, text):
-    """Why a text (bytes) is not right, in a few words; None where it is."""
+    """Why a text (bytes) is not right, in a few words; None where it is. TimeoutError where that cannot be said soon."""
     try:
         values = readings(text)
     except (ValueError, RecursionError) as error:  # also where it is no UTF-8
         return f"it is no JSON: {error}"
-    for value in values:
-        for error in validator.iter_errors(value):
-            where = "/".join(map(str, error.absolute_schema_path))
-            return f"{error.message[:300]} (#/{where[-200:]})"
+    with soon(seconds=3):
+        for value in values:
+            for error in validator.iter_errors(value):
+                where = "/".join(map(str, error.absolute_schema_path))
+                return f"{error.message[:300]} (#/{where[-200:]})"
     return None

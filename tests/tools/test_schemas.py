@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 try:
+    import fqdn, isoduration, rfc3339_validator, rfc3987  # noqa: E401, F401: formats are not checked without them
     import jsonschema
     import pydantic
 except ImportError:
@@ -25,7 +26,7 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import pydantic_types  # noqa: E402
 import schema_cases  # noqa: E402
-from schema_judge import FORMATS, ROOT, Drawer, fault_of, validator_of  # noqa: E402
+from schema_judge import ROOT, Drawer, fault_of, validator_of  # noqa: E402
 
 TEXTS = 100
 PUBLIC = Path(os.environ.get("ANSER_TEST_DATA", ROOT.parent / "shared" / "testdata")) / "schemas.jsonl.xz"
@@ -45,7 +46,7 @@ class OurSchemas(unittest.TestCase):
                 with self.subTest(group):
                     problems = [f"{json.dumps(case.schema)[:300]}: {problem}" for case in cases
                                 for problem in problems_of(drawer, case)]
-                    self.assertEqual(problems, [], "\n" + "\n".join(problems))
+                    self.assertFalse(problems, "\n" + "\n".join(problems))
 
 
 def problems_of(drawer, case):
@@ -106,12 +107,14 @@ class Pydantic(unittest.TestCase):
                 if "error" in answer:
                     problems.append(f"{name}: {answer['error']}")
                     continue
+                if name in NEVER:
+                    continue
                 unread = [fault for text in answer["texts"] if (fault := unread_because(kind, text)) is not None]
                 if not unread:
                     all_read.append(name)
-                elif name in SOMETIMES and len(unread) == len(answer["texts"]) or name not in SOMETIMES | NEVER:
+                elif name not in SOMETIMES or len(unread) == len(answer["texts"]):
                     problems.append(f"{name}: {len(unread)} of {len(answer['texts'])} texts are not read: {unread[0]}")
-        self.assertEqual(problems, [], "\n" + "\n".join(problems))
+        self.assertFalse(problems, "\n" + "\n".join(problems))
         self.assertGreaterEqual(len(all_read), len(pydantic_types.TYPES) - len(SOMETIMES | NEVER))
 
 
@@ -164,7 +167,7 @@ def looked_at(drawer, number, line, texts):
             found["faults"] = [f"line {number}: {text[:300]} was written: {fault}" for text, fault in faults if fault]
             if found["accepted"].get("invalid") and not validator.is_valid(line["invalid"]):
                 found["faults"].append(f"line {number}: what is invalid could be written: {json.dumps(line['invalid'])[:300]}")
-        except (jsonschema.exceptions._Error, LookupError, ValueError, re.error) as error:
+        except (jsonschema.exceptions._Error, LookupError, ValueError, TimeoutError, re.error) as error:
             found["unjudged"] = f"line {number}: {error!r}"[:300]
     return found
 
@@ -189,8 +192,10 @@ class PublicSchemas(unittest.TestCase):
     def test_most_compile_soon_and_what_is_written_satisfies_them(self):
         found = look_at_public_schemas(every=4, texts=5)
         faults = [fault for one in found for fault in one["faults"]]
-        self.assertEqual(faults, [], "\n" + "\n".join(faults))
+        self.assertFalse(faults, "\n" + "\n".join(faults))
         self.assertEqual([one["line"] for one in found if one["unended"]], [])
+        # A few have patterns over which Python would think for years.
+        self.assertLess(sum("unjudged" in one for one in found) / len(found), 0.01)
         compiled = sum(one["error"] is None for one in found)
         self.assertGreaterEqual(compiled / len(found), 0.84)
         # A compiler has half a second of its thread's time; machines for checks are slow and busy.

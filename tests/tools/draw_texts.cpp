@@ -1,10 +1,14 @@
-// Compiles schemas and draws random texts that their grammars allow; tests/tools/test_schemas.py asks others whether they are right.
+// Compiles schemas and draws random texts that their grammars allow; tests/tools/test_schemas.py
+// asks others whether they are right.
 //
-// A line of JSON on standard input is a schema: {"schema": its text, "texts": how many, "seed": a number, "seconds": of drawing at
-// the most, "instances": [texts that are to be tried]}; all but the first may be left out. A line on standard output is the answer:
+// A line of JSON on standard input is a schema: {"schema": its text, "texts": how many, "seed": a
+// number, "seconds": of drawing at the most, "instances": [texts that are to be tried]}; all but
+// the first may be left out. A line on standard output is the answer:
 // {"error": why it does not compile, "seconds": of compiling} or
-// {"seconds": of compiling, "texts": [...], "endless": how many were given up as too long, "stuck": those that could neither end nor
-// go on, "accepted": [of each instance, whether it could be written]}. A byte of a text is one character of U+0000 to U+00FF there, so that what is no UTF-8 is seen as it is.
+// {"seconds": of compiling, "texts": [...], "endless": how many were given up as too long, "stuck":
+// those that could neither end nor go on, "accepted": [of each instance, whether it could be
+// written]}. A byte of a text is one character of U+0000 to U+00FF there, so that what is no UTF-8
+// is seen as it is.
 #include <array>
 #include <chrono>
 #include <iostream>
@@ -82,9 +86,10 @@ void collect_names(const Json& json, std::vector<std::string>& names) {
   }
 }
 
-// Draws texts byte by byte. Where a name begins, those in the schema are tried most of the time: letters alone would hardly meet
-// one where others may come, too. Bytes that the grammar does not tell apart are one choice, so that each branch is taken with some
-// chance, however many bytes lead to another one; from some length on, what closes something is taken wherever it may come.
+// Draws texts byte by byte. Where a name begins, those in the schema are tried most of the time:
+// letters alone would hardly meet one where others may come, too. Bytes that the grammar does not
+// tell apart are one choice, so that each branch is taken with some chance, however many bytes lead
+// to another one; from some length on, what closes something is taken wherever it may come.
 class Drawer {
  public:
   // `names` are tried as they are, with the quotes behind them.
@@ -150,13 +155,18 @@ class Drawer {
       case ' ':
       case '\n':
       case '\r':
-      case '\t': return closing ? white / kMuch : white;
+      case '\t':
+        return closing ? white / kMuch : white;
       case '{':
-      case '[': return closing ? 1 / kMuch : 1;
-      case '"': return closing ? 30 : 1;
+      case '[':
+        return closing ? 1 / kMuch : 1;
+      case '"':
+        return closing ? 30 : 1;
       case '}':
-      case ']': return closing ? kMuch : 0.3;
-      default: return 1;
+      case ']':
+        return closing ? kMuch : 0.3;
+      default:
+        return 1;
     }
   }
 
@@ -173,7 +183,8 @@ class Drawer {
     return {};
   }
 
-  // The shortest way to a quote, for strings that chance would hardly end, as one that has a date somewhere; or nothing.
+  // The shortest way to a quote, for strings that chance would hardly end, as one that has a date
+  // somewhere; or nothing.
   std::string end_of_string(anser::Automaton::Id from) {
     struct Step {
       anser::Automaton::Id at;
