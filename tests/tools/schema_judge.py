@@ -71,10 +71,15 @@ def with_null(schema):
         return [with_null(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    words = {word: one if word in ("enum", "const", "default", "examples") else with_null(one) for word, one in schema.items()}
-    if words.pop("nullable", False) is not True:
+    words = {}
+    for word, one in schema.items():
+        if word in ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas") and isinstance(one, dict):
+            words[word] = {name: with_null(inner) for name, inner in one.items()}
+        else:
+            words[word] = one if word in ("enum", "const", "default", "examples") else with_null(one)
+    if words.get("nullable") is not True:
         return words
-    kept = {word: words.pop(word) for word in ("$schema", "$id", "$defs", "definitions") if word in words}
+    kept = {word: words.pop(word) for word in ("$schema", "$id", "$defs", "definitions", "nullable") if word in words}
     return {**kept, "anyOf": [{"type": "null"}, words]}
 
 
