@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import subprocess
-from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import jsonschema
@@ -55,8 +55,8 @@ def readings(text):
 
 
 def multiple_of(validator, divisor, instance, _schema):
-    """In decimals: in binary fractions 0.07 is no multiple of 0.01."""
-    if validator.is_type(instance, "number") and Decimal(repr(instance)) % Decimal(repr(divisor)) != 0:
+    """Exact, of the numbers as they are written: in binary fractions 0.07 is no multiple of 0.01."""
+    if validator.is_type(instance, "number") and (Fraction(repr(instance)) / Fraction(repr(divisor))).denominator != 1:
         yield jsonschema.ValidationError(f"{instance!r} is not a multiple of {divisor}")
 
 
