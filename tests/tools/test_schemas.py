@@ -137,9 +137,9 @@ def in_order_of(schema, value):
     places = {}
 
     def note(part):
-        for name in part if isinstance(part, dict) else ():
-            places.setdefault(name, len(places))
-        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        for word, inner in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
+            for name in inner if word == "properties" and isinstance(inner, dict) else ():
+                places.setdefault(name, len(places))
             note(inner)
 
     def sort(part):
