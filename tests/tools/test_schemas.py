@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """What is written satisfies the schema, and Pydantic's types read it back: random texts of grammars, judged by PyPI's packages.
 
-As a program it looks at all public schemas, with as many texts each as one likes, and says what it found:
-    PYTHONPATH=build/schema-packages python3 tests/tools/test_schemas.py --texts 100 --every 1
+As a program it looks at all public schemas with as many texts each as one likes, or at random ones, and says what it found:
+    PYTHONPATH=build/schema-packages python3 tests/tools/test_schemas.py --texts 100
+    PYTHONPATH=build/schema-packages python3 tests/tools/test_schemas.py --random 600 --seed 7
 """
 import argparse
 import collections
 import json
 import lzma
 import os
+import random
 import re
 import sys
+import time
 import unittest
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +28,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import pydantic_types  # noqa: E402
+import random_schemas  # noqa: E402
 import schema_cases  # noqa: E402
 from schema_judge import ROOT, Drawer, fault_of, validator_of  # noqa: E402
 
@@ -126,6 +130,39 @@ def unread_because(kind, text):
     return None
 
 
+def faults_of_random_schemas(seed, seconds=float("inf"), most=None):
+    """Of at most so many schemas; each that shows a fault made small, with the text."""
+    maker, end, tried = random_schemas.Maker(random.Random(seed)), time.monotonic() + seconds, 0
+    with Drawer() as drawer:
+        while time.monotonic() < end and tried != most:
+            tried += 1
+            schema = maker.schema()
+            if fault_of_schema(drawer, schema) is not None:
+                schema = random_schemas.smallest(schema, lambda less: fault_of_schema(drawer, less) is not None)
+                yield tried, f"{json.dumps(schema)}: {fault_of_schema(drawer, schema)}"
+
+
+def fault_of_schema(drawer, schema):
+    """The first of some texts that is wrong, or why there are none; None where all is right, or the schema is refused."""
+    answer = drawer.ask(schema, texts=30, seed=1, seconds=2)
+    if answer.get("stuck"):
+        return "a text could neither end nor go on"
+    try:
+        validator = validator_of(schema)
+        return next((f"{text[:200]} was written: {fault}" for text in answer["texts"]
+                     if (fault := fault_of(validator, text)) is not None), None)
+    except Exception:  # while it is made small it may become one that is none
+        return None
+
+
+class RandomSchemas(unittest.TestCase):
+    """random_schemas.py."""
+
+    def test_what_is_written_satisfies_them(self):
+        faults = [fault for _, fault in faults_of_random_schemas(seed=1, most=4000)]
+        self.assertFalse(faults, "\n" + "\n".join(faults))
+
+
 def public_schemas(every=1):
     """Line numbers, from 1, and what is in the lines."""
     with lzma.open(PUBLIC, "rt", encoding="utf-8") as lines:
@@ -212,7 +249,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=int, default=100, help="of each schema (100)")
     parser.add_argument("--every", type=int, default=1, help="of how many schemas one is looked at (1: all)")
+    parser.add_argument("--random", type=float, metavar="SECONDS", help="look at random schemas instead, for so long")
+    parser.add_argument("--seed", type=int, default=1, help="of random schemas (1)")
     arguments = parser.parse_args()
+    if arguments.random:
+        for tried, fault in faults_of_random_schemas(arguments.seed, arguments.random):
+            print(f"{tried}: {fault}", flush=True)
+        return
     found = sorted(look_at_public_schemas(arguments.every, arguments.texts), key=lambda one: one["line"])
     compiled = [one for one in found if one["error"] is None]
     slowest = max(found, key=lambda one: one["seconds"])
