@@ -189,25 +189,39 @@ class Drawer {
     struct Step {
       anser::Automaton::Id at;
       size_t before;
-      char byte;
+      std::string bytes;
     };
-    std::vector<Step> steps = {{from, 0, 0}};
+    std::vector<Step> steps = {{from, 0, {}}};
     std::unordered_set<anser::Automaton::Id> seen = {from};
     for (size_t i = 0; i < steps.size() && steps.size() < kMaxSearched; ++i) {
-      for (const std::string& members : members_) {
-        const char byte = members[below(members.size())];
-        const anser::Automaton::Id to = automaton_->step(steps[i].at, uint8_t(byte));
-        if (to == anser::Automaton::kDead) continue;
+      for (const auto& [byte, to] : ways_on(steps[i].at)) {
         if (byte == '"') {
           std::string way = {byte};
-          for (; i != 0; i = steps[i].before) way += steps[i].byte;
-          return {way.rbegin(), way.rend()};
+          for (; i != 0; i = steps[i].before) way.insert(0, steps[i].bytes);
+          return way;
         }
-        // An escaped quote would be taken for the string's own.
-        if (byte != '\\' && seen.insert(to).second) steps.push_back({to, i, byte});
+        if (byte != '\\') {
+          if (seen.insert(to).second) steps.push_back({to, i, {byte}});
+          continue;
+        }
+        // With what is escaped, so that an escaped quote is not taken for the string's own.
+        for (const auto& [escaped, behind] : ways_on(to)) {
+          if (seen.insert(behind).second) steps.push_back({behind, i, {byte, escaped}});
+        }
       }
     }
     return {};
+  }
+
+  // A byte of each class that may come, and where it leads to.
+  std::vector<std::pair<char, anser::Automaton::Id>> ways_on(anser::Automaton::Id from) {
+    std::vector<std::pair<char, anser::Automaton::Id>> ways;
+    for (const std::string& members : members_) {
+      const char byte = members[below(members.size())];
+      const anser::Automaton::Id to = automaton_->step(from, uint8_t(byte));
+      if (to != anser::Automaton::kDead) ways.emplace_back(byte, to);
+    }
+    return ways;
   }
 
   // One byte, or nothing where the text cannot go on.

@@ -202,6 +202,9 @@ CASES = {
         ),
         ok({"allOf": [integer(minimum=1), integer(maximum=3), {"minimum": 2}]}, ["2", "3"], ["1", "4"]),
         refused(integer(minimum=2, maximum=1), NOTHING),
+        refused('{"type":"integer","minimum":1e18,"exclusiveMaximum":19}', NOTHING + "|minimum"),
+        refused(integer(exclusiveMinimum=8977181183548803003, maximum=696298873117394125), NOTHING + "|exclusiveMinimum"),
+        refused(integer(exclusiveMinimum=-9, exclusiveMaximum=-8349547786980885476), NOTHING + "|exclusiveMaximum"),
         refused(integer(minimum=0.1, maximum=0.9), NOTHING),
         refused(number(exclusiveMinimum=1, maximum=1), NOTHING),
         refused(integer(exclusiveMinimum=1, exclusiveMaximum=2), NOTHING),
@@ -371,6 +374,7 @@ CASES = {
         ok(text(format="duration", pattern="^PT"), ['"PT1H"'], ['"P1D"']),
         ok(text(format="ipv6", pattern="^2001:"), wrong=['"::1"']),
         refused(text(format="date", pattern="^x"), NOTHING),
+        refused(text(format="date-time", pattern="^[^\\s]+ [^\\s]+$"), NOTHING),
         # As zod writes them.
         ok(
             text(
