@@ -10,6 +10,7 @@
 // written]}. A byte of a text is one character of U+0000 to U+00FF there, so that what is no UTF-8
 // is seen as it is.
 #include <array>
+#include <bit>
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -126,7 +127,8 @@ class Drawer {
       waited = closing && place.in_string() ? waited + 1 : 0;
       std::string bytes;
       if (place.at_name()) bytes = known_name(at);
-      if (waited > kMaxWaited) bytes = end_of_string(at);
+      // Seldom, since it is in vain where a string must be long.
+      if (waited >= kMinWaited && std::has_single_bit(waited)) bytes = end_of_string(at);
       if (bytes.empty()) bytes = next(at, text, place, closing, white, repeats);
       if (bytes.empty()) return {std::move(text), End::stuck};
       for (const char byte : bytes) {
@@ -139,7 +141,7 @@ class Drawer {
   }
 
  private:
-  static constexpr size_t kMaxText = 40'000, kMaxWaited = 20, kMaxSearched = 20'000;
+  static constexpr size_t kMaxText = 40'000, kMinWaited = 16, kMaxSearched = 20'000;
   static constexpr size_t kMaxRemembered = 64 << 20;
 
   size_t below(size_t end) { return size_t(random_() % end); }
