@@ -641,7 +641,7 @@ CASES = {
         ok({"oneOf": [{"const": "a"}, text()]}, ['"b"'], ['"a"']),
         ok({"oneOf": [text(), text(enum=["a"]), {"type": "null"}]}, ['"b"', "null"], ['"a"']),
         ok({"oneOf": [text(pattern="^a"), text(pattern="b$")]}, ['"ax"', '"xb"'], ['"ab"', '"xx"']),
-        ok({"oneOf": [text(format="date"), text(pattern="^2024")]}, ['"2023-01-01"', '"2024"'], ['"2024-01-01"']),
+        either({"oneOf": [text(format="date"), text(pattern="^2024")]}, "oneOf|format", ['"2024-01-01"']),
         ok({"oneOf": [integer(), text(), {"type": "null"}]}, ["1", '""', "null"], ["true"]),
         ok({"oneOf": [True, False]}, ["1"]),
         ok(
@@ -999,7 +999,7 @@ CASES = {
         either(array(contains={}, maxItems=0), "contains|" + NOTHING, ["[]"]),
         either(
             {"type": "array", "contains": {"const": 1}, "prefixItems": [text()], "items": integer()},
-            "contains",
+            "contains|" + NOTHING,
             ["[]", '[""]', "[1]"],
         ),
         either({"not": text()}, "not", ['""']),
