@@ -4,7 +4,8 @@ TYPES = ["object", "array", "string", "number", "integer", "boolean", "null"]
 NAMES = ["a", "b", "c", "ab"]
 NUMBERS = [0, 1, 2, 3, 5, 10, -1, -5, 0.5, 1.5, -0.25, 100]
 TEXTS = ["a", "b", "ab", "abc", "", "x1", "2024-01-01", "ü"]
-PATTERNS = ["^a", "b$", "[0-9]", "^[a-c]*$", "^[a-z]+$", "a|b", "^.{2,3}$", "^\\d+$", "^(ab)+$", "\\S", "^[^a]*$", "^x?y*$", "^a.*b$"]
+PATTERNS = ["^a", "b$", "[0-9]", "^[a-c]*$", "^[a-z]+$", "a|b", "^.{2,3}$", "^\\d+$",
+            "^(ab)+$", "\\S", "^[^a]*$", "^x?y*$", "^a.*b$"]
 FORMATS = ["date", "uuid", "email", "time", "date-time", "ipv4", "ipv6", "hostname", "uri", "duration"]
 DEPTH = 3
 
@@ -91,8 +92,8 @@ class Maker:
     def reference(self, _depth):
         return {"$ref": self.random.choice(["#/$defs/p", "#/$defs/q"])}
 
-    WORDS = [types, types, types, types, bound, count, count, of_text, listed, listed, multiple, items, items, properties, properties,
-             required, others, others, logic, logic, logic, reference]
+    WORDS = [types, types, types, types, bound, count, count, of_text, listed, listed, multiple, items, items, properties,
+             properties, required, others, others, logic, logic, logic, reference]
 
 
 def smaller(schema):
