@@ -6,6 +6,8 @@
 #   tools/setup.sh client   and the openai client from PyPI, below build/, for its test, which is skipped without it
 #   tools/setup.sh gguf     and the gguf package from PyPI, below build/, for the tests against it, which are skipped without it
 #   tools/setup.sh schemathesis  and schemathesis from PyPI, below build/, for the test of /openapi.json, which is skipped without it
+#   tools/setup.sh schemas  and jsonschema and pydantic from PyPI, below build/, which judge what is written to schemas; the test is
+#                           skipped without them
 #   tools/setup.sh scaleout and what the tests of a store in Redis need, which are skipped without it. Debian's
 #                           packages start the two servers; the tests start their own, those can be disabled
 #   tools/setup.sh browser  and what the test of the page needs, which is skipped without it
@@ -31,7 +33,7 @@ fi
 # A library that is there for two architectures says so twice.
 installed() { [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed* ]]; }
 # From PyPI, of what Debian does not have. Below build/ it is in nobody's way.
-#   install_python PACKAGE VERSION FOLDER
+#   install_python PACKAGE VERSION FOLDER [MORE...]
 install_python() {
   local to
   to="$(cd "$(dirname "$0")/.." && pwd)/build/$3"
@@ -39,13 +41,14 @@ install_python() {
   echo "setup: installing $1 $2 in $to" >&2
   rm -rf "$to"
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$to" \
-    "$1==$2" || { echo "setup: pip failed; tests that need $1 will be skipped" >&2; rm -rf "$to"; }
+    "$1==$2" "${@:4}" || { echo "setup: pip failed; tests that need $1 will be skipped" >&2; rm -rf "$to"; }
 }
 install_python_packages() {
   case "$1" in
     client) install_python openai 3.57.0 openai-client ;;
     gguf) install_python gguf 0.19.0 gguf-package ;;
     schemathesis) install_python schemathesis 4.32.5 schemathesis ;;
+    schemas) install_python jsonschema 4.26.0 schema-packages 'jsonschema[format]' pydantic==2.14.4 ;;
   esac
 }
 
