@@ -17,7 +17,8 @@ const std::string kTwoCalls =
     "<tool_call>{\"name\": \"date\", \"arguments\": {}}</tool_call>";
 
 std::unique_ptr<Choice> choice_of(CallForm calls) {
-  return chat_choice(0, builtin_template("markdown"), "", kTools, false, Tokenizer::bytes(), calls);
+  return chat_choice(0, builtin_template("markdown"), "", {}, kTools, nullptr,
+                     {-1, false, Tokenizer::bytes()}, calls);
 }
 
 Json whole(CallForm calls, const std::string& text) {
