@@ -16,7 +16,7 @@ build: setup
 	  || { cat build-configure.log; rm -f build-configure.log; exit 1; }
 	@grep -E 'without CUDA|for other GPUs' build-configure.log >&2 2>/dev/null || true
 	@rm -f build-configure.log
-	@echo "building in build/release (ten minutes on two cores the first time)" >&2
+	@echo "building in build/release (some five minutes on two cores the first time)" >&2
 	@ninja -C build/release $(NINJA_QUIET) anser_cli
 
 test: build

@@ -127,7 +127,7 @@ def cut_while_reading(run):
 def hangup(run):
     """SIGHUP ends a server as SIGTERM does."""
     target = run.target("--state-dir", run.scratch("states"), streams=0, timed=False)
-    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below nohup it is ignored, by whom it starts, too
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what runs below nohup ignores it, and so does what that starts
     try:
         target.ready()
     finally:

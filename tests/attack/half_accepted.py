@@ -57,7 +57,8 @@ def attack(run):
 
     def refused(path, body):
         # What all clients may send is no fault: an empty prompt beside a good one may be a text of its own.
-        answer = check_answer(target.ask("POST", path, body))
+        # A request that is accepted writes up to 20,000 tokens a prompt before it answers.
+        answer = check_answer(target.ask("POST", path, body, timeout=run.slow(30)))
         expect(answer.status < 500, "a status below 500", answer)
         expect(answer.status >= 400 or not body.get("stream") or b'"error"' not in answer.body,
                "a refusal before the first byte", answer)
