@@ -44,7 +44,7 @@ def fixed():
     yield "/v1/chat/completions", {**chat, "n": 3, "tools": [CALL, {"type": "function"}]}
     yield "/v1/chat/completions", {**chat, "n": 3, "tools": [CALL], "tool_choice": {"type": "function", "function": {"name": "g"}}}
     yield "/v1/responses", {"input": "a", "previous_response_id": "resp_" + "0" * 26}
-    yield "/v1/responses", {"input": [{"role": "user", "content": "a"}, {"type": "picture"}]}
+    yield "/v1/responses", {"input": [{"role": "user", "content": "a"}, {"type": "message", "role": "nobody"}]}
     yield "/v1/responses", {"input": "a", "state": "unknown"}
     yield "/v1/states", {"prompt": [1, 99999999]}
     yield "/v1/states", {"prompt": "a", "tags": ["b", ""]}

@@ -11,7 +11,8 @@ KIND = "header drip"
 HEADER_KB = 16  # docs/serving-load.md
 MOST_TAKEN = 256 << 10  # bytes of one header that may be taken, those in the kernel's buffers included
 START = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-CHUNKED = START + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+# A body is read only of who has a key.
+CHUNKED = START + b"X-API-Key: secret\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def drip(port, begin, pieces, most, seconds, pause=0.0):
