@@ -191,7 +191,7 @@ class Client(unittest.TestCase):
 
     def test_calls_that_cannot_be_made(self):
         bad = json.loads(json.dumps(TOOLS))
-        bad[1]["function"]["parameters"]["properties"]["wolves"] = {"type": "integer", "multipleOf": 2}
+        bad[1]["function"]["parameters"]["properties"]["wolves"] = {"type": "integer", "disallow": "null"}
         for field, more in (("tools[1].function.parameters", {"tools": bad, "tool_choice": "required"}),
                             ("tool_choice", {"tool_choice": "required"}),
                             ("tool_choice.function.name", {"tools": TOOLS, "tool_choice": {

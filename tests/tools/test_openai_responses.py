@@ -113,7 +113,7 @@ class Responses(unittest.TestCase):
             result = {"type": "function_call_output", "call_id": call.call_id, "output": "It did."}
             second = self.respond([result], previous_response_id=first.id)
             self.assertTrue(second.output_text)
-        tools[1]["parameters"]["maxProperties"] = 1
+        tools[1]["parameters"]["disallow"] = "null"
         with self.assertRaises(openai.BadRequestError) as caught:
             self.respond(tools=tools, tool_choice="required")
         self.assertEqual(caught.exception.param, "tools[1].parameters")

@@ -158,7 +158,7 @@ std::optional<std::string> Fields::choice(const char* name,
   return value;
 }
 
-std::vector<std::string> Fields::texts(const char* name, size_t most) const {
+std::vector<std::string> Fields::texts(const char* name, size_t most, Nulls nulls) const {
   const Json* value = any(name);
   if (value == nullptr) return {};
   if (value->is_string()) return {value->get<std::string>()};
@@ -168,7 +168,7 @@ std::vector<std::string> Fields::texts(const char* name, size_t most) const {
   }
   std::vector<std::string> texts;
   for (size_t i = 0; i < value->size(); ++i) {
-    if ((*value)[i].is_null()) continue;
+    if ((*value)[i].is_null() && nulls == Nulls::skipped) continue;
     if (!(*value)[i].is_string()) {
       throw ApiError::bad_field(
           fmt::format("{}[{}]", path(name), i),

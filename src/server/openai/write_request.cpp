@@ -91,7 +91,7 @@ void read_format(const Fields& body, WriteRequest& request) {
 }
 
 std::vector<std::string> read_stops(const Fields& body) {
-  std::vector<std::string> stops = body.texts("stop", kMostStops);
+  std::vector<std::string> stops = body.texts("stop", kMostStops, Fields::Nulls::skipped);
   std::erase(stops, "");  // clients send an empty one for none
   for (const std::string& stop : stops) {
     if (stop.size() > kLongestStop) {
