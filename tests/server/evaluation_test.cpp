@@ -211,7 +211,7 @@ TEST_F(EvaluationTest, TokenIdsAreThoseThatWereDrawn) {
   body = {
       {"prompt", "ab"}, {"return_token_ids", true}, {"logit_bias", {{"0", 100}}}, {"logprobs", 0}};
   Json choice = post(kCompletions, body.dump())["choices"][0];
-  EXPECT_EQ(choice["token_ids"], Json({0}));
+  EXPECT_EQ(choice["token_ids"], Json::array({0}));
   EXPECT_EQ(choice["logprobs"]["tokens"].size(), 1u);
   body = {
       {"prompt", "ab"}, {"return_token_ids", true}, {"logit_bias", {{"121", 100}}}, {"stop", "xx"}};
@@ -297,7 +297,7 @@ TEST_F(EvaluationTest, ATokenizerMayBeHadFromAfar) {
     return post("/tokenize",
                 Json({{"prompt", text}, {"add_special_tokens", begins}}).dump())["tokens"];
   };
-  EXPECT_EQ(encode(end), Json({0}));
+  EXPECT_EQ(encode(end), Json::array({0}));
   EXPECT_EQ(encode(end, true), Json({0, 0}));
   EXPECT_EQ(encode(""), Json::array());
   EXPECT_GT(encode(end + "x").size(), 2u) << "within a text it is only text";
