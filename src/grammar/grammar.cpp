@@ -294,6 +294,15 @@ void GrammarBuilder::check_recursion() const {
   }
 }
 
+// So that a state whose bytes all lead nowhere does not wait for one.
+void GrammarBuilder::drop_dead_ends() {
+  for (GrammarState& state : grammar_.states) {
+    std::erase_if(state.edges, [&](const GrammarEdge& edge) {
+      return edge.kind == Kind::bytes && grammar_.states[edge.to].height == kUnlimited;
+    });
+  }
+}
+
 void GrammarBuilder::find_classes() {
   // Where two neighbours are told apart.
   std::array<bool, 257> border = {};
@@ -320,6 +329,7 @@ Grammar GrammarBuilder::build(RuleId root) && {
   if (grammar_.start_of(root).height == kUnlimited) {
     throw NoText(rules_without_end(grammar_, root));
   }
+  drop_dead_ends();
   find_classes();
   return std::move(grammar_);
 }

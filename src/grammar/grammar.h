@@ -131,6 +131,7 @@ class GrammarBuilder {
                     SharedBytes& shared);
   void find_heights();
   void check_recursion() const;
+  void drop_dead_ends();
   void find_classes();
 
   CompileBudget& budget_;

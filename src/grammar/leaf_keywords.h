@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "grammar/schema_text.h"
 
@@ -14,16 +13,12 @@ inline constexpr const char* kAlso =
     "\x01"
     "also";
 
-// Whether merge_leaf_keyword() is for it.
-bool is_leaf_keyword(std::string_view keyword);
+// Whether one number of a schema is below another, exactly: as doubles 2^53 and the next whole
+// number are the same.
+bool is_below(const Schema& a, const Schema& b);
 
-// Adds a keyword that `into` has already: the tighter one of two bounds and lengths; both of
-// others. What is malformed stays, and is named where it is read.
-void merge_leaf_keyword(Schema& into, const std::string& keyword, const Schema& value);
-
-// Draft 4's true and false of exclusiveMinimum and exclusiveMaximum as the numbers of later drafts,
-// which do not depend on the keyword beside them.
-bool has_flags_of_bounds(const Schema& schema);
-void replace_flags_of_bounds(Schema& schema);
+// Makes `value` the bound or length where that is tighter, or where there is none. `lower`: the
+// larger one is.
+void tighten(Schema& leaf, const std::string& keyword, const Schema& value, bool lower);
 
 }  // namespace anser

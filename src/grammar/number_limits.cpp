@@ -21,23 +21,6 @@ Decimal read_number(const Schema& schema, const char* keyword, const std::string
           fmt::format("'{}' is {}, expected a number", keyword, cut_text(schema[keyword].dump())));
 }
 
-// The tighter one of two keywords. The exclusive one may be draft 4's true or false beside the
-// other.
-std::optional<Bound> read_bound(const Schema& schema, const char* keyword, const char* exclusive,
-                                bool lower, const std::string& pointer) {
-  std::optional<Bound> bound;
-  if (schema.contains(keyword)) bound = Bound{read_number(schema, keyword, pointer)};
-  if (!schema.contains(exclusive)) return bound;
-  if (schema[exclusive].is_boolean()) {
-    if (bound) bound->exclusive = schema[exclusive].get<bool>();
-    return bound;
-  }
-  const Bound other = {read_number(schema, exclusive, pointer), true};
-  if (!bound) return other;
-  const int order = compare(other.value, bound->value);
-  return (lower ? order >= 0 : order <= 0) ? other : *bound;
-}
-
 void read_multiple(const Schema& schema, const std::string& pointer, NumberLimits& limits) {
   if (!schema.contains("multipleOf")) return;
   const Schema& given = schema["multipleOf"];
@@ -80,10 +63,26 @@ bool Multiple::divides_wholes() const {
   return std::abs(rest) <= 0x1p-54 * wanted;
 }
 
+std::optional<Bound> number_bound(const Schema& schema, bool lower, const std::string& pointer) {
+  const char* const keyword = lower ? "minimum" : "maximum";
+  const char* const exclusive = lower ? "exclusiveMinimum" : "exclusiveMaximum";
+  std::optional<Bound> bound;
+  if (schema.contains(keyword)) bound = Bound{read_number(schema, keyword, pointer)};
+  if (!schema.contains(exclusive)) return bound;
+  if (schema[exclusive].is_boolean()) {
+    if (bound) bound->exclusive = schema[exclusive].get<bool>();
+    return bound;
+  }
+  const Bound other = {read_number(schema, exclusive, pointer), true};
+  if (!bound) return other;
+  const int order = compare(other.value, bound->value);
+  return (lower ? order >= 0 : order <= 0) ? other : *bound;
+}
+
 NumberLimits number_limits(const Schema& schema, const std::string& pointer) {
   NumberLimits limits;
-  limits.low = read_bound(schema, "minimum", "exclusiveMinimum", true, pointer);
-  limits.high = read_bound(schema, "maximum", "exclusiveMaximum", false, pointer);
+  limits.low = number_bound(schema, true, pointer);
+  limits.high = number_bound(schema, false, pointer);
   read_multiple(schema, pointer, limits);
   if (schema.contains(kAlso)) {
     for (const Schema& more : schema[kAlso]) {

@@ -30,6 +30,10 @@ struct NumberLimits {
   std::vector<Multiple> multiples;
 };
 
+// The tighter one of "minimum" and "exclusiveMinimum", or of the upper two. The exclusive one may
+// be draft 4's true or false beside the other. Throws Error that names the place.
+std::optional<Bound> number_bound(const Schema& schema, bool lower, const std::string& pointer);
+
 // Of the keywords of an object, and of those that were merged into it. Throws Error that names the
 // place.
 NumberLimits number_limits(const Schema& schema, const std::string& pointer);

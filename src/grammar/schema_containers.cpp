@@ -80,7 +80,7 @@ SchemaCompiler::Items SchemaCompiler::items_of(const MergedSchema& merged,
     items.most = std::min(items.most, uint32_t(i));
   }
   if (tuple > 0 && !has_least) {
-    items.least = std::min(items.most, uint32_t(items.first.size()));
+    items.least = std::max(items.least, std::min(items.most, uint32_t(items.first.size())));
   }
   if (tuple > 0 && items.any_rest && !has_most) {
     items.most = std::min(items.most, std::max(items.least, uint32_t(items.first.size())));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "grammar/leaf_keywords.h"
 #include "grammar/schema_compiler.h"
 #include "grammar/schema_values.h"
 #include "grammar/string_readers.h"
@@ -56,12 +57,9 @@ void SchemaCompiler::add_numbers(Types types, const MergedSchema& merged, const 
   for (const Schema* value : merged.forbidden) {
     if (value->is_number()) excluded.push_back(*value);
   }
-  std::ranges::sort(excluded);
-  excluded.erase(std::unique(excluded.begin(), excluded.end()), excluded.end());
-  const auto tighten = [](Schema& leaf, const char* word, const Schema& value, bool lower) {
-    const bool is_new = !leaf.contains(word);
-    if (is_new || (lower ? leaf[word] < value : value < leaf[word])) leaf[word] = value;
-  };
+  std::ranges::sort(excluded, is_below);
+  const auto same = [](const Schema& a, const Schema& b) { return !is_below(a, b); };
+  excluded.erase(std::unique(excluded.begin(), excluded.end(), same), excluded.end());
   const bool only_fractions = (types & kInteger) == 0;
   for (size_t i = 0; i <= excluded.size(); ++i) {
     Schema leaf = merged.leaf;

@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "anser/error.h"
 #include "grammar/keywords.h"
+#include "grammar/number_limits.h"
 
 namespace anser {
 namespace {
@@ -23,30 +22,17 @@ bool is_choice(const Part& part) {
   return part.kind != Kind::negated;
 }
 
+// Exactly; but beyond 15 digits readers may take a number for its neighbour, so that what is
+// between two bounds is not looked at closely.
 bool has_numbers(const Schema& leaf, Types types) {
-  double low = -std::numeric_limits<double>::infinity(), high = -low;
-  bool open = false;  // whether a bound is excluded
-  const auto at = [&](const char* word, bool lower, bool exclusive) {
-    const auto found = leaf.find(word);
-    if (found == leaf.end() || !found->is_number()) return;
-    const double value = found->get<double>();
-    double& bound = lower ? low : high;
-    if (lower ? value < bound : value > bound) return;
-    open = exclusive || (open && value == bound);
-    bound = value;
-  };
-  at("minimum", true, false);
-  at("exclusiveMinimum", true, true);
-  const bool low_is_open = open;
-  open = false;
-  at("maximum", false, false);
-  at("exclusiveMaximum", false, true);
-  if (low > high || (low == high && (low_is_open || open))) return false;
-  if ((types & kFraction) != 0) return true;
-  const double first = low_is_open && low == std::floor(low) ? low + 1 : std::ceil(low);
-  const double last = open && high == std::ceil(high) ? high - 1 : std::floor(high);
-  // Beyond these, one more is the same double.
-  return std::abs(low) > 1e15 || std::abs(high) > 1e15 || first <= last;
+  constexpr size_t kMaxDigits = 15;
+  const auto low = number_bound(leaf, true, "#"), high = number_bound(leaf, false, "#");
+  if (!low || !high) return true;
+  const int order = compare(low->value, high->value);
+  if (order > 0 || (order == 0 && (low->exclusive || high->exclusive))) return false;
+  const bool is_long = std::max(low->value.whole.size(), high->value.whole.size()) > kMaxDigits;
+  if ((types & kFraction) != 0 || is_long) return true;
+  return compare(least_whole(*low), most_whole(*high)) <= 0;
 }
 
 }  // namespace

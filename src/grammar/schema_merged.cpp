@@ -8,16 +8,12 @@
 #include <utility>
 
 #include "grammar/keywords.h"
+#include "grammar/leaf_keywords.h"
 
 namespace anser {
 namespace {
 
 constexpr int kLargestStep = 100;
-
-// A list of what else must hold of a string or a number, beside keywords of the same name.
-constexpr const char* kAlso =
-    "\x01"
-    "also";
 
 // The only keyword that says something; nothing where there are more, or none.
 std::string only_assertion(const Schema& schema) {
@@ -162,14 +158,14 @@ class Merger {
     } else if (word == "maxProperties") {
       all_.most_properties = std::min(all_.most_properties, count());
     } else if (word == "minLength" || word == "minimum") {
-      tighten(word, value, true);
+      tighten(all_.leaf, word, value, true);
     } else if (word == "maxLength" || word == "maximum") {
-      tighten(word, value, false);
+      tighten(all_.leaf, word, value, false);
     } else if (word == "exclusiveMinimum" || word == "exclusiveMaximum") {
       const bool lower = word == "exclusiveMinimum";
-      if (value.is_number()) return tighten(word, value, lower);
+      if (value.is_number()) return tighten(all_.leaf, word, value, lower);
       const char* const bound = lower ? "minimum" : "maximum";  // draft 4
-      if (value == true && node.contains(bound)) tighten(word, node[bound], lower);
+      if (value == true && node.contains(bound)) tighten(all_.leaf, word, node[bound], lower);
     } else if (word == "pattern") {
       const std::string& text = value.get_ref<const std::string&>();
       if (std::ranges::find(all_.patterns, text) == all_.patterns.end()) {
@@ -187,15 +183,6 @@ class Merger {
     if (!also.is_array()) also = Schema::array();
     Schema one = {{word, value}};
     if (std::ranges::find(also, one) == also.end()) also.push_back(std::move(one));
-  }
-
-  void tighten(const std::string& word, const Schema& value, bool lower) {
-    const auto old = all_.leaf.find(word);
-    if (old == all_.leaf.end()) {
-      all_.leaf[word] = value;
-    } else if (lower ? *old < value : value < *old) {
-      *old = value;
-    }
   }
 
   void keep_values_of_types() {

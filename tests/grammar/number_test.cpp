@@ -141,6 +141,10 @@ TEST(Numbers, TheBoundsThemselvesCanBeWritten) {
       {R"({"allOf":[{"maximum":9007199254740993},{"maximum":9007199254740992.0}],"type":"integer"})",
        {"9007199254740992"},
        {"9007199254740993"}},
+      {R"({"type":"integer","exclusiveMinimum":9007199254740992,"maximum":9007199254740995,
+           "not":{"maximum":9007199254740993}})",
+       {"9007199254740994"},
+       {"9007199254740993", "9007199254740996"}},
   };
   for (const auto& [schema, accepted, refused] : kCases) {
     const auto constraint = byte_constraint(schema);
@@ -148,6 +152,21 @@ TEST(Numbers, TheBoundsThemselvesCanBeWritten) {
       EXPECT_TRUE(accepts(constraint, text)) << schema << text;
     for (const std::string& text : refused)
       EXPECT_FALSE(accepts(constraint, text)) << schema << text;
+  }
+}
+
+TEST(Numbers, ThatCannotGetLongerAreOver) {
+  for (const char* schema :
+       {R"({"type":"number","not":{"multipleOf":5}})", R"({"oneOf":[{},{"multipleOf":5}]})",
+        R"({"if":{"multipleOf":5},"then":{"type":"object"}})"}) {
+    ConstraintMatcher matcher(byte_constraint(schema));
+    const std::string_view digits = "123456789123456";
+    for (size_t i = 0; i < digits.size(); ++i) {
+      EXPECT_TRUE(matcher.open()) << schema;
+      ASSERT_TRUE(matcher.accept(digits.substr(i, 1))) << schema;
+    }
+    EXPECT_TRUE(matcher.complete()) << schema;
+    EXPECT_FALSE(matcher.open()) << schema;
   }
 }
 

@@ -320,7 +320,18 @@ TEST(Shapes, ListsByItemsAndNumbers) {
       {R"({"items":{"type":"integer"},"contains":{"const":3},"minContains":2,"maxItems":3})",
        {"[3,3]", "[3,3,1]"},
        {"[3]", "[1,1,1]"}},
+      {R"({"type":"array","prefixItems":[{"type":"string"},{"type":"null"}],"minContains":2,
+           "contains":{"type":"string"},"maxItems":3})",
+       {R"(["a",null,"b"])"},
+       {R"(["a",null])", R"(["a"])", "[]"}},
   });
+  // A tuple of fewer items than must be contained.
+  for (const char* schema :
+       {R"({"type":"array","prefixItems":[{}],"contains":{},"maxItems":0})",
+        R"({"prefixItems":[{}],"oneOf":[{"not":{"minItems":1},"contains":{}}]})",
+        R"({"type":"array","items":[{}],"contains":{},"minContains":2,"maxItems":1})"}) {
+    expect_wrong({{schema, {"nothing is between"}}});
+  }
 }
 
 TEST(Shapes, MalformedKeywordsAreNamedWhereverTheyStand) {
