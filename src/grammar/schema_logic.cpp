@@ -104,6 +104,7 @@ Parts SchemaLogic::item_parts(const std::vector<const Schema*>& nodes, size_t in
 }
 
 bool SchemaLogic::is_closed(const MergedSchema& merged) {
+  if (merged.values) return false;  // they have the names that they have
   bool lists_some = !merged.required.empty(), closed = merged.only.has_value(), open = false;
   for (const Schema* node : merged.nodes) {
     lists_some |= node->contains("properties");

@@ -325,6 +325,10 @@ TEST(Shapes, ListsByItemsAndNumbers) {
        {R"(["a",null,"b"])"},
        {R"(["a",null])", R"(["a"])", "[]"}},
   });
+  expect_shapes({{R"({"properties":{},"enum":[{"b":false},{"a":1,"b":2},false],
+                      "dependentRequired":{"b":["a"]}})",
+                  {R"({"a":1,"b":2})", "false"},
+                  {R"({"b":false})"}}});
   // A tuple of fewer items than must be contained.
   for (const char* schema :
        {R"({"type":"array","prefixItems":[{}],"contains":{},"maxItems":0})",

@@ -151,7 +151,9 @@ def fault_of_schema(drawer, schema):
         validator = validator_of(schema)
         return next((f"{text[:200]} was written: {fault}" for text in answer["texts"]
                      if (fault := fault_of(validator, text)) is not None), None)
-    except Exception:  # while it is made small it may become one that is none
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # while it is made small it may become one that is none, or a circle that a judge panics at
         return None
 
 
