@@ -113,9 +113,9 @@ void SchemaCompiler::fill(const Open& open) {
 
 // Whether no property of this name is written, whatever alternatives are still to be chosen.
 bool SchemaCompiler::never_has(const MergedSchema& merged, const Schema& name) {
-  const bool settled = std::ranges::all_of(merged.others, [](const Part& part) {
-    return part.kind == Kind::depends || part.kind == Kind::negated;
-  });
+  // That something must not hold may take a property of this name.
+  const bool settled = std::ranges::all_of(
+      merged.others, [](const Part& part) { return part.kind == Kind::depends; });
   // Others that depend on something may need it.
   const bool is_needed = std::ranges::any_of(merged.others, [&](const Part& part) {
     if (part.kind != Kind::depends) return false;

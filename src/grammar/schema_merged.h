@@ -40,8 +40,11 @@ struct MergedSchema {
 
   Parts others;  // choices, and what must not hold
 
-  // Types that texts are written of.
-  Types written_types() const { return has_types || spoken_of == 0 ? types : types & spoken_of; }
+  // Types that texts are written of: those that keywords speak of, unless the values or the types
+  // themselves are named.
+  Types written_types() const {
+    return has_types || values || spoken_of == 0 ? types : types & spoken_of;
+  }
 };
 
 MergedSchema merge_parts(const Parts& parts, SchemaParts& schemas, const std::string& pointer);

@@ -89,6 +89,7 @@ void resolve_references(ResponseRequest& request, StateDesk& desk) {
     if (!unseen[i]) seen.push_back(std::move(request.messages[i]));
   }
   request.messages = std::move(seen);
+  join_calls(request.messages);
   if (request.messages.empty()) {
     throw ApiError::bad_field("input",
                               "expected one message at least; models do not see thoughts "

@@ -325,10 +325,6 @@ TEST(Shapes, ListsByItemsAndNumbers) {
        {R"(["a",null,"b"])"},
        {R"(["a",null])", R"(["a"])", "[]"}},
   });
-  expect_shapes({{R"({"properties":{},"enum":[{"b":false},{"a":1,"b":2},false],
-                      "dependentRequired":{"b":["a"]}})",
-                  {R"({"a":1,"b":2})", "false"},
-                  {R"({"b":false})"}}});
   // A tuple of fewer items than must be contained.
   for (const char* schema :
        {R"({"type":"array","prefixItems":[{}],"contains":{},"maxItems":0})",
@@ -336,6 +332,25 @@ TEST(Shapes, ListsByItemsAndNumbers) {
         R"({"type":"array","items":[{}],"contains":{},"minContains":2,"maxItems":1})"}) {
     expect_wrong({{schema, {"nothing is between"}}});
   }
+}
+
+TEST(Shapes, ListedValuesBesideKeywordsOfOtherTypes) {
+  expect_shapes({
+      {R"({"properties":{},"enum":[{"b":false},{"a":1,"b":2},false],
+           "dependentRequired":{"b":["a"]}})",
+       {R"({"a":1,"b":2})", "false"},
+       {R"({"b":false})"}},
+      {R"({"properties":{},"dependentRequired":{"a":["c"]},"required":["c"],
+           "not":{"dependentSchemas":{"a":{"enum":[]}}}})",
+       {R"({"c":1,"a":2})"},
+       {R"({"c":1})", R"({"a":1})"}},
+      {R"({"properties":{"b":{"multipleOf":2,"enum":[{}]}},
+           "oneOf":[{"type":"object"},{"required":["b"]}]})",
+       {"{}"},
+       {R"({"b":{}})"}},
+  });
+  expect_wrong({{R"({"required":["b"],"not":{},"properties":{"b":{"const":null,"format":"date"}}})",
+                 {"no text satisfies"}}});
 }
 
 TEST(Shapes, MalformedKeywordsAreNamedWhereverTheyStand) {

@@ -371,6 +371,24 @@ TEST(RequestFields, TheFieldAtFaultIsNamedHoweverDeep) {
   EXPECT_EQ(response_refuses(R"(, "reasoning": {"effort": 1})"), "reasoning.effort");
 }
 
+TEST(RequestFields, CallsInARowAreOneTurn) {
+  const ResponseRequest request = response("", R"([{"role": "user", "content": "q"},
+      {"type": "message", "role": "assistant", "content": "I look."},
+      {"type": "reasoning", "summary": []},
+      {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+      {"type": "function_call", "call_id": "2", "name": "g", "arguments": "{}"},
+      {"type": "function_call_output", "call_id": "1", "output": "a"},
+      {"type": "function_call_output", "call_id": "2", "output": "b"},
+      {"type": "function_call", "call_id": "3", "name": "h", "arguments": "{}"},
+      {"type": "message", "role": "assistant", "content": "Done."}])");
+  ASSERT_EQ(request.messages.size(), 6u);
+  EXPECT_EQ(request.messages[1].text, "I look.");
+  ASSERT_EQ(request.messages[1].calls.size(), 2u);
+  EXPECT_EQ(request.messages[1].calls[1].name, "g");
+  ASSERT_EQ(request.messages[4].calls.size(), 1u);
+  EXPECT_EQ(request.messages[5].text, "Done.");
+}
+
 TEST(RequestFields, ItemsCanBeReferredTo) {
   const ResponseRequest request = response("", R"([{"role": "user", "content": "q"},
       {"type": "item_reference", "id": "msg_1"}, {"id": "fc_2"}, {"role": "user", "content": "r"}])");

@@ -96,6 +96,7 @@ void read_input(const Fields& body, ResponseRequest& request) {
     read_item(Fields(items[i], fmt::format("input[{}]", i)), request);
   }
   if (request.messages.empty()) body.fail("input", "expected one message at least");
+  if (request.references.empty()) join_calls(request.messages);
 }
 
 void read_format(const Fields& body, ResponseRequest& request) {
@@ -242,6 +243,20 @@ ResponseRequest read_response_request(const Fields& body, const Limits& limits) 
   request.top_p_said = as_said(body, "top_p");
   request.repeated = short_fields(body);
   return request;
+}
+
+void join_calls(std::vector<Message>& messages) {
+  std::vector<Message> turns;
+  for (Message& message : messages) {
+    const bool goes_on = !message.calls.empty() && message.text.empty() && !turns.empty() &&
+                         turns.back().role == Message::Role::assistant;
+    if (goes_on) {
+      std::ranges::move(message.calls, std::back_inserter(turns.back().calls));
+    } else {
+      turns.push_back(std::move(message));
+    }
+  }
+  messages = std::move(turns);
 }
 
 std::optional<Message> read_output_item(const Json& item, const std::string& path) {

@@ -37,6 +37,10 @@ struct ResponseRequest : ChatRequest {
 // state. Throws ApiError.
 ResponseRequest read_response_request(const Fields& body, const Limits& limits);
 
+// What an assistant said and called without an answer in between is one turn, as it was written:
+// calls join the message before them. Done by read_response_request() unless there are references.
+void join_calls(std::vector<Message>& messages);
+
 // An item of a response's output as a request would have it; nothing where models do not see it.
 // Throws ApiError, with `path` for its name.
 std::optional<Message> read_output_item(const Json& item, const std::string& path);
