@@ -8,8 +8,8 @@
 // one.
 //
 // Strings are valid UTF-8, also where tokens end within a character. JSON is written without white
-// space; but a text may begin with a space, as models' answers do. Objects and lists are nested at most 63 deep. Names of
-// an object that no schema lists may come twice.
+// space; but a text may begin with a space, as models' answers do. Objects and lists are nested at
+// most 63 deep. Names of an object that no schema lists may come twice.
 #pragma once
 
 #include <cstdint>

@@ -40,8 +40,7 @@ class Fields {
                                     const std::vector<std::string_view>& choices) const;
   // A string or a list of strings, at most `most` of them; empty when it is absent.
   enum class Nulls : uint8_t { refused, skipped };  // in the list
-  std::vector<std::string> texts(const char* name, size_t most,
-                                 Nulls nulls = Nulls::refused) const;
+  std::vector<std::string> texts(const char* name, size_t most, Nulls nulls = Nulls::refused) const;
   std::optional<Fields> object(const char* name) const;
   const Json* array(const char* name) const;
   const Json* any(const char* name) const;  // nullptr when absent
