@@ -216,9 +216,11 @@ Decimal most_whole(const Bound& bound) {
 
 void add_decimals(GrammarBuilder& builder, StateId from, const DecimalRange& range, StateId to) {
   const RuleId rule = builder.rule_of(from);
-  std::optional<Bound> low = range.low, high = range.high;
-  if (range.integer && low) low = Bound{least_whole(*low)};
-  if (range.integer && high) high = Bound{most_whole(*high)};
+  const auto bound_of = [&](const std::optional<Bound>& bound, Decimal (*whole)(const Bound&)) {
+    return bound && range.integer ? std::optional(Bound{whole(*bound)}) : bound;
+  };
+  const std::optional<Bound> low = bound_of(range.low, least_whole);
+  const std::optional<Bound> high = bound_of(range.high, most_whole);
   const bool low_is_negative = !low || low->value.negative;
   const bool high_is_negative = high && high->value.negative;
   const auto add = [&](StateId begin, const Sizes& sizes) {

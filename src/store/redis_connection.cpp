@@ -54,6 +54,11 @@ bool passes(std::string_view error) {
                      [&](std::string_view beginning) { return error.starts_with(beginning); });
 }
 
+// As people are told it: clocks and time-outs differ by a hundredth.
+double tenths(double seconds) {
+  return std::round(seconds * 10) / 10;
+}
+
 }  // namespace
 
 RedisWait::RedisWait(double seconds, const Breaker* breaker)
@@ -129,7 +134,8 @@ void RedisConnection::broken(const char* doing, const std::string& why) {
 
 void RedisConnection::silent(const char* doing, double seconds) {
   broken_ = true;
-  const std::string told = fmt::format("{}: Redis has been silent for {:.2g} s", doing, seconds);
+  const std::string told =
+      fmt::format("{}: Redis has been silent for {:g} s", doing, tenths(seconds));
   throw RedisSilent(fmt::format("{}: {}", where_, told), told);
 }
 
@@ -273,8 +279,8 @@ double RedisPool::patience() const {
 RedisReply RedisPool::command(std::span<const std::string_view> words) {
   if (!breaker_.admits()) {
     const std::string told =
-        fmt::format("Redis has been silent for {:.2g} s; it is asked again within a second or so",
-                    breaker_.seconds());
+        fmt::format("Redis has been silent for {:g} s; it is asked again within a second or so",
+                    tenths(breaker_.seconds()));
     throw StatesUnavailable(fmt::format("{}: {}", url_.where(), told), told);
   }
   RedisWait wait(patience(), &breaker_);
