@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "anser/error.h"
+#include "anser/version.h"
 #include "base/blob.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -40,7 +41,7 @@ std::string processor_name() {
 
 std::string machine_card() {
   std::string out;
-  line(out, "anser", ANSER_VERSION);
+  line(out, "anser", version());
   line(out, "processor",
        fmt::format("{}, {} cores", processor_name(),
                    std::max(1u, std::thread::hardware_concurrency())));

@@ -10,9 +10,11 @@
 #include <exception>
 #include <new>
 #include <sstream>
+#include <string>
 #include <string_view>
 
 #include "anser/error.h"
+#include "anser/version.h"
 #include "base/memory_reserve.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
@@ -68,7 +70,7 @@ void hold_standard_streams() {
 int run_program(int argc, char** argv) {
   CLI::App app{"anser runs RWKV-7 language models: constant memory, constant time per token."};
   app.name("anser");
-  app.set_version_flag("--version", "anser " ANSER_VERSION);
+  app.set_version_flag("--version", std::string("anser ") + version());
   app.require_subcommand(1);
   add_run(app);
   add_chat(app);

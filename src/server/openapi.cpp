@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "anser/error.h"
+#include "anser/version.h"
 #include "base/read_json.h"
 
 extern "C" const char anser_blob_openapi_components[];
@@ -72,7 +73,7 @@ class Document {
   Json whole() && {
     if (!with_keys_) components_.erase("securitySchemes");
     return {{"openapi", "3.1.0"},
-            {"info", {{"title", "anser"}, {"version", "1"}, {"description", kDescription}}},
+            {"info", {{"title", "anser"}, {"version", version()}, {"description", kDescription}}},
             {"paths", std::move(paths_)},
             {"components", std::move(components_)}};
   }

@@ -1,8 +1,10 @@
 // Exit codes and who says what where: 0 done, 1 explained, 2 wrong usage; stdout is data only.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
+#include "anser/version.h"
 #include "cli/models.h"
 #include "cli/program.h"
 #include "support/temp_dir.h"
@@ -197,6 +199,16 @@ TEST(Usage, HelpIsDataAndASuccess) {
     EXPECT_NE(result.out, "");
     EXPECT_EQ(result.err, "");
   }
+}
+
+TEST(Usage, TheVersionIsThatOfTheHeaders) {
+  const std::string version =
+      fmt::format("{}.{}.{}", ANSER_VERSION_MAJOR, ANSER_VERSION_MINOR, ANSER_VERSION_PATCH);
+  EXPECT_EQ(anser::version(), version);
+  EXPECT_EQ(run_anser({"--version"}).out, "anser " + version + "\n");
+  // The change log speaks of it.
+  EXPECT_NE(read_file(ANSER_SOURCE_DIR "/CHANGELOG.md").find("## [" + version + "]"),
+            std::string::npos);
 }
 
 TEST(Usage, WhatMeansSomethingEmptyIsTaken) {
